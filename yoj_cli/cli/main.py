@@ -1,0 +1,82 @@
+"""The `yoj` command: wires the commands together and turns errors into text and exit codes, in one place."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from yoj_cli.cli.info import info
+from yoj_cli.cli.options import DEBUG_VARIABLE
+from yoj_cli.cli.output import say
+from yoj_cli.cli.rank import rank
+from yoj_cli.cli.score import score
+from yoj_cli.cli.train import train
+from yoj_cli.errors import ExitCode, YojError
+from yoj_cli.version import __version__
+
+EXIT_CODES = """\
+Exit codes: 0 all scored; 1 some groups failed (--on-error skip); 2 bad usage or input; 3 model or
+checkpoint problem; 4 no usable device or out of memory; 70 a bug in yoj; 130 interrupted."""
+
+app = typer.Typer(
+    name="yoj",
+    help="You only judge once: which of N responses is best, in one forward pass on your own machine.",
+    epilog=EXIT_CODES,
+    rich_markup_mode=None,  # rich tables take longer to import than the help takes to print
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (score, rank, train, info):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"yoj {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """You only judge once: which of N responses is best, in one forward pass on your own machine."""
+
+
+def main() -> NoReturn:
+    """The console script."""
+    try:
+        app(prog_name="yoj")
+        code: int = ExitCode.OK
+    except YojError as error:
+        code = _report(str(error), error, error.exit_code)
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
+    except Exception as error:
+        what = f"unexpected {type(error).__name__}: {error}\nThis is a bug in yoj; YOJ_DEBUG=1 shows where."
+        code = _report(what, error, ExitCode.BUG)
+    finally:
+        _stop_decoding()
+    sys.exit(code)
+
+
+def _report(text: str, error: Exception, code: int) -> int:
+    if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+        traceback.print_exception(error)
+    else:
+        say(text)
+    return code
+
+
+def _stop_decoding() -> None:
+    """End the clip decoders, so that no thread waits for one when the program wants to end."""
+    media = sys.modules.get("yoj_cli.inputs.media")
+    if media is not None:
+        media.close()

@@ -1,0 +1,79 @@
+"""Option dataclasses as command-line options, so that each option is declared exactly once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+DEBUG_VARIABLE = "YOJ_DEBUG"
+
+
+def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the fields of dataclasses as options.
+
+    The decorated function takes each dataclass whole, under the keyword given here; on the command line
+    every field is an option of its own, with the flags and help of its `option(...)` declaration.
+    Every command also gets --debug.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [
+            parameter
+            for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
+            if name not in groups
+        ]
+        expanded = {name: _parameters(cls) for name, cls in groups.items()}
+
+        @functools.wraps(command)
+        def run(*, debug: bool = False, **values: Any) -> None:
+            if debug:
+                os.environ[DEBUG_VARIABLE] = "1"
+            for name, parameters in expanded.items():
+                values[name] = groups[name](**{each.name: values.pop(each.name) for each in parameters})
+            try:
+                command(**values)
+            except BrokenPipeError:
+                # The reader (`| head`) has what it wanted; nothing may be flushed into the closed pipe.
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+                raise typer.Exit(0) from None
+
+        debug = inspect.Parameter(
+            "debug",
+            inspect.Parameter.KEYWORD_ONLY,
+            default=False,
+            annotation=Annotated[bool, typer.Option("--debug", help="Show tracebacks (also YOJ_DEBUG=1).")],
+        )
+        parameters = [*own, *(each for group in expanded.values() for each in group), debug]
+        signature = inspect.Signature(
+            [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
+        )
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in parameters}
+        return run
+
+    return decorate
+
+
+def _parameters(cls: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(cls)
+    parameters = []
+    for item in fields(cls):
+        flags = item.metadata["flags"] or (f"--{item.name.replace('_', '-')}",)
+        described = typer.Option(*flags, help=item.metadata["help"], metavar=item.metadata["metavar"])
+        default = item.default if item.default is not MISSING else inspect.Parameter.empty
+        parameters.append(
+            inspect.Parameter(
+                item.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=Annotated[hints[item.name], described],
+            )
+        )
+    return parameters

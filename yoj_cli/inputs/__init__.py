@@ -1,0 +1,1 @@
+"""From lines and files to groups and frames; nothing here imports torch."""

@@ -1,0 +1,358 @@
+"""Checkpoints on disk and on the Hub: finding, loading and saving them.
+
+Two formats are read. Ours is a LoRA adapter beside a value head, on a base model kept elsewhere:
+`adapter_config.json`, `adapter_model.safetensors`, `value_head.safetensors`, `reward_model_config.json`,
+tokenizer and processor files. The official one is merged: model files, `value_head.pt`, `reward_model_config.json`.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from yoj_cli.config import DEMO, JudgeConfig, Role
+from yoj_cli.errors import CheckpointError, ModelError
+from yoj_cli.judge.backbone import Backbone, load_backbone, resolve_device
+from yoj_cli.judge.head import HeadConfig, ValueHead
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+
+REWARD_CONFIG = "reward_model_config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+HEAD_SAFE = "value_head.safetensors"
+HEAD_PICKLED = "value_head.pt"
+FORMAT_VERSION = 1
+DEFAULT_SEPARATOR = "\n\n<|resp_sep|>\n\n"
+_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", HEAD_PICKLED]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `reward_model_config.json` says beyond the head, and where it was found.
+
+    Attributes:
+        name: as the user gave it.
+        folder: where its files lie.
+        revision: the Hub commit; None for a folder.
+        base_model: Hub id or folder of the base, None for the merged format.
+        separator: text between two responses, with its one special token.
+        role: the turn that holds the responses.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None
+    base_model: str | None
+    base_revision: str | None
+    separator: str
+    role: Role
+    head: HeadConfig
+
+
+def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoint]:
+    """Everything a judge is made of, each weight accounted for.
+
+    Raises:
+        DeviceError: before anything is read or downloaded, when there is no device to run on.
+        ModelError: the checkpoint or its base cannot be found or loaded.
+        CheckpointError: an adapter, head or config that does not fit.
+    """
+    device = resolve_device(config, embedded=config.model == DEMO)
+    checkpoint = read_checkpoint(config)
+    if checkpoint.base_model is None:
+        base = checkpoint.folder
+    else:
+        base = find_folder(checkpoint.base_model, checkpoint.base_revision, relative_to=checkpoint.folder)
+    backbone = load_backbone(base, config, device, processor_folder=checkpoint.folder)
+    if checkpoint.base_model is not None:
+        load_adapter(backbone, checkpoint.folder)
+    if checkpoint.head.value_head_input_dim != backbone.hidden_size:
+        raise CheckpointError(
+            f"the value head reads {checkpoint.head.value_head_input_dim} numbers a token, "
+            f"the backbone gives {backbone.hidden_size}",
+            where=str(checkpoint.folder / REWARD_CONFIG),
+        )
+    head = ValueHead(checkpoint.head)
+    _load_head(head, checkpoint.folder)
+    head.to(device).eval().requires_grad_(False)
+    return backbone, head, checkpoint
+
+
+def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpoint:
+    """Find a checkpoint (downloading it from the Hub if need be) and read its configuration; no weights."""
+    name = str(config.model)
+    folder = find_folder(name, config.revision, local_only=local_only)
+    where = folder / REWARD_CONFIG
+    if not where.is_file():
+        raise CheckpointError(
+            f"{name} is not a reward model: it has no {REWARD_CONFIG}",
+            where=str(folder),
+            hint="Give a folder made by `yoj train`, or a model published in the official format.",
+        )
+    raw = _read_json(where)
+    version = raw.get("format_version", 0)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"format_version is {version!r}, this yoj reads up to {FORMAT_VERSION}",
+            where=str(where),
+            hint="Update yoj-cli.",
+        )
+    role = raw.get("responses_role", "assistant")
+    if role not in ("assistant", "user"):
+        raise CheckpointError(
+            f"responses_role is {role!r}; known are 'assistant' and 'user'", where=str(where)
+        )
+    is_adapter = (folder / ADAPTER_CONFIG).is_file()
+    if is_adapter and not raw.get("base_model"):
+        raw["base_model"] = _read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+    return Checkpoint(
+        name=name,
+        folder=folder,
+        revision=folder.name if folder.parent.name == "snapshots" else None,
+        base_model=str(raw["base_model"]) if is_adapter else None,
+        base_revision=raw.get("base_revision"),
+        separator=raw.get("separator", DEFAULT_SEPARATOR),
+        role=role,
+        head=HeadConfig.parse(raw, where=str(where)),
+    )
+
+
+def find_folder(
+    name: str, revision: str | None, *, relative_to: Path | None = None, local_only: bool = False
+) -> Path:
+    """The local folder of a model name: the embedded judge, a folder, or a Hub snapshot.
+
+    Raises:
+        ModelError: it is neither here nor reachable.
+    """
+    if name == DEMO and relative_to is None:
+        return Path(__file__).parent.parent / "demo"
+    for folder in ([relative_to / name] if relative_to else []) + [Path(name).expanduser()]:
+        if folder.is_dir():
+            return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise ModelError("there is no such folder", where=name)
+    return _find_on_hub(name, revision, local_only)
+
+
+def _find_on_hub(name: str, revision: str | None, local_only: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    at = f"{name}@{revision}" if revision else name
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=local_only)
+        )
+    except GatedRepoError as error:
+        raise ModelError(
+            "the model is gated", where=at, hint="Accept its terms on the Hub, then `hf auth login`."
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ModelError("the Hub has no such revision", where=at) from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise ModelError(
+            "neither a folder here nor a model on the Hub",
+            where=at,
+            hint="Check the name, or `hf auth login` if it is private.",
+        ) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ModelError(
+            "not in the local cache, and the Hub cannot be reached",
+            where=at,
+            hint=f"Connect and run `hf download {name}` once, give a folder, or try `--model demo`.",
+        ) from error
+
+
+def load_adapter(backbone: Backbone, folder: Path) -> None:
+    """Put a saved LoRA onto the backbone; every key must find its place.
+
+    PEFT only warns when nothing matches (an adapter saved from `…ForConditionalGeneration` has one more
+    "model." in every key than the decoder alone), and would then score with untrained weights.
+
+    Raises:
+        CheckpointError: no LoRA, or keys that are missing, unknown or misshapen.
+    """
+    from peft import LoraConfig, PeftConfig, inject_adapter_in_model
+    from safetensors.torch import load_file
+
+    where = str(folder / ADAPTER_WEIGHTS)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise CheckpointError(
+            "the adapter's weights are missing", where=where, hint="Pickled adapters are not read."
+        )
+    config = PeftConfig.from_pretrained(str(folder))
+    if not isinstance(config, LoraConfig):
+        raise CheckpointError(
+            f"the adapter is {config.peft_type}, only LoRA is read", where=str(folder / ADAPTER_CONFIG)
+        )
+    state = {_native_key(key, backbone): weight for key, weight in load_file(where).items()}
+    _check_adapter_modules({key.split(".lora_")[0] for key in state}, config, backbone, where)
+    inject_adapter_in_model(config, backbone.model, state_dict=state)
+    weights = {
+        name.replace(".default.", "."): weight for name, weight in adapter_weights(backbone.model).items()
+    }
+    for kind, keys in (("lacks", set(weights) - set(state)), ("has unknown", set(state) - set(weights))):
+        if keys:
+            raise CheckpointError(f"the adapter {kind} {len(keys)} weights ({_some(keys)})", where=where)
+    for name, weight in weights.items():
+        if weight.shape != state[name].shape:
+            raise CheckpointError(
+                f"{name} is {tuple(state[name].shape)} in the file and {tuple(weight.shape)} in the model",
+                where=where,
+            )
+        weight.data = state[name].to(backbone.device, backbone.dtype)
+    backbone.model.requires_grad_(False)
+
+
+def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The LoRA matrices of a model, by parameter name."""
+    return {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
+
+
+def _native_key(key: str, backbone: Backbone) -> str:
+    """A saved adapter key as the decoder names the same weight."""
+    name = key.removeprefix("base_model.model.")
+    inner = name.removeprefix("model.")
+    prefix = backbone.family.language_prefix
+    return inner if not prefix or inner.startswith(prefix) else name
+
+
+def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbone, where: str) -> None:
+    """The file must adapt every language layer its own configuration names, and no module that is not there."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    modules = {name for name, module in backbone.model.named_modules() if isinstance(module, torch.nn.Linear)}
+    unknown = found - modules
+    if unknown:
+        raise CheckpointError(
+            f"the adapter was made for another backbone: {len(unknown)} modules are not here ({_some(unknown)})",
+            where=where,
+        )
+    wanted = {
+        name
+        for name in modules
+        if name.startswith(backbone.family.language_prefix)
+        and any(check_target_module_exists(config, key) for key in (name, f"model.{name}"))
+    }
+    if wanted - found:
+        raise CheckpointError(
+            f"the adapter lacks weights for {len(wanted - found)} modules ({_some(wanted - found)})",
+            where=where,
+        )
+
+
+def _load_head(head: ValueHead, folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    safe, pickled = folder / HEAD_SAFE, folder / HEAD_PICKLED
+    if safe.is_file():
+        head.load_weights(load_file(safe), where=str(safe))
+        return
+    if not pickled.is_file():
+        raise CheckpointError(
+            f"the value head is missing: neither {HEAD_SAFE} nor {HEAD_PICKLED}", where=str(folder)
+        )
+    try:
+        state = torch.load(pickled, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            "the value head is no plain file of tensors, and nothing else in it will be run",
+            where=str(pickled),
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):
+        raise CheckpointError("the value head is no dictionary of tensors", where=str(pickled))
+    head.load_weights(state, where=str(pickled))
+
+
+def save_checkpoint(
+    folder: Path,
+    backbone: Backbone,
+    head: ValueHead,
+    adapter: LoraConfig,
+    *,
+    base_model: str,
+    separator: str,
+    role: Role,
+) -> None:
+    """Write our format into an existing folder."""
+    from safetensors.torch import save_file
+
+    weights = {
+        f"base_model.model.{name.replace('.default.', '.')}": weight.detach().cpu().contiguous()
+        for name, weight in adapter_weights(backbone.model).items()
+    }
+    adapter.base_model_name_or_path = base_model
+    adapter.save_pretrained(str(folder))
+    save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    state = {name: weight.detach().cpu().contiguous() for name, weight in head.layers.state_dict().items()}
+    save_file(state, folder / HEAD_SAFE, metadata={"format": "pt"})
+    backbone.processor.save_pretrained(str(folder))
+    config = {
+        "format_version": FORMAT_VERSION,
+        **asdict(head.config),
+        "resp_repr_mode": "last",
+        "base_model": base_model,
+        "separator": separator,
+        "responses_role": role,
+    }
+    (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"cannot be read: {error}", where=str(path)) from error
+    if not isinstance(raw, dict):
+        raise CheckpointError("is not a JSON object", where=str(path))
+    return raw
+
+
+def _some(keys: set[str]) -> str:
+    shown = sorted(keys)[:3]
+    return ", ".join(shown) + (" …" if len(keys) > 3 else "")
+
+
+def describe_local(config: JudgeConfig) -> dict[str, Any]:
+    """What of a checkpoint is on this machine, without a download: for `yoj info`."""
+    facts: dict[str, Any] = {}
+    try:
+        checkpoint = read_checkpoint(config, local_only=True)
+    except ModelError as error:
+        return {"cached": f"no: {error.what}"}
+    facts["cached"] = str(checkpoint.folder)
+    facts["size_gb"] = _size_gb(checkpoint.folder)
+    facts["responses_role"] = checkpoint.role
+    if checkpoint.base_model is not None:
+        facts["base_model"] = checkpoint.base_model
+        try:
+            base = find_folder(
+                checkpoint.base_model,
+                checkpoint.base_revision,
+                relative_to=checkpoint.folder,
+                local_only=True,
+            )
+            facts |= {"base_cached": str(base), "base_size_gb": _size_gb(base)}
+        except ModelError as error:
+            facts["base_cached"] = f"no: {error.what}"
+    return facts
+
+
+def _size_gb(folder: Path) -> float:
+    return round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e9, 3)

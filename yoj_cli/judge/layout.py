@@ -1,0 +1,242 @@
+"""A group as one token sequence: a shared prefix, then branches of responses.
+
+    prefix: media, prompt, assistant header | branch 0: r0 <sep> r1 <sep> r2 | branch 1: r1 <sep> r2 <sep> r0
+
+Every branch is tokenized together with the prefix, exactly as a pass of its own would be (BPE merges across
+the seam); what all branches have in common is then stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from yoj_cli.errors import ModelError, TooLongError
+from yoj_cli.judge.conversation import Runs, render
+from yoj_cli.judge.tokens import Separator, SpecialTokens, TextEncoder
+
+if TYPE_CHECKING:
+    from yoj_cli.config import Role
+    from yoj_cli.inputs.media import Clip, Picture
+    from yoj_cli.inputs.records import Group
+    from yoj_cli.judge.backbone import Backbone
+    from yoj_cli.plan import Plan
+
+PREFIX = -1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One group, ready for the backbone.
+
+    Attributes:
+        input_ids: (1, T) int64, the prefix and then every branch.
+        position_ids: (1, T), or (3, 1, T) for mRoPE; they restart after the prefix in each branch.
+        media_types: (1, T) 0 = text, else a picture or frame token.
+        branch_of: (T,) the branch a token belongs to, PREFIX (-1) for the prefix.
+        ends: for each branch, the index into T of the end of each of its responses.
+        media_inputs: pixel tensors and grids, by the model's argument names.
+        n_prefix: tokens that all branches share.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    media_types: Tensor
+    branch_of: Tensor
+    ends: tuple[tuple[int, ...], ...]
+    media_inputs: dict[str, Tensor]
+    n_prefix: int
+
+    @property
+    def n_tokens(self) -> int:
+        return int(self.input_ids.shape[1])
+
+    @property
+    def n_media_tokens(self) -> int:
+        return int((self.media_types > 0).sum())
+
+    def attention_mask(self, *, media_sees_itself: bool, device: torch.device) -> Tensor:
+        """Who sees whom: (1, 1, T, T) bool, rows look at columns.
+
+        A token sees the prefix and what stands before it in its own branch; picture tokens see each other
+        in both directions where the family does so.
+        """
+        branch = self.branch_of.to(device)
+        place = torch.arange(self.n_tokens, device=device)
+        visible = (branch == PREFIX) | (branch == branch[:, None])
+        mask = visible & (place <= place[:, None])
+        if media_sees_itself:
+            media = self.media_types[0].to(device) > 0
+            mask |= media & media[:, None]
+        return mask[None, None]
+
+
+class LayoutBuilder:
+    """Builds layouts for one backbone; safe to call from several threads at once.
+
+    Args:
+        separator: the text between two responses, with its one special token.
+        role: the turn that holds the responses: "assistant" (how the weights were trained) or "user".
+        max_tokens: longest sequence (prefix and one branch) accepted.
+        where: the checkpoint, for errors.
+    """
+
+    def __init__(
+        self, backbone: Backbone, separator: str, role: Role, max_tokens: int, *, where: str
+    ) -> None:
+        self.backbone = backbone
+        self.role = role
+        self.max_tokens = max_tokens
+        self._specials = SpecialTokens(backbone.tokenizer)
+        self._separator = Separator.parse(separator, self._specials, where=where)
+        self._encoder = TextEncoder(backbone.tokenizer)
+
+    def build(self, group: Group, media: Sequence[Picture | Clip], plan: Plan) -> Layout:
+        """Lay a group out.
+
+        Args:
+            media: what `group.media` was loaded to, in the same order.
+            plan: the branches to read.
+        Raises:
+            InputError: a text that cannot be tokenized, or a conversation the chat template refuses.
+            TooLongError: prefix and branch together exceed `max_tokens`.
+        """
+        self.backbone.family.check_media(group.media)
+        media_inputs, expansions = self._process_media(media)
+        before, after = render(group, self.role, self.backbone, self._specials, expansions)
+        sequences = self._branch_sequences(before, after, group.responses, plan)
+        longest = max(len(ids) for ids, _ in sequences)
+        if longest > self.max_tokens:
+            raise TooLongError(
+                f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
+                hint="Raise --max-tokens, shorten it, or compare fewer responses at a time with --window.",
+            )
+        return self._share_prefix(sequences, media_inputs)
+
+    def _process_media(
+        self, media: Sequence[Picture | Clip]
+    ) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
+        """Pixels for the model, and the token text that stands for each picture and clip."""
+        processor = self.backbone.processor
+        pictures = [medium.image for medium in media if hasattr(medium, "image")]
+        clips = [medium for medium in media if not hasattr(medium, "image")]
+        inputs: dict[str, Any] = {}
+        expansions: dict[str, list[str]] = {}
+        if pictures:
+            found = processor.image_processor(images=pictures, return_tensors="pt")
+            inputs.update(found)
+            expansions[processor.image_token] = [
+                processor.replace_image_token(found, image_idx=index) for index in range(len(pictures))
+            ]
+        if clips:
+            found = processor.video_processor(
+                videos=[torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips],
+                video_metadata=[_clip_metadata(clip) for clip in clips],
+                do_sample_frames=False,
+                return_metadata=True,
+                return_tensors="pt",
+            )
+            expansions[processor.video_token] = [
+                processor.replace_video_token(found, video_idx=index) for index in range(len(clips))
+            ]
+            inputs.update({name: value for name, value in found.items() if name != "video_metadata"})
+        return inputs, expansions
+
+    def _branch_sequences(
+        self, before: Runs, after: Runs, responses: Sequence[str], plan: Plan
+    ) -> list[tuple[list[int], list[int]]]:
+        """Each branch as a pass of its own: (ids, end index of each response)."""
+        memory: dict[str, list[int]] = {}
+
+        def encode(text: str, name: str) -> list[int]:
+            if text not in memory:
+                memory[text] = self._encoder.encode(text, name=name)
+            return memory[text]
+
+        def flatten(runs: Runs) -> list[int]:
+            parts = (encode(run, "the prompt") if isinstance(run, str) else [run] for run in runs)
+            return [token for part in parts for token in part]
+
+        header, footer = str(before[-1]), str(after[0])
+        head, tail = flatten(before[:-1]), flatten(after[1:])
+        sequences = []
+        for branch in plan.branches:
+            ids, ends = list(head), []
+            for place, response in enumerate(branch):
+                is_last = place == len(branch) - 1
+                left = self._separator.after if place else header
+                right = footer if is_last else self._separator.before
+                ids += encode(f"{left}{responses[response]}{right}", f"response {response + 1}")
+                if not is_last:
+                    ends.append(len(ids) - 1)
+                    ids.append(self._separator.token_id)
+            ids += tail
+            ends.append(len(ids) - 1)
+            sequences.append((ids, ends))
+        return sequences
+
+    def _share_prefix(
+        self, sequences: list[tuple[list[int], list[int]]], media_inputs: dict[str, Tensor]
+    ) -> Layout:
+        """Store the longest common run once; each branch keeps at least its last token."""
+        n_prefix = 0 if len(sequences) == 1 else _common_length([ids for ids, _ in sequences])
+        first = torch.tensor([sequences[0][0]])
+        types = self._media_types(sequences[0][0])
+        if n_prefix and int(types[n_prefix:].sum()):
+            raise ModelError("a picture stands after the responses; the prefix must hold all media")
+        positions = self.backbone.positions(first, types[None], media_inputs)
+        all_ids, all_positions = [first[:, :n_prefix]], [positions[..., :n_prefix]]
+        branch_of = [torch.full((n_prefix,), PREFIX)]
+        ends: list[tuple[int, ...]] = []
+        start = n_prefix
+        for index, (ids, ends_alone) in enumerate(sequences):
+            own = torch.tensor([ids[n_prefix:]])
+            all_ids.append(own)
+            all_positions.append(
+                positions[..., n_prefix : n_prefix + 1] + torch.arange(own.shape[1])
+                if index
+                else positions[..., n_prefix:]
+            )
+            branch_of.append(torch.full((own.shape[1],), index))
+            ends.append(tuple(end if end < n_prefix else end - n_prefix + start for end in ends_alone))
+            start += own.shape[1]
+        input_ids = torch.cat(all_ids, dim=1)
+        media_types = torch.zeros_like(input_ids)
+        media_types[0, : len(types)] = types
+        return Layout(
+            input_ids=input_ids,
+            position_ids=torch.cat(all_positions, dim=-1),
+            media_types=media_types,
+            branch_of=torch.cat(branch_of),
+            ends=tuple(ends),
+            media_inputs=media_inputs,
+            n_prefix=n_prefix,
+        )
+
+    def _media_types(self, ids: list[int]) -> Tensor:
+        if not self.backbone.family.reads_media:
+            return torch.zeros(len(ids), dtype=torch.int64)
+        return torch.tensor(self.backbone.processor.create_mm_token_type_ids([ids])[0])
+
+
+def _common_length(sequences: list[list[int]]) -> int:
+    """Longest run of tokens that all sequences start with, leaving each at least its last token."""
+    limit = min(len(ids) for ids in sequences) - 1
+    first = sequences[0]
+    return next((i for i in range(limit) if any(ids[i] != first[i] for ids in sequences[1:])), limit)
+
+
+def _clip_metadata(clip: Clip) -> dict[str, Any]:
+    """Sampled frames with the instants to print: the processors divide `frames_indices` by `fps`."""
+    return {
+        "fps": 1.0,
+        "frames_indices": list(clip.times_s),
+        "total_num_frames": len(clip.times_s),
+        "duration": clip.duration_s,
+        "height": clip.frames.shape[1],
+        "width": clip.frames.shape[2],
+    }
