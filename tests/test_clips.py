@@ -20,7 +20,7 @@ import pytest
 
 from yoj_cli.errors import MediaError
 from yoj_cli.inputs.clip_pool import ClipPool
-from yoj_cli.inputs.clips import Decoded, decode_clip, sample_times
+from yoj_cli.inputs.clips import Decoded, decode_clip
 
 BAR_PX, HEIGHT_PX = 16, 64
 GENEROUS = {"max_pixels": 10**8, "max_frames": 16}
@@ -91,35 +91,6 @@ def pool():
     pool = ClipPool(max_workers=2)
     yield pool
     pool.close()
-
-
-@pytest.mark.parametrize(
-    ("duration", "n", "expected"),
-    [
-        ("2", 16, [0, 0.5, 1, 1.5, 2]),
-        ("1.7", 16, [0, 0.5, 1, 1.5, 1.7]),
-        ("0.4", 16, [0, 0.4]),
-        ("0", 16, [0]),
-        ("7.5", 16, [i / 2 for i in range(16)]),  # exactly (16 - 1) / 2: still every half second
-        ("9", 4, [0, 3, 6, 9]),
-        ("1.5", 4, [0, 0.5, 1, 1.5]),
-        ("1.6", 4, [0, 1.6 / 3, 3.2 / 3, 1.6]),
-        ("10", 2, [0, 10]),
-        ("10", 1, [0]),
-        ("0", 1, [0]),
-    ],
-)
-def test_instants_worked_by_hand(duration: str, n: int, expected: list[float]) -> None:
-    assert [float(t) for t in sample_times(Fraction(duration), n)] == pytest.approx(expected, abs=1e-12)
-
-
-def test_never_more_than_max_frames_and_always_both_ends() -> None:
-    for n in (2, 3, 16):
-        for tenths in range(200):
-            times = sample_times(Fraction(tenths, 10), n)
-            assert len(times) <= n
-            assert times[0] == 0
-            assert times[-1] == Fraction(tenths, 10)
 
 
 @pytest.mark.parametrize("use_decord", [True, False])
@@ -478,7 +449,7 @@ def test_a_forked_child_gets_workers_of_its_own(tmp_path: Path) -> None:
 
 def test_the_worker_imports_only_what_decoding_needs() -> None:
     program = """
-        import sys, yoj_cli.inputs.clips
+        import sys, yoj_cli.inputs.clip_worker
         print([name for name in ("torch", "typer", "rich", "PIL") if name in sys.modules])
     """
     done = subprocess.run(

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import math
 import random
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +19,7 @@ from yoj_cli.config import JudgeConfig, TrainConfig
 from yoj_cli.errors import InputError, ModelError, UsageError
 from yoj_cli.inputs.media import MediaOptions, load
 from yoj_cli.inputs.records import Failure, Group, read_groups
+from yoj_cli.judge.adapter import add_adapter
 from yoj_cli.judge.ahead import map_ahead
 from yoj_cli.judge.backbone import Backbone, load_backbone, resolve_device
 from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, REWARD_CONFIG, find_folder, save_checkpoint
@@ -84,7 +83,7 @@ def train(
     groups = read_ranked(data, config.limit)
     torch.manual_seed(config.seed)
     backbone = _load_base(config)
-    adapter = _add_adapter(backbone, config)
+    adapter = add_adapter(backbone, r=config.lora_r, alpha=config.lora_alpha, dropout=config.lora_dropout)
     head = ValueHead(
         HeadConfig("mlp", config.head_dim, "silu", backbone.hidden_size, math.sqrt(backbone.hidden_size))
     ).to(backbone.device)
@@ -153,34 +152,6 @@ def _load_base(config: TrainConfig) -> Backbone:
     if backbone.tokenizer.convert_tokens_to_ids(SEPARATOR_TOKEN) >= n_rows:
         raise ModelError(f"the base has no free embedding row for {SEPARATOR_TOKEN}", where=str(folder))
     return backbone
-
-
-def _add_adapter(backbone: Backbone, config: TrainConfig) -> Any:
-    """Put a fresh LoRA on every linear layer of the language model, and on nothing else.
-
-    Bare layer names would also hit the vision tower, hence a pattern anchored on the language model.
-    """
-    from peft import LoraConfig, inject_adapter_in_model
-
-    prefix = backbone.family.language_prefix
-    names = {
-        name.rsplit(".", 1)[-1]
-        for name, module in backbone.model.named_modules()
-        if name.startswith(prefix) and isinstance(module, nn.Linear)
-    }
-    anchored = rf"(.*\.)?{re.escape(prefix)}\..*" if prefix else r".*"
-    adapter = LoraConfig(
-        r=config.lora_r,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        target_modules=rf"{anchored}\.({'|'.join(sorted(names))})",
-    )
-    inject_adapter_in_model(adapter, backbone.model)
-    for module in backbone.model.modules():
-        # Only the adapter's dropout trains: the frozen model stays in evaluation mode.
-        if isinstance(module, nn.Dropout):
-            module.train()
-    return adapter
 
 
 def _batches(

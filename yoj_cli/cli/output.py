@@ -26,7 +26,7 @@ class Report:
 
     def __init__(self, config: OutputConfig, stream: IO[str], judge: Mapping[str, Any]) -> None:
         from yoj_cli.outputs.ranking import Summary
-        from yoj_cli.outputs.tables import open_writer
+        from yoj_cli.outputs.writers import open_writer
 
         self.config = config
         self.summary = Summary()
@@ -43,7 +43,7 @@ class Report:
         say(str(failure.error))
 
     def finish(self) -> None:
-        from yoj_cli.outputs.tables import render_summary
+        from yoj_cli.outputs.wording import render_summary
 
         self._writer.finish()
         if not self.config.quiet and self.summary.n_scored + self.summary.n_failed > 1:
@@ -79,6 +79,6 @@ def open_output(config: OutputConfig) -> Iterator[IO[str]]:
 
 def say(text: str) -> None:
     """One message for a person, on standard error, with nothing in it that a terminal acts on."""
-    from yoj_cli.outputs.tables import one_line
+    from yoj_cli.outputs.wording import one_line
 
     sys.stderr.write("yoj: " + "\n".join(one_line(line, None) for line in text.splitlines()) + "\n")

@@ -23,13 +23,14 @@ from typing import Any
 import numpy as np
 
 from yoj_cli.errors import MediaError
-from yoj_cli.inputs.clips import HINT_REENCODE, Decoded
+from yoj_cli.inputs.clips import Decoded
+from yoj_cli.inputs.containers import HINT_REENCODE
 
 MAX_WORKERS = min(4, os.cpu_count() or 1)
 CLIPS_PER_WORKER = 500
 """A worker is replaced after so many clips, because decord is known to leak memory."""
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from yoj_cli.inputs.clips import serve; serve()"
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from yoj_cli.inputs.clip_worker import serve; serve()"
 
 
 class ClipPool:

@@ -21,15 +21,14 @@ def map_ahead(
         For each item, in order, a call that waits for its result (or raises what the function raised).
     """
     source = iter(items)
-    with ThreadPoolExecutor(n_ahead, thread_name_prefix="yoj-ahead") as pool:
-        waiting: deque[Future[Result]] = deque()
-        try:
-            while True:
-                waiting.extend(
-                    pool.submit(function, item) for item in islice(source, n_ahead + 1 - len(waiting))
-                )
-                if not waiting:
-                    return
-                yield waiting.popleft().result
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ThreadPoolExecutor(n_ahead, thread_name_prefix="yoj-ahead")
+    waiting: deque[Future[Result]] = deque()
+    try:
+        while True:
+            waiting.extend(pool.submit(function, item) for item in islice(source, n_ahead + 1 - len(waiting)))
+            if not waiting:
+                return
+            yield waiting.popleft().result
+    finally:
+        # A consumer that stops early (an error, Ctrl-C) must not wait for a clip that is still being decoded.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -210,6 +210,7 @@ def load_backbone(
     _check_report(report, folder)
     model.eval()
     model.requires_grad_(False)
+    _compute_as_asked(model, dtype)
     gc.collect()
     return Backbone(model, processor, family, device, dtype)
 
@@ -231,6 +232,17 @@ def _quantization(config: JudgeConfig, family: Family, dtype: torch.dtype, model
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=skip
     )
+
+
+def _compute_as_asked(model: nn.Module, dtype: torch.dtype) -> None:
+    """Stop bitsandbytes from computing in bfloat16 on CPUs that have it when another type was asked for.
+
+    Its packed kernel rounds activations to 8 bits of mantissa whatever the compute type: scores would then
+    differ in the third digit between a response judged alone and the same one judged beside others.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu") and dtype != torch.bfloat16:
+            module.support_avx512bf16_for_cpu = False
 
 
 def _check_report(report: dict[str, Any], folder: Path) -> None:

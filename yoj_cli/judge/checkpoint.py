@@ -2,13 +2,14 @@
 
 Two formats are read. Ours is a LoRA adapter beside a value head, on a base model kept elsewhere:
 `adapter_config.json`, `adapter_model.safetensors`, `value_head.safetensors`, `reward_model_config.json`,
-tokenizer and processor files. The official one is merged: model files, `value_head.pt`, `reward_model_config.json`.
+tokenizer and processor files. The official one is merged: model files, `value_head.pt` and
+`reward_model_config.json`.
 """
 
 from __future__ import annotations
 
 import json
-import pickle
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from yoj_cli.config import DEMO, JudgeConfig, Role
 from yoj_cli.errors import CheckpointError, ModelError
+from yoj_cli.judge.adapter import ADAPTER_CONFIG, load_adapter, save_adapter
 from yoj_cli.judge.backbone import Backbone, load_backbone, resolve_device
 from yoj_cli.judge.head import HeadConfig, ValueHead
 
@@ -25,8 +27,6 @@ if TYPE_CHECKING:
     from peft import LoraConfig
 
 REWARD_CONFIG = "reward_model_config.json"
-ADAPTER_CONFIG = "adapter_config.json"
-ADAPTER_WEIGHTS = "adapter_model.safetensors"
 HEAD_SAFE = "value_head.safetensors"
 HEAD_PICKLED = "value_head.pt"
 FORMAT_VERSION = 1
@@ -179,84 +179,6 @@ def _find_on_hub(name: str, revision: str | None, local_only: bool) -> Path:
         ) from error
 
 
-def load_adapter(backbone: Backbone, folder: Path) -> None:
-    """Put a saved LoRA onto the backbone; every key must find its place.
-
-    PEFT only warns when nothing matches (an adapter saved from `…ForConditionalGeneration` has one more
-    "model." in every key than the decoder alone), and would then score with untrained weights.
-
-    Raises:
-        CheckpointError: no LoRA, or keys that are missing, unknown or misshapen.
-    """
-    from peft import LoraConfig, PeftConfig, inject_adapter_in_model
-    from safetensors.torch import load_file
-
-    where = str(folder / ADAPTER_WEIGHTS)
-    if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise CheckpointError(
-            "the adapter's weights are missing", where=where, hint="Pickled adapters are not read."
-        )
-    config = PeftConfig.from_pretrained(str(folder))
-    if not isinstance(config, LoraConfig):
-        raise CheckpointError(
-            f"the adapter is {config.peft_type}, only LoRA is read", where=str(folder / ADAPTER_CONFIG)
-        )
-    state = {_native_key(key, backbone): weight for key, weight in load_file(where).items()}
-    _check_adapter_modules({key.split(".lora_")[0] for key in state}, config, backbone, where)
-    inject_adapter_in_model(config, backbone.model, state_dict=state)
-    weights = {
-        name.replace(".default.", "."): weight for name, weight in adapter_weights(backbone.model).items()
-    }
-    for kind, keys in (("lacks", set(weights) - set(state)), ("has unknown", set(state) - set(weights))):
-        if keys:
-            raise CheckpointError(f"the adapter {kind} {len(keys)} weights ({_some(keys)})", where=where)
-    for name, weight in weights.items():
-        if weight.shape != state[name].shape:
-            raise CheckpointError(
-                f"{name} is {tuple(state[name].shape)} in the file and {tuple(weight.shape)} in the model",
-                where=where,
-            )
-        weight.data = state[name].to(backbone.device, backbone.dtype)
-    backbone.model.requires_grad_(False)
-
-
-def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The LoRA matrices of a model, by parameter name."""
-    return {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
-
-
-def _native_key(key: str, backbone: Backbone) -> str:
-    """A saved adapter key as the decoder names the same weight."""
-    name = key.removeprefix("base_model.model.")
-    inner = name.removeprefix("model.")
-    prefix = backbone.family.language_prefix
-    return inner if not prefix or inner.startswith(prefix) else name
-
-
-def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbone, where: str) -> None:
-    """The file must adapt every language layer its own configuration names, and no module that is not there."""
-    from peft.tuners.tuners_utils import check_target_module_exists
-
-    modules = {name for name, module in backbone.model.named_modules() if isinstance(module, torch.nn.Linear)}
-    unknown = found - modules
-    if unknown:
-        raise CheckpointError(
-            f"the adapter was made for another backbone: {len(unknown)} modules are not here ({_some(unknown)})",
-            where=where,
-        )
-    wanted = {
-        name
-        for name in modules
-        if name.startswith(backbone.family.language_prefix)
-        and any(check_target_module_exists(config, key) for key in (name, f"model.{name}"))
-    }
-    if wanted - found:
-        raise CheckpointError(
-            f"the adapter lacks weights for {len(wanted - found)} modules ({_some(wanted - found)})",
-            where=where,
-        )
-
-
 def _load_head(head: ValueHead, folder: Path) -> None:
     from safetensors.torch import load_file
 
@@ -269,8 +191,10 @@ def _load_head(head: ValueHead, folder: Path) -> None:
             f"the value head is missing: neither {HEAD_SAFE} nor {HEAD_PICKLED}", where=str(folder)
         )
     try:
-        state = torch.load(pickled, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about the file is our error to report
+            state = torch.load(pickled, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything at all
         raise CheckpointError(
             "the value head is no plain file of tensors, and nothing else in it will be run",
             where=str(pickled),
@@ -293,13 +217,7 @@ def save_checkpoint(
     """Write our format into an existing folder."""
     from safetensors.torch import save_file
 
-    weights = {
-        f"base_model.model.{name.replace('.default.', '.')}": weight.detach().cpu().contiguous()
-        for name, weight in adapter_weights(backbone.model).items()
-    }
-    adapter.base_model_name_or_path = base_model
-    adapter.save_pretrained(str(folder))
-    save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    save_adapter(folder, backbone, adapter, base_model)
     state = {name: weight.detach().cpu().contiguous() for name, weight in head.layers.state_dict().items()}
     save_file(state, folder / HEAD_SAFE, metadata={"format": "pt"})
     backbone.processor.save_pretrained(str(folder))
@@ -322,11 +240,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise CheckpointError("is not a JSON object", where=str(path))
     return raw
-
-
-def _some(keys: set[str]) -> str:
-    shown = sorted(keys)[:3]
-    return ", ".join(shown) + (" …" if len(keys) > 3 else "")
 
 
 def describe_local(config: JudgeConfig) -> dict[str, Any]:

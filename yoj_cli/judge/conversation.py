@@ -123,7 +123,7 @@ def _to_runs(
 def _trusted(text: str, specials: SpecialTokens, waiting: Mapping[str, Iterator[str]]) -> Iterator[int | str]:
     """The template's own text, media placeholders replaced by what stands for each picture or clip."""
     for part in specials.split(text):
-        placeholder = specials.names[part] if isinstance(part, int) else None
+        placeholder = specials.names[part] if isinstance(part, int) else ""
         if placeholder in waiting:
             yield from specials.split(next(waiting[placeholder]))
         else:

@@ -98,7 +98,7 @@ class ValueHead(nn.Module):
         return scores
 
     def load_weights(self, state: Mapping[str, Tensor], *, where: str) -> None:
-        """Load `0.weight 0.bias 2.weight 2.bias` (mlp) or `weight bias` (linear), all keys and shapes checked.
+        """Load `0.weight 0.bias 2.weight 2.bias` (mlp) or `weight bias` (linear), all of them checked.
 
         Raises:
             CheckpointError: missing, unexpected or misshapen weights.

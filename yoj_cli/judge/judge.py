@@ -127,7 +127,7 @@ class Judge:
 
     def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
         """Score one parsed group; see `score`."""
-        return self._verdict(group, *self._prepare(group, media or MediaOptions()))
+        return self._verdict(group, *self.prepare(group, media or MediaOptions()))
 
     def score_groups(
         self, groups: Iterable[Group | Failure], *, media: MediaOptions | None = None
@@ -139,15 +139,15 @@ class Judge:
         """
         options = media or MediaOptions()
 
-        def prepare(item: Group | Failure) -> tuple[Group, Plan, Layout] | Failure:
+        def prepare_item(item: Group | Failure) -> tuple[Group, Plan, Layout] | Failure:
             if isinstance(item, Failure):
                 return item
             try:
-                return item, *self._prepare(item, options)
+                return item, *self.prepare(item, options)
             except InputError as error:
                 return Failure(item.where, item.record, error)
 
-        for prepared in map_ahead(prepare, groups, n_ahead=AHEAD):
+        for prepared in map_ahead(prepare_item, groups, n_ahead=AHEAD):
             item = prepared()
             yield item if isinstance(item, Failure) else self._verdict_or_failure(*item)
 
@@ -157,7 +157,7 @@ class Judge:
         except OutOfMemoryError as error:
             return Failure(group.where, group.record, error.at(group.where))
 
-    def _prepare(self, group: Group, options: MediaOptions) -> tuple[Plan, Layout]:
+    def prepare(self, group: Group, options: MediaOptions) -> tuple[Plan, Layout]:
         """Everything before the forward pass: files, frames, tokens. Runs in a worker thread."""
         plan = build_plan(
             len(group.responses),

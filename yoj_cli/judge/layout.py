@@ -170,7 +170,7 @@ class LayoutBuilder:
                 is_last = place == len(branch) - 1
                 left = self._separator.after if place else header
                 right = footer if is_last else self._separator.before
-                ids += encode(f"{left}{responses[response]}{right}", f"response {response + 1}")
+                ids += encode(f"{left}{responses[response]}{right}", f"responses[{response}]")
                 if not is_last:
                     ends.append(len(ids) - 1)
                     ids.append(self._separator.token_id)

@@ -17,9 +17,8 @@ class SpecialTokens:
     """Finds a tokenizer's special tokens in trusted text."""
 
     def __init__(self, tokenizer: Any) -> None:
-        self.names = {
-            index: str(token) for index, token in tokenizer.added_tokens_decoder.items() if token.special
-        }
+        known = tokenizer.added_tokens_decoder
+        self.names: dict[int, str] = {index: str(token) for index, token in known.items() if token.special}
         self._ids = {name: index for index, name in self.names.items()}
         longest_first = sorted(self._ids, key=len, reverse=True)
         self._pattern = (
@@ -28,7 +27,7 @@ class SpecialTokens:
 
     def split(self, text: str) -> list[int | str]:
         """The text as ids of special tokens and the plain text between them, in order."""
-        parts = self._pattern.split(text) if self._pattern else [text]
+        parts: list[str] = self._pattern.split(text) if self._pattern else [text]
         return [self._ids.get(part, part) for part in parts if part]
 
 
@@ -48,18 +47,19 @@ class TextEncoder:
         self._tokenizer.no_padding()
 
     def encode(self, text: str, *, name: str) -> list[int]:
-        """Token ids of a text; `name` is what an error calls it ("response 2").
+        """Token ids of a text; `name` is what an error calls it ("responses[1]").
 
         Raises:
             InputError: the text holds half of a surrogate pair, which no encoding has bytes for.
         """
         try:
-            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            text.encode()
         except UnicodeEncodeError as error:
             raise InputError(
                 f"{name} holds half of a surrogate pair ({text[error.start]!a}), which is no character",
                 hint="The text was cut inside an emoji or decoded wrongly; repair it at its source.",
             ) from error
+        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Separator:
         ids = [piece for piece in pieces if isinstance(piece, int)]
         if len(ids) != 1:
             raise CheckpointError(
-                f"the separator {text!r} must hold exactly one special token of the tokenizer, found {len(ids)}",
+                f"the separator {text!r} must hold one special token of the tokenizer, found {len(ids)}",
                 where=where,
                 hint="The tokenizer files must come from the checkpoint: they register the separator.",
             )

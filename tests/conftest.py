@@ -1,0 +1,122 @@
+"""Shared fixtures: the real `main`, an isolated home, and tiny checkpoints made once per session."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+DATA = Path(__file__).parent / "data"
+PARITY = DATA / "parity"
+Run = Callable[..., tuple[int, str, str]]
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
+    monkeypatch.delenv("YOJ_MODEL", raising=False)
+    monkeypatch.delenv("YOJ_DEBUG", raising=False)
+
+
+@pytest.fixture
+def yoj(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line in this process: `yoj("score", "a.jsonl") -> (exit code, stdout, stderr)`."""
+
+    def run(*arguments: object, stdin: str = "") -> tuple[int, str, str]:
+        from yoj_cli.cli.main import main
+
+        monkeypatch.setattr(sys, "argv", ["yoj", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        return int(ended.value.code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def golden() -> list[dict[str, Any]]:
+    """Groups with the scores that the official implementation gave (see tests/data/parity/README.md)."""
+    return json.loads((PARITY / "golden.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="session")
+def adapter_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our format: the parity backbone as base, a random LoRA and a random head."""
+    return make_adapter_checkpoint(tmp_path_factory.mktemp("adapter"))
+
+
+def make_adapter_checkpoint(folder: Path) -> Path:
+    import torch
+
+    from yoj_cli.config import JudgeConfig
+    from yoj_cli.judge.adapter import adapter_weights, add_adapter
+    from yoj_cli.judge.backbone import load_backbone
+    from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, save_checkpoint
+    from yoj_cli.judge.head import HeadConfig, ValueHead
+
+    base = PARITY / "checkpoint"
+    config = JudgeConfig(model=str(base), device="cpu", quant="none")
+    backbone = load_backbone(base, config, torch.device("cpu"), processor_folder=base)
+    adapter = add_adapter(backbone, r=4, alpha=8, dropout=0.0)
+    generator = torch.Generator().manual_seed(0)
+    for weight in adapter_weights(backbone.model).values():
+        weight.data = torch.randn(weight.shape, generator=generator) * 0.1
+    head = ValueHead(HeadConfig("mlp", 32, "silu", backbone.hidden_size, 8.0))
+    for parameter in head.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    save_checkpoint(
+        folder, backbone, head, adapter, base_model=str(base), separator=DEFAULT_SEPARATOR, role="assistant"
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def qwen_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random Qwen3-VL in the merged format, built from code."""
+    from tests.tiny_qwen3_vl import make_checkpoint
+
+    return make_checkpoint(tmp_path_factory.mktemp("qwen3_vl"))
+
+
+@pytest.fixture(scope="session")
+def judges() -> Iterator[Callable[..., Any]]:
+    """Load each judge once per session: `judges(folder, mode="single")`; float32 and unquantized by default."""
+    from yoj_cli import Judge
+
+    loaded: dict[tuple[object, ...], Judge] = {}
+
+    def load(model: Path | str, **options: Any) -> Judge:
+        options = {"device": "cpu", "quant": "none", **options}
+        key = (str(model), *sorted(options.items()))
+        if key not in loaded:
+            loaded[key] = Judge.load(str(model), **options)
+        return loaded[key]
+
+    yield load
+    loaded.clear()
+
+
+@pytest.fixture
+def write_lines(tmp_path: Path) -> Callable[..., Path]:
+    """Write records as JSON Lines: `write_lines(record, record, name="data.jsonl")`."""
+
+    def write(*records: Any, name: str = "data.jsonl") -> Path:
+        path = tmp_path / name
+        lines = (record if isinstance(record, str) else json.dumps(record) for record in records)
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return path
+
+    return write

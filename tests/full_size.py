@@ -1,0 +1,144 @@
+"""Check and time a judge of full size with random weights: what it needs does not depend on their values.
+
+    python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cpu --media-root DIR
+
+CONFIG_FOLDER holds a backbone's configuration, tokenizer and processor files (allenai/Molmo2-4B's, say) and no
+weights. The last line of standard output is one JSON document; on a CUDA device it also compares the scores with
+those of the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from yoj_cli import Judge
+from yoj_cli.inputs.media import MediaOptions
+from yoj_cli.inputs.records import Group, read_groups
+
+SHARD_BYTES = 1_000_000_000
+SEPARATOR = "<|resp_sep|>"
+HEAD_DIM = 1024
+
+
+def write_checkpoint(source: Path, folder: Path, seed: int) -> int:
+    """Random bfloat16 weights in shards, never all in memory at once, in the merged format; returns n_parameters."""
+    from transformers import AutoConfig, AutoModel, AutoProcessor
+
+    config = AutoConfig.from_pretrained(source)
+    with torch.device("meta"):
+        shapes = {name: weight.shape for name, weight in AutoModel.from_config(config).state_dict().items()}
+    generator = torch.Generator().manual_seed(seed)
+    shard: dict[str, torch.Tensor] = {}
+    index: dict[str, str] = {}
+    n_shards = n_bytes = n_parameters = 0
+
+    def flush() -> None:
+        nonlocal shard, n_shards, n_bytes
+        name = f"model-{n_shards:05d}.safetensors"
+        save_file(shard, folder / name, metadata={"format": "pt"})
+        index.update(dict.fromkeys(shard, name))
+        shard, n_bytes, n_shards = {}, 0, n_shards + 1
+
+    for name, shape in shapes.items():
+        weight = torch.empty(shape, dtype=torch.bfloat16)
+        weight.fill_(1.0) if name.endswith("norm.weight") else weight.normal_(std=0.02, generator=generator)
+        shard[name] = weight
+        n_bytes += weight.nbytes
+        n_parameters += weight.numel()
+        if n_bytes > SHARD_BYTES:
+            flush()
+    flush()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    config.save_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(source)
+    processor.tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR]})
+    processor.save_pretrained(folder)
+    hidden = config.get_text_config().hidden_size
+    head = torch.nn.Sequential(
+        torch.nn.Linear(hidden, HEAD_DIM), torch.nn.SiLU(), torch.nn.Linear(HEAD_DIM, 1)
+    )
+    torch.save(head.state_dict(), folder / "value_head.pt")
+    reward = {"value_head_type": "mlp", "value_head_hidden_dim": HEAD_DIM, "value_head_input_dim": hidden}
+    (folder / "reward_model_config.json").write_text(json.dumps(reward))
+    return n_parameters
+
+
+def measure(
+    folder: Path, device: str, quant: str, groups: list[Group], media: MediaOptions
+) -> dict[str, object]:
+    """Load once, score every group, and say how long it took and how much memory it held."""
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    started = time.perf_counter()
+    judge = Judge.load(str(folder), device=device, quant=quant)
+    loaded_s = time.perf_counter() - started
+    found: dict[str, object] = {"device": device, "quant": quant, "load_s": round(loaded_s, 1)}
+    if on_gpu:
+        found["loaded_bytes"] = torch.cuda.memory_allocated()
+    scored = []
+    for group in groups:
+        verdict = judge.score_group(group, media=media)
+        scored.append(
+            {
+                "id": group.id,
+                "n_responses": len(group.responses),
+                "n_tokens": verdict.n_tokens,
+                "forward_s": round(verdict.seconds, 3),
+                "scores": [round(score, 5) for score in verdict.scores],
+            }
+        )
+        sys.stderr.write(f"{device} {quant} {group.id}: {verdict.n_tokens} tokens, {verdict.seconds:.2f} s\n")
+    found["groups"] = scored
+    found["peak_bytes"] = (
+        torch.cuda.max_memory_allocated()
+        if on_gpu
+        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    )
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path)
+    parser.add_argument("groups")
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--quant", nargs="+", default=["4bit"])
+    parser.add_argument("--limit", type=int, default=3)
+    parser.add_argument("--media-root", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="write the checkpoint here and leave it")
+    args = parser.parse_args()
+    groups = [item for item in read_groups(args.groups) if isinstance(item, Group)][: args.limit]
+    media = MediaOptions(root=args.media_root)
+    folder = args.keep or Path(tempfile.mkdtemp(prefix="yoj-full-size-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        report: dict[str, object] = {"torch": torch.__version__, "machine": platform.platform()}
+        if not (folder / "reward_model_config.json").exists():
+            report["n_parameters"] = write_checkpoint(args.config, folder, args.seed)
+        report["runs"] = [measure(folder, args.device, quant, groups, media) for quant in args.quant]
+        if args.device.startswith("cuda"):
+            report["gpu"] = torch.cuda.get_device_name()
+            report["cpu"] = measure(folder, "cpu", args.quant[0], groups[:1], media)
+        sys.stdout.write(json.dumps(report) + "\n")
+    finally:
+        if not args.keep:
+            shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,188 @@
+"""The judge: modes that agree, scores that depend on nothing else, streams that lose nothing."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import PARITY
+from yoj_cli import Judge
+from yoj_cli.errors import DeviceError, InputError, UsageError
+from yoj_cli.inputs.media import MediaOptions
+from yoj_cli.inputs.records import Failure, parse
+from yoj_cli.judge.scorer import branch_scores
+
+MOLMO2 = PARITY / "checkpoint"
+TOLERANCE = 1e-4
+WORDS = ["red", "blue", "circle", "square", "left", "right", "the", "a", "of", "and", "small", "big\n"]
+
+
+def random_texts(n, seed):
+    rng = random.Random(seed)
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 20))) for _ in range(n)]
+
+
+@pytest.fixture(params=["molmo2", "qwen3_vl", "adapter"])
+def checkpoint(request):
+    if request.param == "molmo2":
+        return MOLMO2
+    return request.getfixturevalue("qwen_checkpoint" if request.param == "qwen3_vl" else "adapter_checkpoint")
+
+
+@pytest.fixture(params=["text", "picture", "frames"])
+def media(request, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (4, 50, 70, 3), dtype=np.uint8)
+    for index, frame in enumerate(pixels):
+        (tmp_path / "frames").mkdir(exist_ok=True)
+        Image.fromarray(frame).save(tmp_path / "frames" / f"{index}.png")
+    if request.param == "text":
+        return {}
+    if request.param == "picture":
+        return {"images": [str(tmp_path / "frames" / "0.png")]}
+    return {"videos": [{"frames": str(tmp_path / "frames")}]}
+
+
+@pytest.mark.parametrize("quant", ["none", "4bit"])
+def test_single_in_one_pass_equals_separate_passes(judges, checkpoint, media, quant):
+    judge = judges(checkpoint, mode="single", quant=quant)
+    responses = random_texts(5, seed=1)
+    together = judge.score(prompt="p", responses=responses, **media)
+    alone = [judge.score(prompt="p", responses=[text], **media).scores[0] for text in responses]
+    assert together.scores == pytest.approx(alone, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("options", [{"mode": "single"}, {"orders": 4}, {"window": 3}])
+def test_chunks_over_the_prefix_cache_equal_one_pass(judges, checkpoint, media, options):
+    judge = judges(checkpoint, **options)
+    record = {"prompt": "p", "responses": random_texts(6, seed=2), **media}
+    _, layout = judge.prepare(parse(record), MediaOptions())
+    with torch.inference_mode():
+        whole = branch_scores(judge.backbone, judge.head, layout, pass_tokens=10**9)
+        chunks = branch_scores(judge.backbone, judge.head, layout, pass_tokens=layout.n_prefix + 1)
+    assert torch.cat(chunks).tolist() == pytest.approx(torch.cat(whole).tolist(), abs=TOLERANCE)
+
+
+def test_orders_average_the_centred_scores_of_each_order(judges, checkpoint, media):
+    plain, both = judges(checkpoint), judges(checkpoint, orders=2)
+    responses = random_texts(4, seed=3)
+    forward = np.array(plain.score(prompt="p", responses=responses, **media).scores)
+    backward = np.array(plain.score(prompt="p", responses=responses[::-1], **media).scores)[::-1]
+    centred = np.stack([forward - forward.mean(), backward - backward.mean()])
+    verdict = both.score(prompt="p", responses=responses, **media)
+    assert verdict.scores == pytest.approx(centred.mean(axis=0), abs=TOLERANCE)
+    assert verdict.spread == pytest.approx(centred.std(axis=0), abs=TOLERANCE)
+
+
+def test_a_later_response_does_not_change_an_earlier_score(judges):
+    judge = judges(MOLMO2)
+    responses = random_texts(4, seed=4)
+    full = judge.score(prompt="p", responses=responses).scores
+    changed = judge.score(prompt="p", responses=[*responses[:3], "something else"]).scores
+    assert changed[:3] == pytest.approx(full[:3], abs=TOLERANCE)
+
+
+def test_scores_do_not_depend_on_the_other_groups_of_a_stream(judges):
+    judge = judges(MOLMO2)
+    groups = [parse({"prompt": f"p{i}", "responses": random_texts(1 + i % 5, seed=i)}) for i in range(12)]
+    streamed = [verdict.scores for verdict in judge.score_groups(groups)]
+    assert streamed == [judge.score_group(group).scores for group in groups]
+    assert [verdict.scores for verdict in judge.score_groups(groups[::-1])] == streamed[::-1]
+
+
+def test_a_stream_gives_failures_in_their_place(judges):
+    judge = judges(MOLMO2)
+    bad_line = Failure("f:2", {}, InputError("bad"))
+    groups = [
+        parse({"prompt": "p", "responses": ["a"]}, where="f:1"),
+        bad_line,
+        parse({"image": "/nowhere.png", "responses": ["a"]}, where="f:3"),
+        parse({"prompt": "p", "responses": ["b"]}, where="f:4"),
+    ]
+    found = list(judge.score_groups(groups))
+    assert found[1] is bad_line
+    assert isinstance(found[2], Failure)
+    assert str(found[2].error).startswith("f:3: /nowhere.png: ")
+    assert [item.group.where for item in (found[0], found[3])] == ["f:1", "f:4"]
+
+
+def test_a_stream_is_read_a_bounded_number_of_groups_ahead(judges):
+    n_read = 0
+
+    def groups():
+        nonlocal n_read
+        for _ in range(100):
+            n_read += 1
+            yield parse({"prompt": "p", "responses": ["a"]})
+
+    stream = judges(MOLMO2).score_groups(groups())
+    next(stream)
+    stream.close()
+    assert n_read <= 6
+
+
+def test_pictures_in_memory_score_as_their_files(judges, tmp_path):
+    judge = judges(MOLMO2)
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 255, (40, 60, 3), dtype=np.uint8))
+    image.save(tmp_path / "a.png")
+    from_file = judge.score(images=[tmp_path / "a.png"], responses=["a", "b"])
+    assert judge.score(images=[image], responses=["a", "b"]).scores == from_file.scores
+    assert from_file.group.prompt == "Describe this image."
+
+
+def test_many_responses_are_scored(judges):
+    verdict = judges(MOLMO2, mode="single").score(prompt="p", responses=[f"r{i}" for i in range(64)])
+    assert len(verdict.scores) == 64
+    assert sum(verdict.p_best) == pytest.approx(1)
+
+
+def test_duplicates_alone_score_the_same(judges):
+    verdict = judges(MOLMO2, mode="single").score(prompt="p", responses=["same", "other", "same"])
+    assert verdict.scores[0] == pytest.approx(verdict.scores[2], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize("quant", ["4bit", "8bit", "none"])
+def test_every_quantization_and_dtype_gives_finite_scores_near_full_precision(judges, golden, quant, dtype):
+    record = {"prompt": golden[3]["prompt"], "responses": golden[3]["responses"]}
+    full = judges(MOLMO2).score(**record).scores
+    found = judges(MOLMO2, quant=quant, dtype=dtype).score(**record).scores
+    assert np.abs(np.array(found) - full).mean() < 1
+    assert (quant, dtype) != ("none", "float32") or found == full
+
+
+def test_only_the_language_model_is_quantized(judges):
+    model = judges(MOLMO2, quant="4bit").backbone.model
+    kinds = {
+        part: {
+            type(module).__name__ for name, module in model.named_modules() if part in name and "proj" in name
+        }
+        for part in ("language_model", "vision_tower", "multi_modal_projector")
+    }
+    assert "Linear4bit" in kinds["language_model"]
+    assert "Linear4bit" not in kinds["vision_tower"] | kinds["multi_modal_projector"]
+
+
+def test_the_head_computes_in_float32(judges):
+    judge = judges(MOLMO2, dtype="bfloat16")
+    assert {parameter.dtype for parameter in judge.head.parameters()} == {torch.float32}
+
+
+def test_an_unknown_option_is_a_usage_error():
+    with pytest.raises(UsageError, match="quantization"):
+        Judge.load("demo", quantization="4bit")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_no_gpu_and_no_choice_is_an_error_that_names_the_ways_out(adapter_checkpoint):
+    with pytest.raises(DeviceError, match=r"--model demo.*--device cpu"):
+        Judge.load(str(adapter_checkpoint))
+
+
+def test_the_description_tells_judges_apart(judges):
+    one, two = judges(MOLMO2), judges(MOLMO2, mode="single", quant="4bit")
+    assert one.description != two.description
+    assert two.description["quant"] == "4bit"

@@ -1,0 +1,93 @@
+"""One line of a JSON Lines file -> a dictionary, or the reason why not.
+
+Stricter than Python's `json`, which guesses: NaN is not JSON, of two equal keys neither is the right one, and
+a number too large for a float is not infinity. What is read here can be written back as the same JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from typing import Any, NoReturn
+
+from yoj_cli.errors import InputError
+
+MAX_DEPTH = 100
+"""Lists and objects inside each other; Python's own writer gives up at about a thousand."""
+
+
+def parse_line(line: bytes, *, where: str) -> dict[str, Any] | None:
+    """The JSON object on a line, None for a blank line.
+
+    Raises:
+        InputError: not UTF-8, not JSON, or not an object.
+    """
+    try:
+        text = line.decode("utf-8-sig")
+        if not text.strip():
+            return None
+        record = json.loads(
+            text, object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant
+        )
+        _check_depth(record)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"the line is not UTF-8 (byte {error.start})",
+            where=where,
+            hint="Save the file as UTF-8 text; unpack it first if it is compressed.",
+        ) from error
+    except json.JSONDecodeError as error:
+        hint = "One JSON object per line is expected; `jq -c .` writes that." if _is_spread_out(text) else ""
+        what = f"the line is not JSON: {error.msg} (column {error.colno})"
+        raise InputError(what, where=where, hint=hint) from error
+    except RecursionError as error:
+        raise InputError(f"the line is nested more than {MAX_DEPTH} deep", where=where) from error
+    except InputError as error:
+        error.where = where
+        raise
+    except ValueError as error:  # Python's limit on digits
+        raise InputError("the line holds an integer of thousands of digits", where=where) from error
+    if isinstance(record, dict):
+        return record
+    found = "a list" if isinstance(record, list) else f"{text.strip()[:40]!r}"
+    hint = "`jq -c '.[]'` writes a list as lines." if isinstance(record, list) else ""
+    raise InputError(f"expected a JSON object, found {found}", where=where, hint=hint)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise InputError(f"the key {twice[:60]!r} stands twice in one object; keep one of the two")
+    return found
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if math.isinf(value):
+        raise InputError(f"the number {digits[:40]} is too large")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise InputError(f"{name} is not JSON", hint="Write null where there is no number.")
+
+
+def _check_depth(record: Any) -> None:
+    level = [record]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for item in level
+            if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not level:
+            return
+    raise InputError(f"the line is nested more than {MAX_DEPTH} deep")
+
+
+def _is_spread_out(line: str) -> bool:
+    """It looks like one of several lines that hold one document together."""
+    return line.strip() in ("{", "[") or line.lstrip()[:1] not in ("{", "[")
