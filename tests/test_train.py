@@ -13,6 +13,7 @@ from tests.conftest import PARITY
 from yoj_cli import Judge
 from yoj_cli.config import TrainConfig
 from yoj_cli.errors import InputError, UsageError
+from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.judge.adapter import add_adapter
 from yoj_cli.train import n_way_cross_entropy, read_ranked, train
 
@@ -72,7 +73,7 @@ def groups(write_lines, tmp_path):
                 "prompt": "p",
                 "responses": responses,
                 "rankings": rankings.tolist(),
-                **({"image": str(tmp_path / f"{index}.png")} if index % 2 else {}),
+                **({"image": f"{index}.png"} if index % 2 else {}),
             }
         )
     return write_lines(*records)
@@ -87,7 +88,8 @@ def test_eight_groups_are_learnt_by_heart_through_the_4_bit_path(groups, tmp_pat
     assert steps[-1].accuracy == 1
     assert steps[-1].loss < 0.5
     judge = Judge.load(str(tmp_path / "out"), device="cpu")
-    for verdict in judge.score_groups(read_ranked([groups], None)):
+    options = MediaOptions(root=tmp_path)
+    for verdict in judge.score_groups((group for group, _ in read_ranked([groups], None)), media=options):
         assert verdict.group.rankings[verdict.best] == 1
 
 

@@ -53,7 +53,7 @@ class JudgeConfig:
     layout: Role | None = option(
         None, "Turn that holds the responses. Default: as the checkpoint was trained."
     )
-    seed: int = option(0, "Seed of the orders and windows.")
+    seed: int = option(0, "Seed of the orders and windows.", metavar="N")
     max_tokens: int | None = option(
         None,
         "Refuse groups longer than this. Default: 24576, or the backbone's context if shorter.",
@@ -103,6 +103,10 @@ class InputConfig:
     )
     allow_remote_media: bool = option(False, "Fetch http(s) media; off by default.")
 
+    def __post_init__(self) -> None:
+        if self.media_root is not None and not self.media_root.is_dir():
+            raise UsageError(f"there is no folder {self.media_root}", where="--media-root")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputConfig:
@@ -112,7 +116,9 @@ class OutputConfig:
         "auto", "auto prints tables on a terminal and JSON Lines elsewhere.", "--format", "-f"
     )
     json: bool = option(False, "Short for --format jsonl.", "--json")
-    output: Path | None = option(None, "Write to this file instead of standard output.", "--output", "-o")
+    output: Path | None = option(
+        None, "Write to this file instead of standard output.", "--output", "-o", metavar="FILE"
+    )
     top: int | None = option(None, "Show only the K best responses of a group.", metavar="K")
     quiet: bool = option(False, "No progress, no summary.", "--quiet", "-q")
 

@@ -118,13 +118,13 @@ def train(
     )
 
 
-def read_ranked(paths: Sequence[Path], limit: int | None) -> list[Group]:
-    """All groups of some files, each with a ranking that tells its responses apart.
+def read_ranked(paths: Sequence[Path], limit: int | None) -> list[tuple[Group, Path]]:
+    """All groups of some files, each with a ranking that tells its responses apart, and the file's folder.
 
     Raises:
         InputError: the first line that has no such ranking or cannot be read.
     """
-    groups: list[Group] = []
+    groups: list[tuple[Group, Path]] = []
     for path in paths:
         for item in read_groups(str(path)):
             if isinstance(item, Failure):
@@ -133,7 +133,7 @@ def read_ranked(paths: Sequence[Path], limit: int | None) -> list[Group]:
                 raise InputError("the line has no 'rankings' to learn from", where=item.where)
             if len(set(item.rankings)) < 2:
                 raise InputError("all responses share one rank; there is nothing to learn", where=item.where)
-            groups.append(item)
+            groups.append((item, path.parent))
             if len(groups) == limit:
                 return groups
     if not groups:
@@ -155,14 +155,15 @@ def _load_base(config: TrainConfig) -> Backbone:
 
 
 def _batches(
-    config: TrainConfig, groups: Sequence[Group], backbone: Backbone
+    config: TrainConfig, groups: Sequence[tuple[Group, Path]], backbone: Backbone
 ) -> Iterator[Iterator[tuple[Group, Layout, int]]]:
     """Batches of laid out groups for all epochs, shuffled anew in each, the next ones prepared ahead."""
     max_tokens = config.max_tokens or DEFAULT_MAX_TOKENS
     builder = LayoutBuilder(backbone, DEFAULT_SEPARATOR, "assistant", max_tokens, where=config.base)
-    options = MediaOptions(max_frames=config.max_frames)
 
-    def prepare(group: Group) -> tuple[Group, Layout]:
+    def prepare(item: tuple[Group, Path]) -> tuple[Group, Layout]:
+        group, folder = item
+        options = MediaOptions(root=folder, max_frames=config.max_frames)
         try:
             media = [load(medium, options) for medium in group.media]
             return group, builder.build(group, media, build_plan(len(group.responses)))
@@ -174,7 +175,7 @@ def _batches(
     for _ in range(config.epochs):
         order = shuffler.sample(groups, len(groups))
         if config.shuffle_responses:
-            order = [_shuffle_responses(group, shuffler) for group in order]
+            order = [(_shuffle_responses(group, shuffler), folder) for group, folder in order]
         prepared = map_ahead(prepare, order, n_ahead=AHEAD)
         for start in range(0, len(order), config.batch_size):
             n_batch = min(config.batch_size, len(order) - start)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
-import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from yoj_cli.cli.options import with_options
-from yoj_cli.config import JudgeConfig
-from yoj_cli.errors import YojError
+from yoj_cli.cli.output import open_output, writing
+from yoj_cli.config import DEMO, JudgeConfig, OutputConfig
+from yoj_cli.errors import DeviceError, ModelError
 from yoj_cli.version import __version__
 
 LIBRARIES = (
@@ -32,21 +34,33 @@ def info(
     judge: JudgeConfig,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Show versions, the device, and the judge that would be used: what it needs and what is here already."""
-    facts = {"yoj": __version__, "python": platform.python_version(), "libraries": _libraries()}
-    facts |= {"machine": _machine(), "judge": _judge(judge.resolved())}
-    sys.stdout.write(json.dumps(facts, indent=2) + "\n" if as_json else _render(facts))
+    """Show versions, the machine, and the judge that would be used.
+
+    Nothing is downloaded and no weights are read.
+    """
+    facts = {
+        "yoj": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "libraries": _libraries(),
+        "machine": _machine(),
+        "judge": _judge(judge),
+    }
+    with open_output(OutputConfig(json=as_json)) as stream, writing(stream):
+        stream.write(json.dumps(facts, indent=2) + "\n" if as_json else _render(facts))
+        stream.flush()
 
 
-def _libraries() -> dict[str, str]:
+def _libraries() -> dict[str, str | None]:
+    """Versions; None where a library is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    found: dict[str, str | None] = {}
     for name in LIBRARIES:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
+            found[name] = None
     return found
 
 
@@ -55,7 +69,6 @@ def _machine() -> dict[str, Any]:
 
     gpus = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
     return {
-        "system": platform.platform(),
         "cpu_threads": torch.get_num_threads(),
         "cuda": torch.version.cuda,
         "gpus": [{"name": gpu.name, "memory_gib": round(gpu.total_memory / 2**30, 1)} for gpu in gpus],
@@ -63,29 +76,98 @@ def _machine() -> dict[str, Any]:
 
 
 def _judge(config: JudgeConfig) -> dict[str, Any]:
-    """The judge these options name; nothing is downloaded and no weights are read."""
+    """The judge that these options name, on the device they name; `problem` is None where all is well."""
     from yoj_cli.judge.backbone import resolve_device, resolve_dtype
-    from yoj_cli.judge.checkpoint import describe_local
 
-    facts = {"model": config.model, "quant": config.quant, **describe_local(config)}
+    chosen_by = "--model" if config.model else "$YOJ_MODEL" if os.environ.get("YOJ_MODEL") else "default"
+    config = config.resolved()
+    facts: dict[str, Any] = {"model": config.model, "chosen_by": chosen_by}
+    facts |= {"quant": config.quant, "device": None, "dtype": None, "device_problem": None}
     try:
-        device = resolve_device(config, embedded=config.model == "demo")
+        device = resolve_device(config, embedded=config.model == DEMO)
         facts |= {"device": str(device), "dtype": str(resolve_dtype(config, device)).removeprefix("torch.")}
-    except YojError as error:
-        facts |= {"device": f"none usable: {error.what}"}
+    except DeviceError as error:
+        facts["device_problem"] = str(error)
+    return facts | _files(config)
+
+
+def _files(config: JudgeConfig) -> dict[str, Any]:
+    """Where the judge's files lie: the checkpoint and, where it is an adapter, the backbone under it."""
+    from yoj_cli.judge.checkpoint import find_folder, read_checkpoint
+
+    facts: dict[str, Any] = {"checkpoint": {"folder": None, "size_gb": None, "problem": None}, "base": None}
+    try:
+        checkpoint = read_checkpoint(config, local_only=True)
+    except ModelError as error:
+        facts["checkpoint"]["problem"] = _why_not_here(error)
+        return facts
+    facts["checkpoint"] |= _place(checkpoint.folder)
+    if checkpoint.base_model is None:
+        return facts
+    facts["base"] = {"name": checkpoint.base_model, "folder": None, "size_gb": None, "problem": None}
+    try:
+        folder = find_folder(
+            checkpoint.base_model,
+            checkpoint.base_revision,
+            relative_to=checkpoint.folder,
+            local_only=True,
+        )
+        facts["base"] |= _place(folder)
+    except ModelError as error:
+        facts["base"]["problem"] = _why_not_here(error)
     return facts
 
 
-def _render(facts: dict[str, Any], indent: str = "") -> str:
-    lines = ""
-    for name, value in facts.items():
-        title = f"{indent}{name.replace('_', ' ')}"
-        if isinstance(value, dict):
-            lines += f"{title}\n{_render(value, indent + '  ')}"
-        elif isinstance(value, list):
-            lines += (
-                f"{title:<18}{', '.join(' '.join(map(str, item.values())) for item in value) or 'none'}\n"
-            )
-        else:
-            lines += f"{title:<18}{value}\n"
-    return lines
+def _place(folder: Path) -> dict[str, Any]:
+    n_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return {"folder": str(folder), "size_gb": round(n_bytes / 1e9, 3)}
+
+
+def _why_not_here(error: ModelError) -> str:
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(
+        error.__cause__, LocalEntryNotFoundError
+    ):  # nobody asked the Hub; that is for its first use
+        return "not on this machine; downloaded from the Hub at first use"
+    return str(error)
+
+
+def _render(facts: dict[str, Any]) -> str:
+    machine, judge = facts["machine"], facts["judge"]
+    gpus = [f"{gpu['name']} ({gpu['memory_gib']} GiB)" for gpu in machine["gpus"]]
+    device = judge["device_problem"] or f"{judge['device']}, {judge['dtype']}"
+    rows = [
+        ("yoj", facts["yoj"]),
+        ("python", facts["python"]),
+        ("system", facts["system"]),
+        *[(name, version or "not installed") for name, version in facts["libraries"].items()],
+        ("", ""),
+        ("CPU threads", str(machine["cpu_threads"])),
+        ("GPU", "\n".join(gpus) or "none"),
+        ("CUDA", f"{machine['cuda']} (torch's own)" if machine["cuda"] else "this torch has none"),
+        ("", ""),
+        ("judge", f"{judge['model']} ({judge['chosen_by']})"),
+        ("files", _render_place(judge["checkpoint"])),
+        *(
+            [("backbone", f"{judge['base']['name']}\n{_render_place(judge['base'])}")]
+            if judge["base"]
+            else []
+        ),
+        ("runs on", device),
+    ]
+    return "".join(_render_row(name, value) for name, value in rows)
+
+
+def _render_place(place: dict[str, Any]) -> str:
+    size_gb = place["size_gb"]
+    size = size_gb and (f"{size_gb:.1f} GB" if size_gb >= 1 else f"{1000 * size_gb:.0f} MB")
+    return place["problem"] or f"{place['folder']} ({size})"
+
+
+def _render_row(name: str, value: str) -> str:
+    first, *others = value.split("\n")
+    return "".join(
+        f"{title:<15}{line}".rstrip() + "\n"
+        for title, line in [(name, first), *(("", line) for line in others)]
+    )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
 import traceback
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
 
 from yoj_cli.cli.info import info
-from yoj_cli.cli.options import DEBUG_VARIABLE
-from yoj_cli.cli.output import say
+from yoj_cli.cli.options import is_debugging
+from yoj_cli.cli.output import complain
 from yoj_cli.cli.rank import rank
 from yoj_cli.cli.score import score
 from yoj_cli.cli.train import train
@@ -52,26 +53,33 @@ def root(
 
 def main() -> NoReturn:
     """The console script."""
-    try:
-        app(prog_name="yoj")
-        code: int = ExitCode.OK
-    except YojError as error:
-        code = _report(str(error), error, error.exit_code)
-    except KeyboardInterrupt:
-        code = ExitCode.INTERRUPTED
-    except Exception as error:
-        what = f"unexpected {type(error).__name__}: {error}\nThis is a bug in yoj; YOJ_DEBUG=1 shows where."
-        code = _report(what, error, ExitCode.BUG)
-    finally:
-        _stop_decoding()
+    code = _run()  # the command's frames, and with them its generators and threads, are gone after this
+    if code == ExitCode.INTERRUPTED:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the program on the spot
+    _stop_decoding()
     sys.exit(code)
 
 
+def _run() -> int:
+    # Pillow warns on standard error about what is an error of ours, or no matter for a user.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    try:
+        app(prog_name="yoj")
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    except YojError as error:
+        return _report(str(error), error, error.exit_code)
+    except Exception as error:
+        what = f"unexpected {type(error).__name__}: {error}\nThis is a bug in yoj; YOJ_DEBUG=1 shows where."
+        return _report(what, error, ExitCode.BUG)
+    return ExitCode.OK
+
+
 def _report(text: str, error: Exception, code: int) -> int:
-    if os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0"):
+    if is_debugging():
         traceback.print_exception(error)
     else:
-        say(text)
+        complain(text)
     return code
 
 

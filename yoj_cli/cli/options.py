@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, get_type_hints
@@ -13,6 +12,10 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 DEBUG_VARIABLE = "YOJ_DEBUG"
+
+
+def is_debugging() -> bool:
+    return os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
 
 
 def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -37,12 +40,7 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
                 os.environ[DEBUG_VARIABLE] = "1"
             for name, parameters in expanded.items():
                 values[name] = groups[name](**{each.name: values.pop(each.name) for each in parameters})
-            try:
-                command(**values)
-            except BrokenPipeError:
-                # The reader (`| head`) has what it wanted; nothing may be flushed into the closed pipe.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-                raise typer.Exit(0) from None
+            command(**values)
 
         debug = inspect.Parameter(
             "debug",

@@ -1,22 +1,51 @@
-"""The progress bar of a long run: on a terminal's standard error, never in the data."""
+"""What a person sees while waiting: only on a terminal, on standard error, never in the data."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import TypeVar
 
-from yoj_cli.config import OutputConfig
+from yoj_cli.config import JudgeConfig, OutputConfig
 
 Item = TypeVar("Item")
 
 
+def _is_watched(output: OutputConfig) -> bool:
+    return not output.quiet and sys.stderr is not None and sys.stderr.isatty()
+
+
+@contextmanager
+def show_loading(judge: JudgeConfig, output: OutputConfig) -> Iterator[None]:
+    """Say that the judge is being loaded, and take the line away when it is."""
+    if not _is_watched(output):
+        yield
+        return
+    from yoj_cli.outputs.wording import encodable, one_line
+
+    line = f"loading {one_line(str(judge.resolved().model), 60)} …"
+    sys.stderr.write(encodable(line, sys.stderr.encoding))
+    sys.stderr.flush()
+    try:
+        yield
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
 def show_progress(
-    items: Iterable[Item], paths: Sequence[str], limit: int | None, output: OutputConfig, stream: IO[str]
+    items: Iterable[Item], paths: Sequence[str], limit: int | None, output: OutputConfig, *, pause: bool
 ) -> Iterator[Item]:
-    """Pass items through, showing how many are done, the rate and the time left."""
-    if output.quiet or not sys.stderr.isatty():
+    """Pass items through, showing how many are done, the rate and the time left.
+
+    Args:
+        paths: the files that the items come from, a line each.
+        limit: the most items there will be.
+        pause: take the bar away while an item is in use: it is printed on the same screen.
+    """
+    if not _is_watched(output):
         yield from items
         return
     from rich.console import Console
@@ -42,13 +71,13 @@ def show_progress(
     bar.start()
     try:
         for item in items:
-            if stream.isatty():
-                bar.stop()  # the tables go to the same screen: take the bar away while one is printed
+            if pause:
+                bar.stop()
             yield item
-            if stream.isatty():
-                bar.start()
             speed = bar.tasks[task].speed
             bar.update(task, advance=1, rate=f"{speed:,.1f} groups/s" if speed else "")
+            if pause:
+                bar.start()
     finally:
         bar.stop()
 
@@ -60,8 +89,9 @@ def count_lines(paths: Sequence[str], limit: int | None) -> int | None:
         if path == "-" or not Path(path).is_file():
             return limit
         with open(path, "rb") as file:
-            total += sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
-            if file.tell():
-                file.seek(-1, 2)
-                total += file.read(1) != b"\n"
+            last = b"\n"
+            while chunk := file.read(1 << 20):
+                total += chunk.count(b"\n")
+                last = chunk[-1:]
+            total += last != b"\n"
     return total if limit is None else min(limit, total)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated, Any, Optional
 
 import typer
 
+from yoj_cli.cli.input import build_media_options, check_stdin_once, read_text
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import Report, open_output
+from yoj_cli.cli.progress import show_loading
 from yoj_cli.config import InputConfig, JudgeConfig, OutputConfig
-from yoj_cli.errors import InputError, UsageError
+from yoj_cli.errors import UsageError
 
-Paths = Optional[list[str]]  # noqa: UP045  (read at run time, also by Python 3.10)
+Several = Optional[list[str]]  # noqa: UP045  (read at run time, also by Python 3.10)
 
 
 @with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig)
@@ -22,9 +22,12 @@ def rank(
     media: InputConfig,
     output: OutputConfig,
     image: Annotated[
-        Paths, typer.Option("--image", "-i", help="A picture; may be repeated.", metavar="FILE")
+        Several, typer.Option("--image", "-i", help="A picture; may be repeated.", metavar="FILE")
     ] = None,
-    video: Annotated[Paths, typer.Option("--video", help="A clip; may be repeated.", metavar="FILE")] = None,
+    video: Annotated[
+        Several,
+        typer.Option("--video", help="A clip, or a folder of frames; may be repeated.", metavar="FILE"),
+    ] = None,
     prompt: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(
@@ -35,63 +38,67 @@ def rank(
         ),
     ] = None,
     response: Annotated[
-        Paths,
+        Several,
         typer.Option(
             "--response", "-r", help="A file with one response, - for standard input; repeat.", metavar="FILE"
         ),
     ] = None,
     text: Annotated[
-        Paths, typer.Option("--text", "-t", help="A response given literally; repeat.", metavar="TEXT")
+        Several, typer.Option("--text", "-t", help="A response given literally; repeat.", metavar="TEXT")
     ] = None,
 ) -> None:
-    """Rank responses to one prompt: yoj rank --image img.png -r a.txt -r b.txt
+    """Rank responses to one prompt.
 
-    Files come before literal texts in the numbering. One line break at the end of a file is not part of the
+    yoj rank --image img.png -r a.txt -r b.txt
+
+    Files come before literal texts in the numbering. A line break at the end of a file is not part of the
     response.
     """
-    record = _build_record(image or [], video or [], prompt, response or [], text or [])
-    from yoj_cli.inputs.media import MediaOptions
-    from yoj_cli.inputs.records import parse
+    files = response or []
+    prompt_file = prompt[1:] if prompt is not None and prompt.startswith("@") else None
+    read = [*files, *([] if prompt_file is None else [prompt_file])]
+    _check_given(image or [], video or [], prompt, files, text or [])
+    check_stdin_once(read)
+    record = {
+        "prompt": prompt if prompt_file is None else read_text(prompt_file),
+        "images": image or [],
+        "videos": video or [],
+        "responses": [*(read_text(path) for path in files), *(text or [])],
+        "labels": _build_labels(files, len(text or [])),
+    }
+    _rank(
+        judge, media, output, {name: value for name, value in record.items() if value not in (None, [])}, read
+    )
 
-    group = parse(record, default_id="rank")
-    from yoj_cli.judge.judge import Judge
 
-    with open_output(output) as stream:
-        loaded = Judge.from_config(judge)
-        options = MediaOptions(
-            confine=media.media_root, allow_remote=media.allow_remote_media, max_frames=judge.max_frames
-        )
-        report = Report(output, stream, loaded.description)
-        report.write(loaded.score_group(group, media=options))
-        report.finish()
-
-
-def _build_record(
+def _check_given(
     images: list[str], videos: list[str], prompt: str | None, files: list[str], texts: list[str]
-) -> dict[str, Any]:
-    """The input line that says the same as the options."""
+) -> None:
     if not files and not texts:
         raise UsageError("no responses", hint="Give at least one with -r FILE or -t TEXT.")
-    if files.count("-") + (prompt == "@-") > 1:
-        raise UsageError("standard input can be read once only", where="-r -")
     if prompt is None and not images and not videos:
         raise UsageError("text alone needs a prompt", hint='Give one with -p "…" or -p @FILE.')
-    if prompt is not None and prompt.startswith("@"):
-        prompt = _read_text(prompt[1:])
-    fields = {"prompt": prompt, "images": images, "videos": videos}
-    return {name: value for name, value in fields.items() if value} | {
-        "responses": [*(_read_text(path) for path in files), *texts],
-        "labels": [*files, *(f"text {number}" for number in range(1, len(texts) + 1))],
-    }
 
 
-def _read_text(path: str) -> str:
-    name = "standard input" if path == "-" else path
-    try:
-        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
-        text = raw.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", where=name) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text (byte {error.start})", where=name) from error
-    return text.removesuffix("\n").removesuffix("\r")
+def _build_labels(files: list[str], n_texts: int) -> list[str]:
+    names = ["stdin" if path == "-" else path for path in files]
+    return names + [f"text {number}" for number in range(1, n_texts + 1)]
+
+
+def _rank(
+    judge: JudgeConfig, media: InputConfig, output: OutputConfig, record: dict[str, Any], read: list[str]
+) -> None:
+    """The group that the record describes; `read` are the text files it was made of."""
+    from yoj_cli.inputs.records import parse
+
+    group = parse(record)
+    inputs = [*read, *record.get("images", []), *record.get("videos", [])]
+    with open_output(output, inputs=inputs) as stream:
+        with show_loading(judge, output):
+            from yoj_cli.judge.judge import Judge
+
+            loaded = Judge.from_config(judge)
+        verdict = loaded.score_group(group, media=build_media_options(media, judge.max_frames))
+        report = Report(output, stream, loaded.description)
+        report.write(verdict)
+        report.finish()

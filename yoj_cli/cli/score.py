@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
+from yoj_cli.cli.input import build_media_options, check_paths
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import Report, open_output
-from yoj_cli.cli.progress import show_progress
+from yoj_cli.cli.progress import show_loading, show_progress
 from yoj_cli.config import InputConfig, JudgeConfig, OutputConfig
-from yoj_cli.errors import ExitCode, InputError, UsageError
+from yoj_cli.errors import ExitCode, YojError
 
 if TYPE_CHECKING:
     from yoj_cli.inputs.records import Failure
@@ -29,7 +28,10 @@ def score(
     output: OutputConfig,
     files: Annotated[
         Optional[list[str]],  # noqa: UP045  (read at run time, also by Python 3.10)
-        typer.Argument(help="JSON Lines files, or - for standard input.", metavar="FILE..."),
+        typer.Argument(
+            help="JSON Lines files, - for standard input (also without any FILE, where it is piped).",
+            metavar="FILE",
+        ),
     ] = None,
     limit: Annotated[
         Optional[int],  # noqa: UP045
@@ -49,54 +51,41 @@ def score(
     Also read: "messages", "chosen"/"rejected", "candidates", "question", "images", "video", "rankings".
     Relative media paths start from the file's own folder. All other fields are passed through.
     """
-    paths = _check_paths(files)
-    from yoj_cli.inputs.records import Failure
-    from yoj_cli.judge.judge import Judge
+    paths = check_paths(files)
+    with open_output(output, inputs=paths) as stream:
+        with show_loading(judge, output):
+            from yoj_cli.inputs.records import Failure
+            from yoj_cli.judge.judge import Judge
 
-    with open_output(output) as stream:
-        loaded = Judge.from_config(judge)
+            loaded = Judge.from_config(judge)
         report = Report(output, stream, loaded.description)
         results = _score_files(loaded, paths, media, limit)
-        for item in show_progress(results, paths, limit, output, stream):
+        for item in show_progress(results, paths, limit, output, pause=stream.isatty()):
             if not isinstance(item, Failure):
                 report.write(item)
             elif on_error == "skip":
                 report.write_failure(item)
             else:
-                raise item.error
+                raise _stopped_by(item.error)
         report.finish()
     if report.summary.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _check_paths(files: Sequence[str] | None) -> list[str]:
-    """The files to read, each seen to be there before a model is loaded; standard input where it is piped."""
-    if not files:
-        if sys.stdin.isatty():
-            raise UsageError("no input", hint="Name a JSON Lines file, or - to read standard input.")
-        return ["-"]
-    for path in files:
-        if path != "-" and not Path(path).exists():
-            raise InputError("there is no such file", where=path)
-        if path != "-" and Path(path).is_dir():
-            raise InputError("is a folder, not a JSON Lines file", where=path)
-    return list(files)
+def _stopped_by(error: YojError) -> YojError:
+    way_on = "To report such groups and score the others: --on-error skip."
+    error.hint = f"{error.hint}\n{way_on}" if error.hint else way_on
+    return error
 
 
 def _score_files(
     judge: Judge, paths: Sequence[str], media: InputConfig, limit: int | None
 ) -> Iterator[Verdict | Failure]:
-    from yoj_cli.inputs.media import MediaOptions
     from yoj_cli.inputs.records import read_groups
 
     left = limit
     for path in paths:
-        options = MediaOptions(
-            root=None if media.media_root or path == "-" else Path(path).parent,
-            confine=media.media_root,
-            allow_remote=media.allow_remote_media,
-            max_frames=judge.config.max_frames,
-        )
+        options = build_media_options(media, judge.config.max_frames, beside=path)
         for item in judge.score_groups(islice(read_groups(path), left), media=options):
             yield item
             left = None if left is None else left - 1

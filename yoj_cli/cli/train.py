@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @with_options(config=TrainConfig)
 def train(
     config: TrainConfig,
-    data: Annotated[list[Path], typer.Argument(help="JSON Lines files with rankings.", metavar="DATA...")],
+    data: Annotated[list[Path], typer.Argument(help="JSON Lines files with rankings.", metavar="DATA")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.", metavar="DIR")],
 ) -> None:
     """Train a judge: LoRA and a value head on a frozen 4-bit backbone, cross-entropy over N scores."""

@@ -43,6 +43,7 @@ class ClipPool:
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []
         self._parents: list[set[_Worker]] = []
+        self._n_closed = 0
 
     def decode(self, path: str, *, max_frames: int, max_pixels: int, timeout_s: float) -> Decoded:
         """Sample and decode one clip; waits while all workers are busy (not counted in `timeout_s`).
@@ -51,8 +52,9 @@ class ClipPool:
             MediaError: what the decoder said, or that it crashed or took too long.
         """
         request = {"path": path, "max_frames": max_frames, "max_pixels": max_pixels, "timeout_s": timeout_s}
+        n_closed = self._n_closed
         with self._free:
-            worker = self._take()
+            worker = self._take(path, n_closed)
             try:
                 decoded = worker.ask(request, timeout_s)
             except _RefusedError as refusal:
@@ -65,14 +67,17 @@ class ClipPool:
             return decoded
 
     def close(self) -> None:
-        """End all workers, busy ones too: their callers get a MediaError. The pool can be used again."""
+        """End all workers, busy ones too: whoever waits for one gets a MediaError. The pool can be used again."""
         with self._lock:
+            self._n_closed += 1
             workers, self._workers, self._idle = self._workers, set(), []
         for worker in workers:
             worker.end()
 
-    def _take(self) -> _Worker:
+    def _take(self, path: str, n_closed: int) -> _Worker:
         with self._lock:
+            if self._n_closed != n_closed:
+                raise MediaError("decoding was stopped", where=path)
             while self._idle:
                 worker = self._idle.pop()
                 if worker.is_usable():

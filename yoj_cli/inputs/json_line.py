@@ -24,13 +24,14 @@ def parse_line(line: bytes, *, where: str) -> dict[str, Any] | None:
         InputError: not UTF-8, not JSON, or not an object.
     """
     try:
-        text = line.decode("utf-8-sig")
-        if not text.strip():
+        text = line.decode("utf-8-sig").rstrip()
+        if not text:
             return None
         record = json.loads(
             text, object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant
         )
-        _check_depth(record)
+        if isinstance(record, (dict, list)):
+            _check_depth(record)
     except UnicodeDecodeError as error:
         raise InputError(
             f"the line is not UTF-8 (byte {error.start})",
@@ -50,7 +51,7 @@ def parse_line(line: bytes, *, where: str) -> dict[str, Any] | None:
         raise InputError("the line holds an integer of thousands of digits", where=where) from error
     if isinstance(record, dict):
         return record
-    found = "a list" if isinstance(record, list) else f"{text.strip()[:40]!r}"
+    found = "a list" if isinstance(record, list) else f"{text[:40]!r}"
     hint = "`jq -c '.[]'` writes a list as lines." if isinstance(record, list) else ""
     raise InputError(f"expected a JSON object, found {found}", where=where, hint=hint)
 
@@ -77,12 +78,8 @@ def _refuse_constant(name: str) -> NoReturn:
 def _check_depth(record: Any) -> None:
     level = [record]
     for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for item in level
-            if isinstance(item, (dict, list))
-            for child in (item.values() if isinstance(item, dict) else item)
-        ]
+        children = (child for item in level for child in (item.values() if isinstance(item, dict) else item))
+        level = [child for child in children if isinstance(child, (dict, list))]
         if not level:
             return
     raise InputError(f"the line is nested more than {MAX_DEPTH} deep")

@@ -242,7 +242,7 @@ def _compute_as_asked(model: nn.Module, dtype: torch.dtype) -> None:
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu") and dtype != torch.bfloat16:
-            module.support_avx512bf16_for_cpu = False
+            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def _check_report(report: dict[str, Any], folder: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yoj_cli.inputs.records import Group
+from yoj_cli.inputs.groups import Group
 
 OUTPUT_KEYS = ("scores", "ranks", "p_best", "spread", "best", "top", "judge", "error")
 """What `to_record` and `to_error_record` write; see `_input_fields` for an input line that has such a key."""

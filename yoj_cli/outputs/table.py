@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from yoj_cli.inputs.records import Group
+from yoj_cli.inputs.groups import Failure, Group
 from yoj_cli.outputs.ranking import Verdict
 from yoj_cli.outputs.wording import (
     LABEL_LENGTH,
@@ -54,7 +54,7 @@ class TableWriter:
             self._line(self._text(f"    … {n_hidden} more", "dim"))
         self._end()
 
-    def write_error(self, source: Group | Mapping[str, Any], error: Exception) -> None:
+    def write_error(self, source: Group | Failure | Mapping[str, Any], error: Exception) -> None:
         name = self._text(f"{one_line(name_of(source))}  ", "bold")
         self._line(name, self._text(f"✗ {type(error).__name__}", "red"))
         for line in str(error).splitlines():

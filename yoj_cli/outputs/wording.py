@@ -11,7 +11,7 @@ from typing import Any
 from unicodedata import category
 from urllib.parse import urlparse
 
-from yoj_cli.inputs.records import Group, Media
+from yoj_cli.inputs.groups import Failure, Group, Media, id_of
 from yoj_cli.outputs.ranking import Summary, Verdict
 
 LABEL_LENGTH = 28
@@ -59,8 +59,8 @@ def plain_signs(encoding: str) -> dict[int, str]:
     return {ord(sign): plain for sign, plain in PLAIN_SIGNS.items()}
 
 
-def name_of(source: Group | Mapping[str, Any]) -> str:
-    return source.id if isinstance(source, Group) else str(source.get("id", "(no id)"))
+def name_of(source: Group | Failure | Mapping[str, Any]) -> str:
+    return source.id if isinstance(source, (Group, Failure)) else id_of(source, "(no id)")
 
 
 def error_text(error: Exception) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from io import StringIO
 from typing import IO, Any, Literal, Protocol
 
-from yoj_cli.inputs.records import Group
+from yoj_cli.inputs.groups import Failure, Group
 from yoj_cli.outputs.ranking import Verdict, shortest_float32, to_error_record, to_record
 from yoj_cli.outputs.wording import (
     encodable,
@@ -43,8 +43,8 @@ class Writer(Protocol):
     def write(self, verdict: Verdict) -> None:
         """Write one judged group and flush."""
 
-    def write_error(self, source: Group | Mapping[str, Any], error: Exception) -> None:
-        """Write one failed group; `source` is the group, or the input line where there is none."""
+    def write_error(self, source: Group | Failure | Mapping[str, Any], error: Exception) -> None:
+        """Write one failed group; `source` is the group, its failure, or its input line."""
 
     def finish(self) -> None:
         """Write what the format needs at the end, also when nothing was written before."""
@@ -85,8 +85,8 @@ class JsonlWriter:
     def write(self, verdict: Verdict) -> None:
         self._line(to_record(verdict, self.judge, top=self.top))
 
-    def write_error(self, source: Group | Mapping[str, Any], error: Exception) -> None:
-        self._line(to_error_record(source.record if isinstance(source, Group) else source, error))
+    def write_error(self, source: Group | Failure | Mapping[str, Any], error: Exception) -> None:
+        self._line(to_error_record(source.record if isinstance(source, (Group, Failure)) else source, error))
 
     def finish(self) -> None:
         self.stream.flush()
@@ -125,7 +125,7 @@ class CsvWriter:
             )
         self.stream.flush()
 
-    def write_error(self, source: Group | Mapping[str, Any], error: Exception) -> None:
+    def write_error(self, source: Group | Failure | Mapping[str, Any], error: Exception) -> None:
         self._row((name_of(source), *[None] * (len(CSV_COLUMNS) - 2), error_text(error)))
         self.stream.flush()
 
@@ -177,7 +177,7 @@ class MarkdownWriter:
             lines += ["", f"… {n_hidden} more"]
         self._lines(lines)
 
-    def write_error(self, source: Group | Mapping[str, Any], error: Exception) -> None:
+    def write_error(self, source: Group | Failure | Mapping[str, Any], error: Exception) -> None:
         self._lines([f"### {_markdown(name_of(source))}", "", f"✗ {_markdown(error_text(error))}"])
 
     def finish(self) -> None:

@@ -1,0 +1,1 @@
+complete --command yoj --no-files --arguments "(env _YOJ_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) yoj)" --condition "env _YOJ_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) yoj"

@@ -1,0 +1,36 @@
+"""Start-up: what a user waits for before anything happens."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+YOJ = "from yoj_cli.cli.main import main; main()"
+
+
+def cpu_s(*arguments: str) -> float:
+    """CPU seconds (user + system) of a Python process run to its end."""
+    done = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(done.pid, 0)
+    done.returncode = os.waitstatus_to_exitcode(status)
+    assert done.returncode in (0, 2)
+    return usage.ru_utime + usage.ru_stime
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"], ["score", "--no-such-option"]])
+def test_help_and_usage_errors_take_under_0_3_s_of_cpu(arguments):
+    assert min(cpu_s("-c", YOJ, *arguments) for _ in range(3)) < 0.3
+
+
+@pytest.mark.slow
+def test_the_first_row_takes_at_most_1_5_times_the_import_of_the_libraries():
+    libraries = "import torch, transformers, peft, bitsandbytes"
+    score = [str(EXAMPLES / "candidates.jsonl"), "--model", "demo", "--limit", "1"]
+    ratios = [cpu_s("-c", YOJ, "score", *score) / cpu_s("-c", libraries) for _ in range(3)]
+    assert statistics.median(ratios) < 1.5, ratios

@@ -1,0 +1,81 @@
+"""What the commands read: files named on the command line, and where media may come from."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from yoj_cli.config import InputConfig
+from yoj_cli.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from yoj_cli.inputs.media import MediaOptions
+
+
+def check_paths(paths: Sequence[str] | None) -> list[str]:
+    """The JSON Lines files to read, each seen to be there before a model is loaded; "-" where none is named.
+
+    Raises:
+        UsageError: nothing is named and nothing is piped in.
+        InputError: no such file, a folder, or not readable.
+    """
+    if not paths:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise UsageError("no input", hint="Name a JSON Lines file, or - to read standard input.")
+        return ["-"]
+    check_stdin_once(paths)
+    for path in paths:
+        if path == "-":
+            continue
+        if not os.path.exists(path):
+            raise InputError("there is no such file", where=path)
+        if os.path.isdir(path):
+            raise InputError("this is a folder, not a JSON Lines file", where=path)
+        if not os.access(path, os.R_OK):
+            raise InputError("cannot be read (Permission denied)", where=path)
+    return list(paths)
+
+
+def check_stdin_once(paths: Sequence[str]) -> None:
+    if paths.count("-") > 1:
+        raise UsageError("standard input can be read once only", where="-")
+
+
+def read_text(path: str) -> str:
+    """A whole text file without the line break at its end; "-" is standard input.
+
+    Raises:
+        InputError: it cannot be read, or is not UTF-8.
+    """
+    name = "stdin" if path == "-" else path
+    try:
+        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        text = raw.decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise InputError("there is no such file", where=name) from error
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", where=name) from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start})", where=name) from error
+    return text.removesuffix("\n").removesuffix("\r")
+
+
+def build_media_options(config: InputConfig, max_frames: int, *, beside: str = "-") -> MediaOptions:
+    """How the media of one input is found.
+
+    Args:
+        beside: the file whose folder relative paths start from, where there is no --media-root.
+    """
+    from yoj_cli.inputs.media import MediaOptions
+
+    # A pipe such as /dev/fd/63 has no folder of its own; relative paths then start from the current one.
+    is_beside = config.media_root is None and os.path.isfile(beside)
+    return MediaOptions(
+        root=Path(beside).parent if is_beside else None,
+        confine=config.media_root,
+        allow_remote=config.allow_remote_media,
+        max_frames=max_frames,
+    )
