@@ -171,6 +171,11 @@ def test_the_head_computes_in_float32(judges):
     assert {parameter.dtype for parameter in judge.head.parameters()} == {torch.float32}
 
 
+def test_a_limit_beyond_the_backbones_context_is_a_usage_error():
+    with pytest.raises(UsageError, match="5000 is beyond the backbone's context of 4096 tokens"):
+        Judge.load(str(MOLMO2), device="cpu", quant="none", max_tokens=5000)
+
+
 def test_an_unknown_option_is_a_usage_error():
     with pytest.raises(UsageError, match="quantization"):
         Judge.load("demo", quantization="4bit")

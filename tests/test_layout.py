@@ -163,7 +163,7 @@ def test_template_stand_ins_in_a_prompt_are_just_text(judges):
     ["", " ", "\n\n", "é́😀👩‍👩‍👧", "שלום ‮ abc", "nul \x00 byte", "x" * 30_000, "\ue000" * 3, "\ud7ff￿"],
 )
 def test_odd_texts_keep_their_place(judges, text):
-    judge = judges(MOLMO2, mode="multi", max_tokens=200_000)
+    judge = judges(MOLMO2, layout="assistant", max_tokens=4096)
     judge.max_tokens = judge._layouts.max_tokens = (
         200_000  # beyond the tiny backbone's context: no forward pass here
     )
@@ -201,6 +201,13 @@ def test_conversations_keep_their_turns(judges):
     ]
     text = judge.backbone.tokenizer.decode(build(judge, messages=messages, responses=["r"]).input_ids[0])
     assert text.index("first") < text.index("answer") < text.index("second") < text.rindex("r")
+
+
+def test_clip_frames_are_normalized_like_pictures(judges, frames, picture):
+    """transformers' Molmo2 video processor does not do so of itself."""
+    clip = build(judges(MOLMO2), prompt="p", responses=["a"], videos=[frames]).media_inputs["pixel_values_videos"]
+    image = build(judges(MOLMO2), prompt="p", responses=["a"], images=[picture]).media_inputs["pixel_values"]
+    assert (clip.min(), clip.max()) == (image.min(), image.max()) == (-1, 1)
 
 
 def test_molmo2_refuses_pictures_beside_a_clip(judges, picture, frames):

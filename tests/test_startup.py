@@ -16,7 +16,9 @@ YOJ = "from yoj_cli.cli.main import main; main()"
 
 def cpu_s(*arguments: str) -> float:
     """CPU seconds (user + system) of a Python process run to its end."""
-    done = subprocess.Popen([sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    done = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, usage = os.wait4(done.pid, 0)
     done.returncode = os.waitstatus_to_exitcode(status)
     assert done.returncode in (0, 2)

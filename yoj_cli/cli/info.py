@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
+import textwrap
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,6 +29,7 @@ LIBRARIES = (
     "decord",
     "av",
 )
+NAME_WIDTH = 15
 
 
 @with_options(judge=JudgeConfig)
@@ -47,7 +50,8 @@ def info(
         "judge": _judge(judge),
     }
     with open_output(OutputConfig(json=as_json)) as stream, writing(stream):
-        stream.write(json.dumps(facts, indent=2) + "\n" if as_json else _render(facts))
+        width = shutil.get_terminal_size().columns if stream.isatty() else None
+        stream.write(json.dumps(facts, indent=2) + "\n" if as_json else _render(facts, width))
         stream.flush()
 
 
@@ -133,7 +137,7 @@ def _why_not_here(error: ModelError) -> str:
     return str(error)
 
 
-def _render(facts: dict[str, Any]) -> str:
+def _render(facts: dict[str, Any], width: int | None) -> str:
     machine, judge = facts["machine"], facts["judge"]
     gpus = [f"{gpu['name']} ({gpu['memory_gib']} GiB)" for gpu in machine["gpus"]]
     device = judge["device_problem"] or f"{judge['device']}, {judge['dtype']}"
@@ -156,7 +160,7 @@ def _render(facts: dict[str, Any]) -> str:
         ),
         ("runs on", device),
     ]
-    return "".join(_render_row(name, value) for name, value in rows)
+    return "".join(_render_row(name, value, width) for name, value in rows)
 
 
 def _render_place(place: dict[str, Any]) -> str:
@@ -165,9 +169,12 @@ def _render_place(place: dict[str, Any]) -> str:
     return place["problem"] or f"{place['folder']} ({size})"
 
 
-def _render_row(name: str, value: str) -> str:
-    first, *others = value.split("\n")
+def _render_row(name: str, value: str, width: int | None) -> str:
+    lines = value.split("\n")
+    if width is not None:
+        room = max(width - NAME_WIDTH, 30)
+        lines = [part for line in lines for part in textwrap.wrap(line, room, break_long_words=False) or [""]]
+    names = [name] + [""] * (len(lines) - 1)
     return "".join(
-        f"{title:<15}{line}".rstrip() + "\n"
-        for title, line in [(name, first), *(("", line) for line in others)]
+        f"{title:<{NAME_WIDTH}}{line}".rstrip() + "\n" for title, line in zip(names, lines, strict=True)
     )

@@ -41,7 +41,7 @@ def check_paths(paths: Sequence[str] | None) -> list[str]:
 
 def check_stdin_once(paths: Sequence[str]) -> None:
     if paths.count("-") > 1:
-        raise UsageError("standard input can be read once only", where="-")
+        raise UsageError("standard input can be read once only", hint="Give - in one place.")
 
 
 def read_text(path: str) -> str:
@@ -61,6 +61,16 @@ def read_text(path: str) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8 text (byte {error.start})", where=name) from error
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def decode_argument(text: str) -> str:
+    """A text from the command line; UTF-8 that the locale made Python keep as bytes (LC_ALL=C) is read."""
+    if text.isascii() or not any("\udc80" <= char <= "\udcff" for char in text):
+        return text
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"is not UTF-8 text (byte {error.start})", where="an argument") from error
 
 
 def build_media_options(config: InputConfig, max_frames: int, *, beside: str = "-") -> MediaOptions:

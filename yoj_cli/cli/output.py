@@ -50,7 +50,8 @@ class Report:
         with writing(self._stream):
             self._writer.write_error(failure, failure.error)
         self.summary.add_failure()
-        complain(str(failure.error))
+        if not (self._stream.isatty() and sys.stderr is not None and sys.stderr.isatty()):
+            complain(str(failure.error))  # on one screen the table says it already
 
     def finish(self) -> None:
         from yoj_cli.outputs.wording import render_summary
@@ -107,7 +108,8 @@ def _refuse_overwriting(stream: IO[str], inputs: Sequence[str]) -> None:
             with suppress(OSError, AttributeError, ValueError):  # not there, a data: URL, no standard input
                 found = os.fstat(sys.stdin.fileno()) if path == "-" else os.stat(path)
                 if os.path.samestat(found, output):
-                    raise UsageError("the output would overwrite this input", where=path)
+                    where = "stdin" if path == "-" else path
+                    raise UsageError("the output would overwrite this input", where=where)
 
 
 @contextmanager

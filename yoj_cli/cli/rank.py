@@ -6,7 +6,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
-from yoj_cli.cli.input import build_media_options, check_stdin_once, read_text
+from yoj_cli.cli.input import build_media_options, check_stdin_once, decode_argument, read_text
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import Report, open_output
 from yoj_cli.cli.progress import show_loading
@@ -54,46 +54,21 @@ def rank(
     Files come before literal texts in the numbering. A line break at the end of a file is not part of the
     response.
     """
-    files = response or []
+    files, texts = response or [], [decode_argument(each) for each in text or []]
     prompt_file = prompt[1:] if prompt is not None and prompt.startswith("@") else None
-    read = [*files, *([] if prompt_file is None else [prompt_file])]
-    _check_given(image or [], video or [], prompt, files, text or [])
-    check_stdin_once(read)
-    record = {
-        "prompt": prompt if prompt_file is None else read_text(prompt_file),
-        "images": image or [],
-        "videos": video or [],
-        "responses": [*(read_text(path) for path in files), *(text or [])],
-        "labels": _build_labels(files, len(text or [])),
-    }
-    _rank(
-        judge, media, output, {name: value for name, value in record.items() if value not in (None, [])}, read
-    )
-
-
-def _check_given(
-    images: list[str], videos: list[str], prompt: str | None, files: list[str], texts: list[str]
-) -> None:
+    text_files = files if prompt_file is None else [prompt_file, *files]
     if not files and not texts:
         raise UsageError("no responses", hint="Give at least one with -r FILE or -t TEXT.")
-    if prompt is None and not images and not videos:
+    if prompt is None and not image and not video:
         raise UsageError("text alone needs a prompt", hint='Give one with -p "…" or -p @FILE.')
-
-
-def _build_labels(files: list[str], n_texts: int) -> list[str]:
-    names = ["stdin" if path == "-" else path for path in files]
-    return names + [f"text {number}" for number in range(1, n_texts + 1)]
-
-
-def _rank(
-    judge: JudgeConfig, media: InputConfig, output: OutputConfig, record: dict[str, Any], read: list[str]
-) -> None:
-    """The group that the record describes; `read` are the text files it was made of."""
+    check_stdin_once(text_files)
+    if prompt is not None:
+        prompt = decode_argument(prompt) if prompt_file is None else read_text(prompt_file)
+    record = _build_record(prompt, image or [], video or [], files, texts)
     from yoj_cli.inputs.records import parse
 
     group = parse(record)
-    inputs = [*read, *record.get("images", []), *record.get("videos", [])]
-    with open_output(output, inputs=inputs) as stream:
+    with open_output(output, inputs=[*text_files, *(image or []), *(video or [])]) as stream:
         with show_loading(judge, output):
             from yoj_cli.judge.judge import Judge
 
@@ -102,3 +77,16 @@ def _rank(
         report = Report(output, stream, loaded.description)
         report.write(verdict)
         report.finish()
+
+
+def _build_record(
+    prompt: str | None, images: list[str], videos: list[str], files: list[str], texts: list[str]
+) -> dict[str, Any]:
+    """The input line that says the same as the options."""
+    record: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
+    record |= {name: paths for name, paths in (("images", images), ("videos", videos)) if paths}
+    names = ["stdin" if path == "-" else path for path in files]
+    return record | {
+        "responses": [*(read_text(path) for path in files), *texts],
+        "labels": [*names, *(f"text {number}" for number in range(1, len(texts) + 1))],
+    }

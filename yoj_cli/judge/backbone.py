@@ -208,6 +208,8 @@ def load_backbone(
         _raise_if_out_of_memory(error, "loading the backbone")
         raise ModelError(f"the backbone cannot be loaded: {_first_line(error)}", where=str(folder)) from error
     _check_report(report, folder)
+    if family is MOLMO2:
+        _normalize_clips(processor)
     model.eval()
     model.requires_grad_(False)
     _compute_as_asked(model, dtype)
@@ -232,6 +234,17 @@ def _quantization(config: JudgeConfig, family: Family, dtype: torch.dtype, model
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=skip
     )
+
+
+def _normalize_clips(processor: Any) -> None:
+    """Have Molmo2's clip frames scaled and normalized like its pictures, where the files do not say.
+
+    The code that the weights were made with does so by default; transformers' own leaves both unset, and the
+    vision tower would see values up to 255 where it was trained on -1 to 1.
+    """
+    for name in ("do_rescale", "do_normalize"):
+        if getattr(processor.video_processor, name, None) is None:
+            setattr(processor.video_processor, name, True)
 
 
 def _compute_as_asked(model: nn.Module, dtype: torch.dtype) -> None:

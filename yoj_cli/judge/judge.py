@@ -51,7 +51,12 @@ class Judge:
         self.head = head
         self.checkpoint = checkpoint
         self.role = config.layout or checkpoint.role
-        self.max_tokens = min(config.max_tokens or DEFAULT_MAX_TOKENS, backbone.context)
+        self.max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
+        if self.max_tokens > backbone.context:
+            raise UsageError(
+                f"{self.max_tokens} is beyond the backbone's context of {backbone.context} tokens",
+                where="--max-tokens",
+            )
         self._layouts = LayoutBuilder(
             backbone, checkpoint.separator, self.role, self.max_tokens, where=str(checkpoint.folder)
         )

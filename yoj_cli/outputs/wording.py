@@ -127,7 +127,7 @@ def render_summary(summary: Summary, *, seconds: float | None = None) -> str:
         facts.append(f"{summary.n_failed:,} failed")
     if summary.n_tokens:
         facts.append(f"{summary.n_tokens:,} tokens")
-    if seconds:
+    if seconds and summary.n_scored:
         facts.append(f"{seconds:,.1f} s, {summary.n_scored / seconds:,.1f} groups/s")
     lines = [" · ".join(facts)]
     mean = summary.agreement

@@ -1,0 +1,182 @@
+"""What every command has in common: exit codes, help, pipes, interrupts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from tests.conftest import PARITY, Run
+from tests.processes import YOJ, environment, run
+from yoj_cli.cli.main import EXIT_CODES, app
+from yoj_cli.errors import ExitCode
+from yoj_cli.version import __version__
+
+MODEL = PARITY / "checkpoint"
+JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none")
+ASK = ("-p", "q", "-t", "a")
+GROUP = {"prompt": "q", "responses": ["a", "b"]}
+
+
+@pytest.mark.parametrize(
+    ("code", "arguments"),
+    [
+        (ExitCode.OK, ["rank", *JUDGE, *ASK]),
+        (ExitCode.OK, ["--help"]),
+        (ExitCode.OK, ["score", "-h"]),
+        (ExitCode.SOME_FAILED, ["score", *JUDGE, "-", "--on-error", "skip"]),
+        (ExitCode.USAGE, []),
+        (ExitCode.USAGE, ["scor"]),
+        (ExitCode.USAGE, ["score", "--nope"]),
+        (ExitCode.USAGE, ["score", "--quant", "3bit"]),
+        (ExitCode.USAGE, ["score", "--limit", "many"]),
+        (ExitCode.USAGE, ["score", "--orders", "0"]),
+        (ExitCode.USAGE, ["score", "--json", "--format", "csv"]),
+        (ExitCode.USAGE, ["score", *JUDGE, "-"]),
+        (ExitCode.MODEL, ["rank", *ASK, "-m", PARITY, "--device", "cpu"]),
+        (ExitCode.MODEL, ["rank", *ASK, "-m", "nobody/nothing", "--device", "cpu"]),
+        (ExitCode.DEVICE, ["rank", *ASK, "-m", MODEL, "--device", "cuda:99"]),
+    ],
+)
+def test_exit_codes(yoj: Run, code: ExitCode, arguments: list[object]) -> None:
+    found, out, err = yoj(*arguments, stdin="{bad\n")
+    assert found == code
+    if code not in (ExitCode.OK, ExitCode.SOME_FAILED):
+        assert out == ""
+        assert err
+        assert "Traceback" not in err
+
+
+def test_a_bug_is_called_one(yoj: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError("1 / 0")
+
+    monkeypatch.setattr(app, "registered_commands", [*app.registered_commands])
+    app.command("broken")(broken)
+    code, out, err = yoj("broken")
+    assert (code, out) == (ExitCode.BUG, "")
+    assert err == "yoj: unexpected ZeroDivisionError: 1 / 0\nThis is a bug in yoj; YOJ_DEBUG=1 shows where.\n"
+
+
+def test_every_exit_code_is_in_the_help(yoj: Run) -> None:
+    out = " ".join(yoj("--help")[1].split())
+    for code in ExitCode:
+        assert f" {code.value} " in EXIT_CODES
+        assert f" {code.value} " in out
+
+
+def test_debug_shows_where(yoj: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = yoj("rank", *ASK, "--orders", 0)
+    assert plain[::2] == (2, "yoj: --orders: needs at least one order, got 0\n")
+    code, _, err = yoj("rank", *ASK, "--orders", 0, "--debug")
+    assert code == 2
+    assert err.startswith("Traceback")
+    assert "--orders: needs at least one order, got 0" in err
+    monkeypatch.setenv("YOJ_DEBUG", "1")
+    assert yoj("rank", *ASK, "--orders", 0)[2].startswith("Traceback")
+
+
+def test_version(yoj: Run) -> None:
+    assert yoj("--version") == (0, f"yoj {__version__}\n", "")
+
+
+def test_no_message_holds_what_a_terminal_acts_on(yoj: Run) -> None:
+    err = yoj("score", "\x1b]0;title\x07\x1b[2J.jsonl")[2]
+    assert err == "yoj: ␛]0;title␇␛[2J.jsonl: there is no such file\n"
+
+
+def write_groups(path: Path, count: int) -> Path:
+    path.write_text("".join(json.dumps(GROUP) + "\n" for _ in range(count)))
+    return path
+
+
+def test_a_reader_that_has_seen_enough_ends_the_program_quietly(tmp_path: Path) -> None:
+    data = write_groups(tmp_path / "data.jsonl", 3000)
+    yoj = subprocess.Popen(
+        [*YOJ, "score", *map(str, JUDGE), str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    head = subprocess.run(["head", "-1"], stdin=yoj.stdout, capture_output=True, timeout=60, check=True)
+    assert yoj.stdout is not None
+    yoj.stdout.close()
+    _, err = yoj.communicate(timeout=60)
+    assert json.loads(head.stdout)["prompt"] == "q"
+    assert (yoj.returncode, err) == (0, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_disk_is_said_once(yoj: Run) -> None:
+    with open("/dev/full", "wb") as full:
+        done = run("info", "--json", stdout=full, stderr=subprocess.PIPE, capture_output=False)
+    assert (done.returncode, done.stderr) == (
+        2,
+        b"yoj: the results cannot be written (No space left on device)\n",
+    )
+
+
+def test_closed_streams_are_no_bug() -> None:
+    closed = ["sh", "-c", '"$@" >&- <&-', "sh", *YOJ, "rank", *ASK]
+    done = subprocess.run(closed, capture_output=True, env=environment(), timeout=60)
+    assert (done.returncode, done.stderr) == (2, b"yoj: standard output is closed\n")
+
+
+def write_slow_clip(path: Path) -> Path:
+    """About a second of decoding."""
+    noise = np.random.default_rng(0).integers(0, 255, (720, 1280, 3), dtype=np.uint8)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=30, options={"g": "600"})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, "yuv420p"
+        for number in range(150):
+            frame = av.VideoFrame.from_ndarray(np.roll(noise, 3 * number, 1), format="rgb24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def workers_of(pid: int) -> list[int]:
+    """The clip decoders that a process has started; they outlive it where they are forgotten."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
+    return [int(row[0]) for row in rows if int(row[1]) == pid and "clip_worker" in row[2]]
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_ctrl_c_while_a_clip_is_decoded_is_quiet_and_leaves_nothing(tmp_path: Path) -> None:
+    clip = write_slow_clip(tmp_path / "slow.mp4")
+    data = tmp_path / "data.jsonl"
+    data.write_text((json.dumps({**GROUP, "videos": [str(clip)] * 500}) + "\n") * 9)
+    yoj = subprocess.Popen(
+        [*YOJ, "score", *map(str, JUDGE), str(data)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not (workers := workers_of(yoj.pid)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert workers
+    time.sleep(0.5)
+    workers = workers_of(yoj.pid)
+    started = time.monotonic()
+    os.killpg(yoj.pid, signal.SIGINT)
+    out, err = yoj.communicate(timeout=60)
+    assert (yoj.returncode, out, err) == (ExitCode.INTERRUPTED, b"", b"")
+    assert time.monotonic() - started < 20
+    assert not any(map(is_alive, workers))

@@ -1,0 +1,303 @@
+"""`yoj score` as a user meets it: files, pipes, formats, failures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import PARITY, Run
+from tests.processes import environment, run, run_on_terminal
+
+MODEL = PARITY / "checkpoint"
+JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none")
+GOOD = [
+    {"id": "x", "prompt": "Which?", "responses": ["one", "two", "three"], "source": {"é": [1, None]}},
+    {"prompt": "And?", "responses": ["no", "yes, this one"], "rankings": [2, 1]},
+    {"question": "So?", "candidates": ["a", "b"]},
+]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def score(yoj: Run) -> Run:
+    def run(*arguments: object, **options: Any) -> tuple[int, str, str]:
+        return yoj("score", *JUDGE, *arguments, **options)
+
+    return run
+
+
+def records(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_lines_come_back_in_order_with_what_the_judge_says(
+    score: Run, write_lines: Write, judges: Any
+) -> None:
+    code, out, err = score(write_lines(*GOOD))
+    assert code == 0
+    for line, given in zip(records(out), GOOD, strict=True):
+        assert {name: line[name] for name in given} == given
+        assert list(line)[: len(given)] == list(given)
+        responses = given.get("responses", given.get("candidates"))
+        verdict = judges(MODEL).score(prompt=given.get("prompt", given.get("question")), responses=responses)
+        assert line["scores"] == pytest.approx(verdict.scores, abs=1e-6)
+        assert line["ranks"] == list(verdict.ranks)
+        assert line["best"] == verdict.best
+        assert sum(line["p_best"]) == pytest.approx(1)
+        assert line["judge"]["model"] == str(MODEL)
+        assert (line["judge"]["mode"], line["judge"]["quant"]) == ("multi", "none")
+    assert err.startswith("3 groups judged · ")
+    assert "1 ranked group" in err
+
+
+def test_standard_input_is_read_where_it_is_named_and_where_nothing_is(score: Run) -> None:
+    lines = "".join(json.dumps(record) + "\n" for record in GOOD)
+    code, out, _ = score("-", stdin=lines)
+    assert (code, len(records(out))) == (0, 3)
+    assert score(stdin=lines)[:2] == (code, out)
+
+
+def test_every_format_says_the_same(score: Run, write_lines: Write) -> None:
+    data = write_lines(*GOOD)
+    lines = records(score(data, "--json")[1])
+    rows = list(csv.DictReader(io.StringIO(score(data, "-f", "csv")[1])))
+    assert [row["id"] for row in rows] == ["x"] * 3 + ["2"] * 2 + ["3"] * 2
+    for line, name in zip(lines, ("x", "2", "3"), strict=True):
+        found = {int(row["index"]): float(row["score"]) for row in rows if row["id"] == name}
+        assert [found[i] for i in range(len(found))] == line["scores"]
+    markdown, table = score(data, "-f", "markdown")[1], score(data, "-f", "table")[1]
+    for line in lines:
+        for value in line["scores"]:
+            assert f"{value:.3f}" in markdown
+            assert f"{value:.3f}" in table
+
+
+def test_limit_counts_groups_over_all_files(score: Run, write_lines: Write) -> None:
+    first = write_lines(GOOD[0], "{bad", name="first.jsonl")
+    second = write_lines(GOOD[1], GOOD[2], name="second.jsonl")
+    code, out, err = score(first, second, "--limit", 3, "--on-error", "skip")
+    assert code == 1
+    assert [line.get("prompt") for line in records(out)] == ["Which?", None, "And?"]
+    assert "2 groups judged · 1 failed" in err
+    code, out, _ = score(first, second, "--limit", 1)
+    assert (code, len(records(out))) == (0, 1)
+
+
+def test_top(score: Run, write_lines: Write) -> None:
+    data = write_lines(GOOD[0])
+    (line,) = records(score(data, "--top", 1)[1])
+    (best,) = line["top"]
+    assert len(line["scores"]) == 3
+    assert best["response"] == line["responses"][line["best"]]
+    assert len(score(data, "--top", 2, "-f", "csv")[1].splitlines()) == 3
+    assert "… 2 more" in score(data, "--top", 1, "-f", "table")[1]
+
+
+def test_a_failed_group_is_reported_in_its_place_and_costs_no_other(score: Run, write_lines: Write) -> None:
+    bad = [
+        {"id": "gone", "prompt": "q", "responses": ["a"], "image": "gone.png"},
+        "{bad",
+        {"prompt": "long", "responses": ["word " * 2000]},
+    ]
+    data = write_lines(GOOD[0], bad[0], GOOD[1], bad[1], bad[2], GOOD[2])
+    code, out, err = score(data, "--on-error", "skip", "--max-tokens", 200)
+    assert code == 1
+    lines = records(out)
+    assert [line["error"]["type"] if "error" in line else "" for line in lines] == [
+        "",
+        "MediaError",
+        "",
+        "InputError",
+        "TooLongError",
+        "",
+    ]
+    assert lines[1]["id"] == "gone"
+    for number, line in enumerate(lines, start=1):
+        if "error" in line:
+            assert line["error"]["message"].startswith(f"{data}:{number}: ")
+            assert f"yoj: {data}:{number}: " in err
+    alone = [records(score(write_lines(record, name="alone.jsonl"))[1])[0]["scores"] for record in GOOD]
+    assert [line["scores"] for line in lines if "error" not in line] == alone
+    assert "3 groups judged · 3 failed" in err
+
+
+@pytest.mark.parametrize("output_format", ["csv", "markdown", "table"])
+def test_failures_are_named_in_every_format(score: Run, write_lines: Write, output_format: str) -> None:
+    data = write_lines(GOOD[0], "{bad")
+    code, out, _ = score(data, "--on-error", "skip", "-f", output_format)
+    assert code == 1
+    assert "InputError" in out
+    assert "not JSON" in out
+
+
+def test_the_first_failure_ends_the_run_unless_told_otherwise(score: Run, write_lines: Write) -> None:
+    data = write_lines(GOOD[0], "{bad", GOOD[1])
+    code, out, err = score(data)
+    assert code == 2
+    assert len(records(out)) == 1
+    assert err.splitlines() == [
+        f"yoj: {data}:2: the line is not JSON: Expecting property name enclosed in double quotes (column 2)",
+        "To report such groups and score the others: --on-error skip.",
+    ]
+
+
+def test_pictures_are_found_beside_the_file_or_under_the_media_root(
+    score: Run, write_lines: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pictures").mkdir()
+    shutil.copy(PARITY / "img4.png", tmp_path / "pictures" / "here.png")
+    data = write_lines({"prompt": "q", "responses": ["a", "b"], "image": "pictures/here.png"})
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    beside = score(data, "-q")
+    assert beside[0] == 0
+    assert score("-", "-q", "--media-root", tmp_path, stdin=data.read_text()) == beside
+    assert score("-", "-q", stdin=data.read_text())[0] == 2
+    code, _, err = score(data, "--media-root", elsewhere)
+    assert code == 2
+    assert "there is no such file" in err
+
+
+def test_media_cannot_leave_the_media_root(score: Run, write_lines: Write, tmp_path: Path) -> None:
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    shutil.copy(PARITY / "img4.png", tmp_path / "outside.png")
+    (inside / "link.png").symlink_to(tmp_path / "outside.png")
+    group = {"prompt": "q", "responses": ["a"]}
+    paths = [
+        "../outside.png",
+        str(tmp_path / "outside.png"),
+        "link.png",
+        "file://" + str(tmp_path / "outside.png"),
+    ]
+    data = write_lines(*({**group, "image": path} for path in paths))
+    code, out, _ = score(data, "--on-error", "skip", "--media-root", inside)
+    assert code == 1
+    assert ["leads outside the media root" in line["error"]["message"] for line in records(out)] == [True] * 4
+
+
+def test_media_on_the_network_is_refused_unless_allowed(score: Run, write_lines: Write) -> None:
+    data = write_lines({"prompt": "q", "responses": ["a"], "image": "http://127.0.0.1:9/a.png"})
+    assert "--allow-remote-media" in score(data)[2]
+    assert "cannot be reached" in score(data, "--allow-remote-media")[2]
+
+
+def test_an_output_file_holds_what_standard_output_would(
+    score: Run, write_lines: Write, tmp_path: Path
+) -> None:
+    data, result = write_lines(*GOOD), tmp_path / "out.jsonl"
+    result.write_text("old\n" * 100)
+    code, out, _ = score(data, "-o", result)
+    assert (code, out) == (0, "")
+    assert result.read_text(encoding="utf-8") == score(data)[1]
+
+
+def test_an_output_file_that_cannot_be_written_is_found_before_the_judge_is_loaded(
+    yoj: Run, write_lines: Write, tmp_path: Path
+) -> None:
+    data = write_lines(GOOD[0])
+    for path, why in ((tmp_path / "no" / "x", "No such file or directory"), (tmp_path, "Is a directory")):
+        code, _, err = yoj("score", data, "-m", tmp_path / "no_model", "-o", path)
+        assert (code, err) == (2, f"yoj: {path}: cannot be written ({why})\n")
+
+
+def test_a_judge_that_does_not_load_costs_no_earlier_result(
+    yoj: Run, write_lines: Write, tmp_path: Path
+) -> None:
+    result = tmp_path / "out.jsonl"
+    result.write_text("old\n")
+    code, _, _ = yoj("score", write_lines(GOOD[0]), "-m", tmp_path, "--device", "cpu", "-o", result)
+    assert code == 3
+    assert result.read_text() == "old\n"
+
+
+def test_an_input_is_never_overwritten(yoj: Run, write_lines: Write, tmp_path: Path) -> None:
+    data = write_lines(GOOD[0])
+    before = data.read_bytes()
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(data)
+    for path in (data, link):
+        code, _, err = yoj("score", data, "-m", tmp_path / "no_model", "-o", path)
+        assert (code, err) == (2, f"yoj: {data}: the output would overwrite this input\n")
+    with data.open("ab") as appended:
+        assert run("score", data, stdout=appended, capture_output=False).returncode == 2
+    with data.open("rb") as stdin:
+        done = run("score", "-o", data, stdin=stdin)
+    assert (done.returncode, done.stderr) == (2, b"yoj: stdin: the output would overwrite this input\n")
+    assert data.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nope.jsonl"], "nope.jsonl: there is no such file"),
+        (["."], ".: this is a folder, not a JSON Lines file"),
+        (["-", "-"], "standard input can be read once only"),
+        (["-", "--media-root", "nope"], "--media-root: there is no folder nope"),
+    ],
+)
+def test_bad_usage_is_found_before_the_judge_is_loaded(yoj: Run, arguments: list[str], message: str) -> None:
+    code, out, err = yoj("score", "-m", "./no_model", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"yoj: {message}")
+
+
+def test_nothing_to_score_is_no_error(score: Run, tmp_path: Path) -> None:
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("\n")
+    assert score(empty) == (0, "", "0 groups judged\n")
+    assert score(empty, "-f", "csv", "-q") == (0, "id,index,rank,score,p_best,spread,response,error\n", "")
+
+
+def test_quiet_keeps_errors(score: Run, write_lines: Write) -> None:
+    assert score(write_lines(*GOOD), "-q")[2] == ""
+    data = write_lines(GOOD[0], "{bad")
+    assert score(data, "-q", "--on-error", "skip")[2].startswith(f"yoj: {data}:2: ")
+
+
+def test_output_is_utf_8_whatever_the_locale(write_lines: Write, tmp_path: Path) -> None:
+    record = {"prompt": "é 日本 😀", "responses": ["ü", "\ud83d\ude00"]}
+    data = write_lines(record)
+    ascii_only = environment(LC_ALL="C", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    done = run("score", *JUDGE, data, "-q", env=ascii_only)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert json.loads(done.stdout.decode("utf-8"))["prompt"] == record["prompt"]
+    assert "日本".encode() in done.stdout
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_a_terminal_gets_tables_and_each_failure_once(write_lines: Write) -> None:
+    data = write_lines(GOOD[0], "{bad", {"prompt": "long " * 100, "responses": ["word " * 100, "b"]})
+    code, screen, _ = run_on_terminal(
+        ["score", *JUDGE, data, "--on-error", "skip", "--max-tokens", 1000], columns=90
+    )
+    assert code == 1
+    assert "loading " in screen
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen)
+    assert "★ 1" in text
+    assert text.count("not JSON") == 1
+    lines = [line.rpartition("\r")[2] for line in text.splitlines()]
+    assert max(map(len, lines)) <= 90
+    assert any(line.startswith("2 groups judged · 1 failed") for line in lines)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
+def test_progress_is_on_the_terminal_and_never_in_the_data(write_lines: Write) -> None:
+    data = write_lines(*GOOD * 3, "{bad")
+    code, screen, out = run_on_terminal(
+        ["score", *JUDGE, data, "--on-error", "skip"], columns=100, keep_stdout=True
+    )
+    assert code == 1
+    assert len(records(out.decode())) == 10
+    assert "/10" in screen
+    assert "not JSON" in " ".join(screen.split())
