@@ -143,7 +143,7 @@ def read_ranked(paths: Sequence[Path], limit: int | None) -> list[tuple[Group, P
 
 def _load_base(config: TrainConfig) -> Backbone:
     judge = JudgeConfig(model=config.base, device=config.device, quant=config.quant, dtype=config.dtype)
-    device = resolve_device(judge, embedded=False)
+    device = resolve_device(judge, embedded=False, ways_out="Try `--device cpu` (slow).")
     folder = find_folder(config.base, config.base_revision)
     backbone = load_backbone(folder, judge, device, processor_folder=folder)
     # An id beyond the embedding would need a row of its own; the separator's stays as the base has it.

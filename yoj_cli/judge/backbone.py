@@ -143,9 +143,14 @@ class Backbone:
         return torch.as_tensor(positions)
 
 
-def resolve_device(config: JudgeConfig, *, embedded: bool) -> torch.device:
+WAYS_OUT = "Try `--model demo` (runs anywhere, judges drawn scenes only) or `--device cpu` (slow)."
+
+
+def resolve_device(config: JudgeConfig, *, embedded: bool, ways_out: str = WAYS_OUT) -> torch.device:
     """The device to run on; a CPU only where it was asked for or the judge is the embedded one.
 
+    Args:
+        ways_out: what the error advises where there is no GPU.
     Raises:
         DeviceError: no such device, with what to do instead.
     """
@@ -154,7 +159,7 @@ def resolve_device(config: JudgeConfig, *, embedded: bool) -> torch.device:
     if not torch.cuda.is_available():
         raise DeviceError(
             f"no CUDA GPU was found, and {config.model} wants one (a 4B backbone takes about 4 GB in 4-bit)",
-            hint="Try `--model demo` (runs anywhere, judges drawn scenes only) or `--device cpu` (slow).",
+            hint=ways_out,
         )
     device = torch.device("cuda" if config.device == "auto" else config.device)
     if device.index is not None and device.index >= torch.cuda.device_count():
