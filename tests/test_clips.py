@@ -337,6 +337,27 @@ def test_close_ends_busy_workers(tmp_path: Path, pool: ClipPool) -> None:
             doomed.result(timeout=10)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_close_also_ends_those_who_wait_for_a_worker(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never.mp4")
+    pool = ClipPool(max_workers=1)
+    with ThreadPoolExecutor(3) as threads:
+        doomed = [
+            threads.submit(pool.decode, str(tmp_path / "never.mp4"), **GENEROUS, timeout_s=60)
+            for _ in range(3)
+        ]
+        while not pool._workers:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        pool.close()
+        for one in doomed:
+            with pytest.raises(MediaError):
+                one.result(timeout=10)
+    assert not pool._workers
+    assert numbers(pool.decode(str(write_clip(tmp_path / "a.mp4", 5)), **GENEROUS, timeout_s=60)) == [0, 4]
+    pool.close()
+
+
 def test_threads_share_the_pool(tmp_path: Path, pool: ClipPool) -> None:
     clips = [str(write_clip(tmp_path / f"{n}.mp4", n)) for n in (6, 11, 16)]
     most: list[int] = []

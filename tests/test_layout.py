@@ -205,7 +205,9 @@ def test_conversations_keep_their_turns(judges):
 
 def test_clip_frames_are_normalized_like_pictures(judges, frames, picture):
     """transformers' Molmo2 video processor does not do so of itself."""
-    clip = build(judges(MOLMO2), prompt="p", responses=["a"], videos=[frames]).media_inputs["pixel_values_videos"]
+    clip = build(judges(MOLMO2), prompt="p", responses=["a"], videos=[frames]).media_inputs[
+        "pixel_values_videos"
+    ]
     image = build(judges(MOLMO2), prompt="p", responses=["a"], images=[picture]).media_inputs["pixel_values"]
     assert (clip.min(), clip.max()) == (image.min(), image.max()) == (-1, 1)
 

@@ -37,6 +37,11 @@ def test_a_table_with_everything() -> None:
     ]
 
 
+def test_a_group_without_a_name_has_its_prompt_as_title() -> None:
+    lines = written("table", make_verdict(("a",), (0.0,), group_id=""), width=80).splitlines()
+    assert lines[0] == "Which is best?"
+
+
 def test_an_error_in_a_table() -> None:
     stream = io.StringIO()
     writer = open_writer("table", stream, width=40)

@@ -13,6 +13,7 @@ import pytest
 
 from tests.verdicts import FULL, HOSTILE, THREE, hostile_verdict, make_verdict, written
 from yoj_cli.errors import MediaError
+from yoj_cli.inputs.records import Failure
 from yoj_cli.outputs.writers import FORMATS, Format, open_writer, render_json
 
 
@@ -77,7 +78,9 @@ def test_a_failed_group_is_named_with_its_error(output_format: Format) -> None:
     error = MediaError("no such picture: owl.jpg", where="d.jsonl:1", hint="Check --media-root.")
     writer.write_error(THREE.group, error)
     writer.write_error({"prompt": "no id"}, ValueError("boom"))
+    writer.write_error(Failure("d.jsonl:4711", {"prompt": "q"}, error), error)
     text = stream.getvalue()
+    assert output_format == "jsonl" or "4711" in text
     for part in ("g1", "MediaError", "d.jsonl:1", "no such picture: owl.jpg", "Check", "ValueError", "boom"):
         assert part in text
 
@@ -88,7 +91,9 @@ def test_top_shows_the_best_and_says_how_many_are_left() -> None:
     assert "third" not in table
     assert "    … 2 more\n" in table
     assert "first" not in written("csv", THREE, top=2)
-    assert "third" not in written("markdown", THREE, top=1)
+    markdown = written("markdown", THREE, top=1)
+    assert "third" not in markdown
+    assert markdown.endswith("\n\n… 2 more\n\n")
     record = json.loads(written("jsonl", THREE, top=1))
     assert len(record["scores"]) == 3
     assert [one["response"] for one in record["top"]] == ["second answer"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
+import time
 import traceback
 import warnings
+from contextlib import suppress
 from typing import Annotated, NoReturn
 
 import typer
@@ -22,6 +26,8 @@ from yoj_cli.version import __version__
 EXIT_CODES = """\
 Exit codes: 0 all scored; 1 some groups failed (--on-error skip); 2 bad usage or input; 3 model or
 checkpoint problem; 4 no usable device or out of memory; 70 a bug in yoj; 130 interrupted."""
+
+PATIENCE_S = 2.0
 
 app = typer.Typer(
     name="yoj",
@@ -53,11 +59,11 @@ def root(
 
 def main() -> NoReturn:
     """The console script."""
-    code = _run()  # the command's frames, and with them its generators and threads, are gone after this
+    code = _run()  # the command's frames, and with them its generators, are gone after this
     if code == ExitCode.INTERRUPTED:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the program on the spot
     _stop_decoding()
-    sys.exit(code)
+    _leave(code)
 
 
 def _run() -> int:
@@ -67,6 +73,8 @@ def _run() -> int:
         app(prog_name="yoj")
     except SystemExit as ended:
         return int(ended.code or 0)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
     except YojError as error:
         return _report(str(error), error, error.exit_code)
     except Exception as error:
@@ -88,3 +96,17 @@ def _stop_decoding() -> None:
     media = sys.modules.get("yoj_cli.inputs.media")
     if media is not None:
         media.close()
+
+
+def _leave(code: int) -> NoReturn:
+    """End without waiting for threads that prepare groups nobody will ask for: a download, say."""
+    deadline = time.monotonic() + PATIENCE_S
+    for thread in threading.enumerate():
+        if thread.name.startswith("yoj-ahead"):
+            thread.join(max(deadline - time.monotonic(), 0))
+            if thread.is_alive():
+                for stream in (sys.stdout, sys.stderr):
+                    with suppress(OSError, AttributeError):  # closed
+                        stream.flush()
+                os._exit(code)
+    sys.exit(code)
