@@ -22,7 +22,8 @@ from yoj_cli.inputs.records import Failure, Group, read_groups
 from yoj_cli.judge.adapter import add_adapter
 from yoj_cli.judge.ahead import map_ahead
 from yoj_cli.judge.backbone import Backbone, load_backbone, resolve_device
-from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, REWARD_CONFIG, find_folder, save_checkpoint
+from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, REWARD_CONFIG, save_checkpoint
+from yoj_cli.judge.files import find_folder
 from yoj_cli.judge.head import HeadConfig, ValueHead
 from yoj_cli.judge.judge import AHEAD, DEFAULT_MAX_TOKENS
 from yoj_cli.judge.layout import Layout, LayoutBuilder

@@ -97,13 +97,14 @@ def _judge(config: JudgeConfig) -> dict[str, Any]:
 
 def _files(config: JudgeConfig) -> dict[str, Any]:
     """Where the judge's files lie: the checkpoint and, where it is an adapter, the backbone under it."""
-    from yoj_cli.judge.checkpoint import find_folder, read_checkpoint
+    from yoj_cli.judge.checkpoint import read_checkpoint
+    from yoj_cli.judge.files import find_folder
 
     facts: dict[str, Any] = {"checkpoint": {"folder": None, "size_gb": None, "problem": None}, "base": None}
     try:
         checkpoint = read_checkpoint(config, local_only=True)
     except ModelError as error:
-        facts["checkpoint"]["problem"] = _why_not_here(error)
+        facts["checkpoint"]["problem"] = error.what
         return facts
     facts["checkpoint"] |= _place(checkpoint.folder)
     if checkpoint.base_model is None:
@@ -118,23 +119,13 @@ def _files(config: JudgeConfig) -> dict[str, Any]:
         )
         facts["base"] |= _place(folder)
     except ModelError as error:
-        facts["base"]["problem"] = _why_not_here(error)
+        facts["base"]["problem"] = error.what
     return facts
 
 
 def _place(folder: Path) -> dict[str, Any]:
     n_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {"folder": str(folder), "size_gb": round(n_bytes / 1e9, 3)}
-
-
-def _why_not_here(error: ModelError) -> str:
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    if isinstance(
-        error.__cause__, LocalEntryNotFoundError
-    ):  # nobody asked the Hub; that is for its first use
-        return "not on this machine; downloaded from the Hub at first use"
-    return str(error)
 
 
 def _render(facts: dict[str, Any], width: int | None) -> str:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from yoj_cli.errors import CheckpointError
 from yoj_cli.judge.backbone import Backbone
+from yoj_cli.judge.files import read_weights
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -70,7 +71,6 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
         CheckpointError: no LoRA, or keys that are missing, unknown or misshapen.
     """
     from peft import LoraConfig, PeftConfig, inject_adapter_in_model
-    from safetensors.torch import load_file
 
     where = str(folder / ADAPTER_WEIGHTS)
     if not (folder / ADAPTER_WEIGHTS).is_file():
@@ -82,7 +82,9 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
         raise CheckpointError(
             f"the adapter is {config.peft_type}, only LoRA is read", where=str(folder / ADAPTER_CONFIG)
         )
-    state = {_native_key(key, backbone): weight for key, weight in load_file(where).items()}
+    state = {
+        _native_key(key, backbone): weight for key, weight in read_weights(folder / ADAPTER_WEIGHTS).items()
+    }
     modules = {key.split(".lora_")[0] for key in state}
     _check_adapter_modules(modules, config, backbone, where)
     config.target_modules = modules

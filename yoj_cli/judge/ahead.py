@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, n_ahead: int
-) -> Iterator[Callable[[], Result]]:
+) -> Generator[Callable[[], Result], None, None]:
     """Like `map`, but up to `n_ahead` items are worked on in threads before they are asked for.
 
     Yields:

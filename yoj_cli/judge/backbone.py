@@ -188,6 +188,7 @@ def load_backbone(
     Raises:
         ModelError: files that are missing, unreadable or do not fill the architecture.
     """
+    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoModel, AutoProcessor, AutoTokenizer
 
     quiet_libraries()
@@ -209,7 +210,7 @@ def load_backbone(
             output_loading_info=True,
             trust_remote_code=trust,
         )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         _raise_if_out_of_memory(error, "loading the backbone")
         raise ModelError(f"the backbone cannot be loaded: {_first_line(error)}", where=str(folder)) from error
     _check_report(report, folder)

@@ -12,15 +12,16 @@ import json
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from yoj_cli.config import DEMO, JudgeConfig, Role
-from yoj_cli.errors import CheckpointError, ModelError
+from yoj_cli.errors import CheckpointError
 from yoj_cli.judge.adapter import ADAPTER_CONFIG, load_adapter, save_adapter
 from yoj_cli.judge.backbone import Backbone, load_backbone, resolve_device
+from yoj_cli.judge.files import find_folder, is_local, read_json, read_weights
 from yoj_cli.judge.head import HeadConfig, ValueHead
 
 if TYPE_CHECKING:
@@ -31,7 +32,6 @@ HEAD_SAFE = "value_head.safetensors"
 HEAD_PICKLED = "value_head.pt"
 FORMAT_VERSION = 1
 DEFAULT_SEPARATOR = "\n\n<|resp_sep|>\n\n"
-_HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", HEAD_PICKLED]
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,12 @@ def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoin
     """Everything a judge is made of, each weight accounted for.
 
     Raises:
-        DeviceError: before anything is read or downloaded, when there is no device to run on.
+        DeviceError: there is no device to run on; found before anything is downloaded.
         ModelError: the checkpoint or its base cannot be found or loaded.
         CheckpointError: an adapter, head or config that does not fit.
     """
+    if is_local(str(config.model)):  # a folder that is not there is worth knowing before a missing GPU
+        find_folder(str(config.model), config.revision)
     device = resolve_device(config, embedded=config.model == DEMO)
     checkpoint = read_checkpoint(config)
     if checkpoint.base_model is None:
@@ -97,7 +99,7 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
             where=str(folder),
             hint="Give a folder made by `yoj train`, or a model published in the official format.",
         )
-    raw = _read_json(where)
+    raw = read_json(where)
     version = raw.get("format_version", 0)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
@@ -112,7 +114,7 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         )
     is_adapter = (folder / ADAPTER_CONFIG).is_file()
     if is_adapter and not raw.get("base_model"):
-        raw["base_model"] = _read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        raw["base_model"] = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
     return Checkpoint(
         name=name,
         folder=folder,
@@ -125,66 +127,10 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
     )
 
 
-def find_folder(
-    name: str, revision: str | None, *, relative_to: Path | None = None, local_only: bool = False
-) -> Path:
-    """The local folder of a model name: the embedded judge, a folder, or a Hub snapshot.
-
-    Raises:
-        ModelError: it is neither here nor reachable.
-    """
-    if name == DEMO and relative_to is None:
-        return Path(__file__).parent.parent / "demo"
-    for folder in ([relative_to / name] if relative_to else []) + [Path(name).expanduser()]:
-        if folder.is_dir():
-            return folder
-    if name.startswith((".", "/", "~")) or name.count("/") > 1:
-        raise ModelError("there is no such folder", where=name)
-    return _find_on_hub(name, revision, local_only)
-
-
-def _find_on_hub(name: str, revision: str | None, local_only: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    at = f"{name}@{revision}" if revision else name
-    try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=_HUB_FILES, local_files_only=local_only)
-        )
-    except GatedRepoError as error:
-        raise ModelError(
-            "the model is gated", where=at, hint="Accept its terms on the Hub, then `hf auth login`."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError("the Hub has no such revision", where=at) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelError(
-            "neither a folder here nor a model on the Hub",
-            where=at,
-            hint="Check the name, or `hf auth login` if it is private.",
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise ModelError(
-            "not in the local cache, and the Hub cannot be reached",
-            where=at,
-            hint=f"Connect and run `hf download {name}` once, give a folder, or try `--model demo`.",
-        ) from error
-
-
 def _load_head(head: ValueHead, folder: Path) -> None:
-    from safetensors.torch import load_file
-
     safe, pickled = folder / HEAD_SAFE, folder / HEAD_PICKLED
     if safe.is_file():
-        head.load_weights(load_file(safe), where=str(safe))
+        head.load_weights(read_weights(safe), where=str(safe))
         return
     if not pickled.is_file():
         raise CheckpointError(
@@ -230,42 +176,3 @@ def save_checkpoint(
         "responses_role": role,
     }
     (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=str(path)) from error
-    if not isinstance(raw, dict):
-        raise CheckpointError("is not a JSON object", where=str(path))
-    return raw
-
-
-def describe_local(config: JudgeConfig) -> dict[str, Any]:
-    """What of a checkpoint is on this machine, without a download: for `yoj info`."""
-    facts: dict[str, Any] = {}
-    try:
-        checkpoint = read_checkpoint(config, local_only=True)
-    except ModelError as error:
-        return {"cached": f"no: {error.what}"}
-    facts["cached"] = str(checkpoint.folder)
-    facts["size_gb"] = _size_gb(checkpoint.folder)
-    facts["responses_role"] = checkpoint.role
-    if checkpoint.base_model is not None:
-        facts["base_model"] = checkpoint.base_model
-        try:
-            base = find_folder(
-                checkpoint.base_model,
-                checkpoint.base_revision,
-                relative_to=checkpoint.folder,
-                local_only=True,
-            )
-            facts |= {"base_cached": str(base), "base_size_gb": _size_gb(base)}
-        except ModelError as error:
-            facts["base_cached"] = f"no: {error.what}"
-    return facts
-
-
-def _size_gb(folder: Path) -> float:
-    return round(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e9, 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -152,9 +153,10 @@ class Judge:
             except InputError as error:
                 return Failure(item.where, item.record, error)
 
-        for prepared in map_ahead(prepare_item, groups, n_ahead=AHEAD):
-            item = prepared()
-            yield item if isinstance(item, Failure) else self._verdict_or_failure(*item)
+        with closing(map_ahead(prepare_item, groups, n_ahead=AHEAD)) as stream:
+            for prepared in stream:
+                item = prepared()
+                yield item if isinstance(item, Failure) else self._verdict_or_failure(*item)
 
     def _verdict_or_failure(self, group: Group, plan: Plan, layout: Layout) -> Verdict | Failure:
         try:
@@ -177,6 +179,8 @@ class Judge:
         except InputError as error:
             error.at(group.where)
             raise
+        except Exception as error:  # a bug, here or in a library: say at least which line brought it out
+            raise RuntimeError(f"{group.where}: {type(error).__name__}: {error}") from error
 
     @torch.inference_mode()
     def _verdict(self, group: Group, plan: Plan, layout: Layout) -> Verdict:

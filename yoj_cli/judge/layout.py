@@ -113,9 +113,15 @@ class LayoutBuilder:
         if longest > self.max_tokens:
             raise TooLongError(
                 f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
-                hint="Raise --max-tokens, shorten it, or compare fewer responses at a time with --window.",
+                hint=self._shorter(),
             )
         return self._share_prefix(sequences, media_inputs)
+
+    def _shorter(self) -> str:
+        raise_it = "" if self.max_tokens >= self.backbone.context else "Raise --max-tokens, or: "
+        return (
+            f"{raise_it}shorten it, judge each response alone (--mode single), or fewer at a time (--window)."
+        )
 
     def _process_media(
         self, media: Sequence[Picture | Clip]
