@@ -8,8 +8,12 @@ HERE = Path(__file__).parent
 
 judge = Judge.load("demo", orders=2)
 verdict = judge.score(
-    images=[HERE / "pictures" / "000000.png"],
-    responses=["A red circle in the top left.", "A yellow star in the center.", "Nothing at all."],
+    images=[HERE / "pictures" / "scene-1.png"],
+    responses=[
+        "A red circle in the top left.",
+        "In the center a red circle, in the top middle a purple square and in the bottom left a green star.",
+        "A yellow star in the center.",
+    ],
 )
 for index in verdict.order:
     print(f"{verdict.scores[index]:7.3f}  {verdict.p_best[index]:4.0%}  {verdict.group.responses[index]}")

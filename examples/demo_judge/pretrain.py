@@ -210,9 +210,6 @@ def train(args: argparse.Namespace) -> None:
     encoder = Encoder(processor)
     model = build_model(processor.tokenizer, args.hidden, args.layers).to(args.device).train()
     heads = Heads(args.hidden).to(args.device)
-    if args.init:
-        model.model.load_state_dict(Molmo2Model.from_pretrained(args.init, dtype=torch.float32).state_dict())
-        heads.load_state_dict(torch.load(heads_path(args.init), weights_only=True))
     if args.fast:
         compile_layers(model)
     learn_to_see(model.model, heads, args)
@@ -261,7 +258,6 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the backbone")
-    parser.add_argument("--init", type=Path, help="go on from this backbone and its heads")
     parser.add_argument(
         "--minutes", type=float, default=30.0, help="how long to train; the schedule follows it"
     )
