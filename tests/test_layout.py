@@ -27,6 +27,11 @@ def decode(judge, layout, branch=0):
     return layout.input_ids[0, own].tolist()
 
 
+def whole_mask(layout, **options):
+    every = torch.arange(layout.n_tokens)
+    return layout.attention_mask(every, every, **options)
+
+
 def checkerboard(path, size=(90, 60)):
     pixels = np.indices(size[::-1]).sum(axis=0) // 7 % 2 * 255
     Image.fromarray(np.stack([pixels] * 3, axis=-1).astype("uint8")).save(path)
@@ -113,19 +118,29 @@ def test_identical_responses_keep_one_token_each(judges):
 
 def test_a_token_sees_the_prefix_and_its_own_branch_only(judges):
     layout = build(judges(MOLMO2, mode="single"), prompt="p", responses=["abc", "xyz"])
-    mask = layout.attention_mask(media_sees_itself=True, device=torch.device("cpu"))[0, 0]
+    mask = whole_mask(layout, media_sees_itself=True)[0, 0]
     for row in range(layout.n_tokens):
         for column in range(layout.n_tokens):
             same = layout.branch_of[column] in (PREFIX, layout.branch_of[row])
             assert bool(mask[row, column]) == (bool(same) and column <= row)
 
 
+def test_a_part_of_the_mask_is_a_cut_of_the_whole(judges, picture):
+    layout = build(judges(MOLMO2, mode="single"), prompt="p", responses=["abc", "xyz"], images=[picture])
+    rows, columns = (
+        torch.tensor([3, layout.n_prefix, layout.n_tokens - 1]),
+        torch.tensor([0, 5, layout.n_prefix, layout.n_tokens - 1]),
+    )
+    part = layout.attention_mask(rows, columns, media_sees_itself=True)
+    assert torch.equal(part[0, 0], whole_mask(layout, media_sees_itself=True)[0, 0][rows][:, columns])
+
+
 def test_picture_tokens_see_each_other_in_both_directions(judges, picture):
     layout = build(judges(MOLMO2, mode="single"), prompt="p", responses=["a", "b"], images=[picture])
-    mask = layout.attention_mask(media_sees_itself=True, device=torch.device("cpu"))[0, 0]
+    mask = whole_mask(layout, media_sees_itself=True)[0, 0]
     media = layout.media_types[0] > 0
     assert mask[media][:, media].all()
-    one_way = layout.attention_mask(media_sees_itself=False, device=torch.device("cpu"))[0, 0]
+    one_way = whole_mask(layout, media_sees_itself=False)[0, 0]
     assert not one_way[media][:, media].all()
 
 

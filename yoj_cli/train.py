@@ -97,7 +97,7 @@ def train(
         losses, hits = [], []
         batch = next(batches)
         for group, layout, n_batch in batch:
-            scores = branch_scores(backbone, head, layout, pass_tokens=layout.n_tokens)[0]
+            scores = branch_scores(backbone, head, layout)[0]
             best = torch.tensor(_is_best(group), device=scores.device)
             loss = n_way_cross_entropy(scores, best)
             if not torch.isfinite(loss):

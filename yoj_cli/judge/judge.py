@@ -185,7 +185,7 @@ class Judge:
     @torch.inference_mode()
     def _verdict(self, group: Group, plan: Plan, layout: Layout) -> Verdict:
         started = time.perf_counter()
-        found = branch_scores(self.backbone, self.head, layout, pass_tokens=self.max_tokens)
+        found = branch_scores(self.backbone, self.head, layout)
         values = [branch.tolist() for branch in found]
         if not all(torch.isfinite(branch).all() for branch in found):
             raise ModelError(

@@ -59,19 +59,24 @@ class Layout:
     def n_media_tokens(self) -> int:
         return int((self.media_types > 0).sum())
 
-    def attention_mask(self, *, media_sees_itself: bool, device: torch.device) -> Tensor:
-        """Who sees whom: (1, 1, T, T) bool, rows look at columns.
+    def attention_mask(self, rows: Tensor, columns: Tensor, *, media_sees_itself: bool) -> Tensor:
+        """Who sees whom, for some of the tokens; only this part is ever held in memory.
 
         A token sees the prefix and what stands before it in its own branch; picture tokens see each other
         in both directions where the family does so.
+
+        Args:
+            rows: (R,) indices into T of the tokens that look.
+            columns: (C,) indices into T of the tokens looked at.
+        Returns:
+            (1, 1, R, C) bool on the device of `rows`.
         """
-        branch = self.branch_of.to(device)
-        place = torch.arange(self.n_tokens, device=device)
-        visible = (branch == PREFIX) | (branch == branch[:, None])
-        mask = visible & (place <= place[:, None])
+        branch = self.branch_of.to(rows.device)
+        mask = (branch[columns] == PREFIX) | (branch[columns] == branch[rows, None])
+        mask &= columns <= rows[:, None]
         if media_sees_itself:
-            media = self.media_types[0].to(device) > 0
-            mask |= media & media[:, None]
+            media = self.media_types[0].to(rows.device) > 0
+            mask |= media[columns] & media[rows, None]
         return mask[None, None]
 
 

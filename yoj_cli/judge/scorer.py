@@ -15,8 +15,17 @@ from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.layout import PREFIX, Layout
 
+PASS_TOKENS = 8192
+"""Branches are read together up to this many tokens; above, a few at a time over the prefix's KV cache.
 
-def branch_scores(backbone: Backbone, head: ValueHead, layout: Layout, *, pass_tokens: int) -> list[Tensor]:
+A dense mask takes the square of it (64 MiB of booleans), and so does what attention computes and throws away
+between branches that do not see each other.
+"""
+
+
+def branch_scores(
+    backbone: Backbone, head: ValueHead, layout: Layout, *, pass_tokens: int = PASS_TOKENS
+) -> list[Tensor]:
     """Score every response of every branch.
 
     Args:
@@ -42,8 +51,9 @@ def _one_pass(backbone: Backbone, layout: Layout) -> Tensor:
     """Hidden states (responses over all branches, H) at the ends, from one forward pass."""
     arguments = _arguments(backbone, layout)
     if len(layout.ends) > 1:
+        every = torch.arange(layout.n_tokens, device=backbone.device)
         arguments["attention_mask"] = layout.attention_mask(
-            media_sees_itself=backbone.family.media_sees_itself, device=backbone.device
+            every, every, media_sees_itself=backbone.family.media_sees_itself
         )
     elif layout.n_media_tokens:
         # A single branch needs no mask of ours, and without one the fastest attention kernels apply.
@@ -55,7 +65,6 @@ def _one_pass(backbone: Backbone, layout: Layout) -> Tensor:
 def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]]) -> Tensor:
     """The same hidden states, the prefix computed once and the branches a few at a time over its cache."""
     device, n_prefix = backbone.device, layout.n_prefix
-    mask = layout.attention_mask(media_sees_itself=backbone.family.media_sees_itself, device=device)
     arguments = _arguments(backbone, layout)
     ids, positions = arguments["input_ids"], arguments["position_ids"]
     arguments |= {"input_ids": ids[:, :n_prefix], "position_ids": positions[..., :n_prefix]}
@@ -72,7 +81,9 @@ def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]]) 
         found = backbone.model(
             input_ids=ids[:, own],
             position_ids=positions[..., own],
-            attention_mask=mask[:, :, own][..., torch.cat([seen, own])],
+            attention_mask=layout.attention_mask(
+                own, torch.cat([seen, own]), media_sees_itself=backbone.family.media_sees_itself
+            ),
             past_key_values=cache,
             use_cache=True,
         )
