@@ -27,7 +27,10 @@ def cpu_s(*arguments: str) -> float:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"], ["score", "--no-such-option"]])
 def test_help_and_usage_errors_take_under_0_3_s_of_cpu(arguments):
-    assert min(cpu_s("-c", YOJ, *arguments) for _ in range(3)) < 0.3
+    """0.3 s where `import typer` takes 0.1 s; a machine that is slow today gets as much more."""
+    pairs = [(cpu_s("-c", YOJ, *arguments), cpu_s("-c", "import typer")) for _ in range(5)]
+    fastest, typer_alone = (min(column) for column in zip(*pairs, strict=True))
+    assert fastest < 0.3 * max(1.0, typer_alone / 0.1), (fastest, typer_alone)
 
 
 @pytest.mark.slow
