@@ -84,6 +84,14 @@ def test_bare_target_names_do_not_ask_for_the_vision_tower(judges, adapter_check
     assert load(adapter).score(**GROUP).scores != judges(adapter_checkpoint).score(**GROUP).scores
 
 
+def test_a_loaded_adapter_drops_nothing_out(adapter):
+    """The demo judge was trained with dropout; scoring twice must give the same."""
+    edit_json(adapter / "adapter_config.json", lora_dropout=0.5)
+    judge = load(adapter)
+    assert not any(module.training for module in judge.backbone.model.modules())
+    assert judge.score(**GROUP).scores == judge.score(**GROUP).scores
+
+
 def test_a_missing_adapter_weight_is_an_error(adapter):
     path = adapter / "adapter_model.safetensors"
     state = load_file(path)

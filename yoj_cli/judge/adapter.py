@@ -103,6 +103,7 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
             )
         weight.data = state[name].to(backbone.device, backbone.dtype)
     backbone.model.requires_grad_(False)
+    backbone.model.eval()  # injected layers start in training mode, with their dropout on
 
 
 def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
