@@ -17,14 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from yoj_cli.config import JudgeConfig
-from yoj_cli.errors import DeviceError, InputError, ModelError
+from yoj_cli.errors import DeviceError, InputError, ModelError, OutOfMemoryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from yoj_cli.inputs.records import Media
-
-GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -278,8 +276,6 @@ def _first_line(error: BaseException) -> str:
 
 
 def _raise_if_out_of_memory(error: BaseException, doing: str) -> None:
-    from yoj_cli.errors import OutOfMemoryError
-
     if isinstance(error, torch.OutOfMemoryError):
         raise OutOfMemoryError(
             f"out of GPU memory while {doing}", hint="Use --quant 4bit, or free the GPU."
