@@ -14,6 +14,8 @@ from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.files import read_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from peft import LoraConfig
 
 ADAPTER_CONFIG = "adapter_config.json"
@@ -28,11 +30,7 @@ def add_adapter(backbone: Backbone, *, r: int, alpha: int, dropout: float) -> Lo
     from peft import LoraConfig, inject_adapter_in_model
 
     prefix = backbone.family.language_prefix
-    names = {
-        name.rsplit(".", 1)[-1]
-        for name, module in backbone.model.named_modules()
-        if name.startswith(prefix) and isinstance(module, torch.nn.Linear)
-    }
+    names = {name.rsplit(".", 1)[-1] for name in language_linears(backbone)}
     anchored = rf"(.*\.)?{re.escape(prefix)}\..*" if prefix else r".*"
     adapter = LoraConfig(
         r=r,
@@ -41,11 +39,19 @@ def add_adapter(backbone: Backbone, *, r: int, alpha: int, dropout: float) -> Lo
         target_modules=rf"{anchored}\.({'|'.join(sorted(names))})",
     )
     inject_adapter_in_model(adapter, backbone.model)
-    for module in backbone.model.modules():
-        # Only the adapter's dropout trains: the frozen model stays in evaluation mode.
-        if isinstance(module, torch.nn.Dropout):
-            module.train()
+    for weight in adapter_weights(backbone.model).values():
+        weight.data = weight.data.float()  # the optimizer's small steps would be lost in half precision
+    backbone.model.eval()  # injected layers start in training mode
     return adapter
+
+
+def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
+    """The linear layers of the language model, by module name."""
+    return {
+        name: module
+        for name, module in backbone.model.named_modules()
+        if name.startswith(backbone.family.language_prefix) and isinstance(module, torch.nn.Linear)
+    }
 
 
 def save_adapter(folder: Path, backbone: Backbone, adapter: LoraConfig, base_model: str) -> None:
@@ -67,6 +73,11 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
     PEFT only warns when nothing matches (an adapter saved from `…ForConditionalGeneration` has one more
     "model." in every key than the decoder alone), and would then score with untrained weights.
 
+    An adapter of the released code adapts layers that the decoder holds in parts (Molmo2's `att_proj` is its
+    query, key and value): each part shares the layer's A and takes its own rows of B, which is the same product.
+
+    Args:
+        backbone: what the adapter is put on; on a skeleton, only the adapter has weights.
     Raises:
         CheckpointError: no LoRA, or keys that are missing, unknown or misshapen.
     """
@@ -82,26 +93,30 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
         raise CheckpointError(
             f"the adapter is {config.peft_type}, only LoRA is read", where=str(folder / ADAPTER_CONFIG)
         )
-    state = {
-        _native_key(key, backbone): weight for key, weight in read_weights(folder / ADAPTER_WEIGHTS).items()
-    }
-    modules = {key.split(".lora_")[0] for key in state}
-    _check_adapter_modules(modules, config, backbone, where)
-    config.target_modules = modules
+    saved = read_weights(folder / ADAPTER_WEIGHTS)
+    layers = _adapted_layers(saved, backbone, where)
+    _check_adapter_modules(set(layers), config, backbone, where)
+    state = _native_state(saved, backbone, where)
+    config.target_modules = set(layers)
+    config.rank_pattern = _by_layer(config.rank_pattern, layers)
+    config.alpha_pattern = _by_layer(config.alpha_pattern, layers)
     inject_adapter_in_model(config, backbone.model)
-    weights = {
-        name.replace(".default.", "."): weight for name, weight in adapter_weights(backbone.model).items()
-    }
-    for kind, keys in (("lacks", set(weights) - set(state)), ("has unknown", set(state) - set(weights))):
+    wanted = adapter_weights(backbone.model)
+    names = {name.replace(".default.", "."): name for name in wanted}
+    for kind, keys in (("lacks", set(names) - set(state)), ("has unknown", set(state) - set(names))):
         if keys:
             raise CheckpointError(f"the adapter {kind} {len(keys)} weights ({_some(keys)})", where=where)
-    for name, weight in weights.items():
-        if weight.shape != state[name].shape:
+    for key, name in names.items():
+        if wanted[name].shape != state[key].shape:
             raise CheckpointError(
-                f"{name} is {tuple(state[name].shape)} in the file and {tuple(weight.shape)} in the model",
+                f"{key} is {tuple(state[key].shape)} in the file and {tuple(wanted[name].shape)} in the model",
                 where=where,
             )
-        weight.data = state[name].to(backbone.device, backbone.dtype)
+        layer, _, weight = name.rpartition(".")
+        loaded = state[key].to(
+            backbone.device, backbone.dtype, copy=True
+        )  # parts of a layer share A in the file
+        setattr(backbone.model.get_submodule(layer), weight, torch.nn.Parameter(loaded))
     backbone.model.requires_grad_(False)
     backbone.model.eval()  # injected layers start in training mode, with their dropout on
 
@@ -111,12 +126,60 @@ def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
     return {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
 
 
-def _native_key(key: str, backbone: Backbone) -> str:
-    """A saved adapter key as the decoder names the same weight."""
-    name = key.removeprefix("base_model.model.")
-    inner = name.removeprefix("model.")
+def _native_layers(saved: str, backbone: Backbone) -> tuple[str, ...]:
+    """The decoder's layers that a layer of a saved adapter stands for, in the order of its rows."""
+    inner = saved.removeprefix("model.")
     prefix = backbone.family.language_prefix
-    return inner if not prefix or inner.startswith(prefix) else name
+    layers = backbone.family.layers_of(inner)
+    if layers != (inner,):
+        return layers
+    return (inner,) if not prefix or inner.startswith(prefix) else (saved,)
+
+
+def _saved_layer(key: str) -> str:
+    """The layer of a saved adapter key, as the model that was trained named it."""
+    return key.removeprefix("base_model.model.").split(".lora_")[0]
+
+
+def _adapted_layers(saved: dict[str, Tensor], backbone: Backbone, where: str) -> dict[str, str]:
+    """The decoder's layers that an adapter adapts, each with the name of its layer in the file."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(map(_saved_layer, saved)):
+        for layer in _native_layers(name, backbone):
+            if layer in found:
+                raise CheckpointError(f"{found[layer]} and {name} both adapt {layer}", where=where)
+            found[layer] = name
+    return found
+
+
+def _native_state(saved: dict[str, Tensor], backbone: Backbone, where: str) -> dict[str, Tensor]:
+    """A saved adapter's weights as the decoder names them; A (r, in) shared by parts, B (out, r) divided."""
+    state: dict[str, Tensor] = {}
+    for key, weight in saved.items():
+        name, (_, dot, kind) = _saved_layer(key), key.rpartition(".lora_")
+        layers = _native_layers(name, backbone)
+        if kind.startswith("A"):
+            pieces: Sequence[Tensor] = [weight] * len(layers)
+        elif len(layers) == 1:
+            pieces = [weight]
+        else:
+            rows = [int(backbone.model.get_submodule(layer).out_features) for layer in layers]  # type: ignore[arg-type]
+            if weight.shape[0] != sum(rows):
+                raise CheckpointError(
+                    f"{name}.lora_{kind} is {tuple(weight.shape)} in the file and has {sum(rows)} rows in the model",
+                    where=where,
+                )
+            pieces = torch.split(weight, rows)
+        state |= {f"{layer}{dot}{kind}": piece for layer, piece in zip(layers, pieces, strict=True)}
+    return state
+
+
+def _by_layer(pattern: dict[str, int], layers: dict[str, str]) -> dict[str, int]:
+    """PEFT's ranks (or alphas) that differ from layer to layer, by the decoder's names instead of the file's."""
+    from peft.utils.other import get_pattern_key
+
+    keys = {layer: get_pattern_key(list(pattern), saved) for layer, saved in layers.items()}
+    return {layer: pattern[key] for layer, key in keys.items() if key in pattern}
 
 
 def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbone, where: str) -> None:
@@ -132,9 +195,12 @@ def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbo
         )
     wanted = {
         name
-        for name in modules
-        if name.startswith(backbone.family.language_prefix)
-        and any(check_target_module_exists(config, key) for key in (name, f"model.{name}"))
+        for name in language_linears(backbone)
+        if any(
+            check_target_module_exists(config, key)
+            for alias in (name, backbone.family.released_name(name))
+            for key in (alias, f"model.{alias}")
+        )
     }
     if wanted - found:
         raise CheckpointError(

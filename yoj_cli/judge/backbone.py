@@ -1,9 +1,4 @@
-"""The backbone: how it is loaded, and every quirk of a model family.
-
-A family differs from another in four places, and only here: which modules are pictures (never quantized),
-which tokens see each other in both directions, how positions count, and which inputs cannot be combined.
-Everything else in `judge/` treats all families alike.
-"""
+"""The backbone: how it is loaded, with every weight accounted for."""
 
 from __future__ import annotations
 
@@ -11,81 +6,18 @@ import gc
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from yoj_cli.config import JudgeConfig
-from yoj_cli.errors import DeviceError, InputError, ModelError, OutOfMemoryError
+from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError
+from yoj_cli.judge.family import Family, family_of
+from yoj_cli.judge.quantization import compute_as_asked, is_stored_quantized, quantization
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from yoj_cli.inputs.records import Media
-
-
-@dataclass(frozen=True)
-class Family:
-    """What is particular to one model architecture.
-
-    Attributes:
-        name: transformers' model_type.
-        vision_modules: modules kept in the compute dtype when the rest is quantized.
-        language_prefix: where the language model lives; adapters belong there and nowhere else.
-        media_sees_itself: picture and frame tokens attend to each other in both directions.
-        adds_bos: the sequence starts with the tokenizer's bos token although the template does not say so.
-        mixes_media: pictures and clips may stand in one prompt.
-        max_clips: clips allowed in one prompt; None for no limit.
-    """
-
-    name: str
-    vision_modules: tuple[str, ...] = ()
-    language_prefix: str = ""
-    media_sees_itself: bool = False
-    adds_bos: bool = False
-    mixes_media: bool = False
-    max_clips: int | None = 0
-
-    @property
-    def reads_media(self) -> bool:
-        return bool(self.vision_modules)
-
-    def check_media(self, media: Sequence[Media]) -> None:
-        """Refuse what this family cannot read.
-
-        Raises:
-            InputError: pictures or clips in a combination or number the family has no layout for.
-        """
-        clips = sum(medium.kind != "image" for medium in media)
-        if media and not self.reads_media:
-            raise InputError(
-                f"the backbone ({self.name}) reads text only, and the group has a picture or a clip"
-            )
-        if clips and clips != len(media) and not self.mixes_media:
-            raise InputError(f"the backbone ({self.name}) cannot read pictures and clips in one prompt")
-        if self.max_clips is not None and clips > self.max_clips:
-            raise InputError(
-                f"the backbone ({self.name}) reads {self.max_clips} clip a prompt, the group has {clips}"
-            )
-
-
-MOLMO2 = Family(
-    "molmo2",
-    vision_modules=("vision_tower", "multi_modal_projector"),
-    language_prefix="language_model",
-    media_sees_itself=True,
-    adds_bos=True,
-    max_clips=1,
-)
-QWEN3_VL = Family(
-    "qwen3_vl", vision_modules=("visual",), language_prefix="language_model", mixes_media=True, max_clips=None
-)
-
-
-def family_of(model_type: str) -> Family:
-    """The family of a transformers model_type; one we do not know is read as a plain text-only decoder."""
-    return {MOLMO2.name: MOLMO2, QWEN3_VL.name: QWEN3_VL}.get(model_type, Family(model_type))
+# It warns when it is imported, by whatever library, of a kernel that it does well without on a CPU.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -130,15 +62,7 @@ class Backbone:
         Returns:
             (1, T) int64, or (3, 1, T) time, height and width for Qwen3-VL (mRoPE).
         """
-        if self.family is not QWEN3_VL:
-            return torch.arange(input_ids.shape[1]).unsqueeze(0)
-        positions, _ = self.model.get_rope_index(  # type: ignore[operator]
-            input_ids,
-            media_types,
-            image_grid_thw=media_inputs.get("image_grid_thw"),
-            video_grid_thw=media_inputs.get("video_grid_thw"),
-        )
-        return torch.as_tensor(positions)
+        return self.family.positions(self.model, input_ids, media_types, media_inputs)
 
 
 WAYS_OUT = "Try `--model demo` (runs anywhere, judges drawn scenes only) or `--device cpu` (slow)."
@@ -193,7 +117,7 @@ def load_backbone(
     dtype = resolve_dtype(config, device)
     try:
         model_config = AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-        family = family_of(model_config.model_type)
+        family, stored = family_of(model_config.model_type), is_stored_quantized(model_config)
         # Known families always run transformers' own code; the flag can only concern the others.
         trust = config.trust_remote_code and not family.reads_media
         loader = AutoProcessor if family.reads_media else AutoTokenizer
@@ -204,7 +128,7 @@ def load_backbone(
             dtype=dtype,
             device_map={"": device},
             attn_implementation="sdpa",
-            quantization_config=_quantization(config, family, dtype, model_config),
+            quantization_config=quantization(config, family.vision_modules, dtype, model_config),
             output_loading_info=True,
             trust_remote_code=trust,
         )
@@ -212,54 +136,36 @@ def load_backbone(
         _raise_if_out_of_memory(error, "loading the backbone")
         raise ModelError(f"the backbone cannot be loaded: {_first_line(error)}", where=str(folder)) from error
     _check_report(report, folder)
-    if family is MOLMO2:
-        _normalize_clips(processor)
+    family.mend_processor(processor)
     model.eval()
     model.requires_grad_(False)
-    _compute_as_asked(model, dtype)
+    compute_as_asked(model, dtype, stored=stored)
     gc.collect()
     return Backbone(model, processor, family, device, dtype)
 
 
-def _quantization(config: JudgeConfig, family: Family, dtype: torch.dtype, model_config: Any) -> Any:
-    """How to quantize the language model; the vision tower stays in the compute dtype.
+def load_skeleton(folder: Path, config: JudgeConfig, *, processor_folder: Path | None = None) -> Backbone:
+    """The decoder's shape without its weights (on torch's meta device): it lays groups out, and scores nothing.
 
-    Its 588- and 4304-wide rows are no multiple of the 64-wide NF4 blocks, and 0.4 B parameters save little.
+    Args:
+        processor_folder: tokenizer and processor files, where they are not the model's own.
+    Raises:
+        ModelError: files that are missing or unreadable.
     """
-    if getattr(model_config, "quantization_config", None) is not None:
-        return None  # stored quantized: transformers reads how from the config itself
-    if config.quant == "none":
-        return None
-    from transformers import BitsAndBytesConfig
+    from transformers import AutoConfig, AutoModel, AutoProcessor, AutoTokenizer
 
-    skip = list(family.vision_modules)
-    if config.quant == "8bit":
-        return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skip)
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=skip
-    )
-
-
-def _normalize_clips(processor: Any) -> None:
-    """Have Molmo2's clip frames scaled and normalized like its pictures, where the files do not say.
-
-    The code that the weights were made with does so by default; transformers' own leaves both unset, and the
-    vision tower would see values up to 255 where it was trained on -1 to 1.
-    """
-    for name in ("do_rescale", "do_normalize"):
-        if getattr(processor.video_processor, name, None) is None:
-            setattr(processor.video_processor, name, True)
-
-
-def _compute_as_asked(model: nn.Module, dtype: torch.dtype) -> None:
-    """Stop bitsandbytes from computing in bfloat16 on CPUs that have it when another type was asked for.
-
-    Its packed kernel rounds activations to 8 bits of mantissa whatever the compute type: scores would then
-    differ in the third digit between a response judged alone and the same one judged beside others.
-    """
-    for module in model.modules():
-        if hasattr(module, "support_avx512bf16_for_cpu") and dtype != torch.bfloat16:
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+    quiet_libraries()
+    try:
+        model_config = AutoConfig.from_pretrained(folder)
+        family = family_of(model_config.model_type)
+        loader = AutoProcessor if family.reads_media else AutoTokenizer
+        processor = loader.from_pretrained(processor_folder or folder)
+        with torch.device("meta"):
+            model = AutoModel.from_config(model_config)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise ModelError(f"the backbone cannot be read: {_first_line(error)}", where=str(folder)) from error
+    family.mend_processor(processor)
+    return Backbone(model, processor, family, torch.device("cpu"), torch.float32)
 
 
 def _check_report(report: dict[str, Any], folder: Path) -> None:
@@ -288,4 +194,3 @@ def quiet_libraries() -> None:
 
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

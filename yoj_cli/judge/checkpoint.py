@@ -9,6 +9,7 @@ tokenizer and processor files. The official one is merged: model files, `value_h
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from yoj_cli.config import DEMO, JudgeConfig, Role
+from yoj_cli.config import DEMO, JudgeConfig, Mode, Role
 from yoj_cli.errors import CheckpointError
 from yoj_cli.judge.adapter import ADAPTER_CONFIG, load_adapter, save_adapter
 from yoj_cli.judge.backbone import Backbone, load_backbone, resolve_device
@@ -30,6 +31,17 @@ if TYPE_CHECKING:
 REWARD_CONFIG = "reward_model_config.json"
 HEAD_SAFE = "value_head.safetensors"
 HEAD_PICKLED = "value_head.pt"
+PROCESSOR_FILES = (
+    *(
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "vocab.json",
+    ),
+    *("merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json"),
+    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
+)
 FORMAT_VERSION = 1
 DEFAULT_SEPARATOR = "\n\n<|resp_sep|>\n\n"
 
@@ -45,6 +57,7 @@ class Checkpoint:
         base_model: Hub id or folder of the base, None for the merged format.
         separator: text between two responses, with its one special token.
         role: the turn that holds the responses.
+        mode: how the judge was trained to read them.
     """
 
     name: str
@@ -54,6 +67,7 @@ class Checkpoint:
     base_revision: str | None
     separator: str
     role: Role
+    mode: Mode
     head: HeadConfig
 
 
@@ -69,23 +83,22 @@ def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoin
         find_folder(str(config.model), config.revision)
     device = resolve_device(config, embedded=config.model == DEMO)
     checkpoint = read_checkpoint(config)
-    if checkpoint.base_model is None:
-        base = checkpoint.folder
-    else:
-        base = find_folder(checkpoint.base_model, checkpoint.base_revision, relative_to=checkpoint.folder)
-    backbone = load_backbone(base, config, device, processor_folder=checkpoint.folder)
+    backbone = load_backbone(find_base(checkpoint), config, device, processor_folder=checkpoint.folder)
     if checkpoint.base_model is not None:
         load_adapter(backbone, checkpoint.folder)
-    if checkpoint.head.value_head_input_dim != backbone.hidden_size:
-        raise CheckpointError(
-            f"the value head reads {checkpoint.head.value_head_input_dim} numbers a token, "
-            f"the backbone gives {backbone.hidden_size}",
-            where=str(checkpoint.folder / REWARD_CONFIG),
-        )
-    head = ValueHead(checkpoint.head)
-    _load_head(head, checkpoint.folder)
-    head.to(device).eval().requires_grad_(False)
+    head = load_head(checkpoint, backbone).to(device)
     return backbone, head, checkpoint
+
+
+def find_base(checkpoint: Checkpoint) -> Path:
+    """The folder of the backbone's files: the checkpoint's own where it is merged, else its base's.
+
+    Raises:
+        ModelError: the base is neither here nor reachable.
+    """
+    if checkpoint.base_model is None:
+        return checkpoint.folder
+    return find_folder(checkpoint.base_model, checkpoint.base_revision, relative_to=checkpoint.folder)
 
 
 def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpoint:
@@ -112,6 +125,9 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         raise CheckpointError(
             f"responses_role is {role!r}; known are 'assistant' and 'user'", where=str(where)
         )
+    mode = raw.get("mode", "multi")
+    if mode not in ("multi", "single"):
+        raise CheckpointError(f"mode is {mode!r}; known are 'multi' and 'single'", where=str(where))
     is_adapter = (folder / ADAPTER_CONFIG).is_file()
     if is_adapter and not raw.get("base_model"):
         raw["base_model"] = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
@@ -123,18 +139,36 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         base_revision=raw.get("base_revision"),
         separator=raw.get("separator", DEFAULT_SEPARATOR),
         role=role,
+        mode=mode,
         head=HeadConfig.parse(raw, where=str(where)),
     )
 
 
-def _load_head(head: ValueHead, folder: Path) -> None:
-    safe, pickled = folder / HEAD_SAFE, folder / HEAD_PICKLED
+def load_head(checkpoint: Checkpoint, backbone: Backbone) -> ValueHead:
+    """A checkpoint's value head, frozen, on the CPU.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or does not fit its configuration or the backbone.
+    """
+    if checkpoint.head.value_head_input_dim != backbone.hidden_size:
+        raise CheckpointError(
+            f"the value head reads {checkpoint.head.value_head_input_dim} numbers a token, "
+            f"the backbone gives {backbone.hidden_size}",
+            where=str(checkpoint.folder / REWARD_CONFIG),
+        )
+    head = ValueHead(checkpoint.head).eval().requires_grad_(False)
+    safe, pickled = checkpoint.folder / HEAD_SAFE, checkpoint.folder / HEAD_PICKLED
     if safe.is_file():
         head.load_weights(read_weights(safe), where=str(safe))
-        return
+    else:
+        head.load_weights(_read_pickled(pickled), where=str(pickled))
+    return head
+
+
+def _read_pickled(pickled: Path) -> dict[str, Tensor]:
     if not pickled.is_file():
         raise CheckpointError(
-            f"the value head is missing: neither {HEAD_SAFE} nor {HEAD_PICKLED}", where=str(folder)
+            f"the value head is missing: neither {HEAD_SAFE} nor {HEAD_PICKLED}", where=str(pickled.parent)
         )
     try:
         with warnings.catch_warnings():
@@ -147,7 +181,7 @@ def _load_head(head: ValueHead, folder: Path) -> None:
         ) from error
     if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):
         raise CheckpointError("the value head is no dictionary of tensors", where=str(pickled))
-    head.load_weights(state, where=str(pickled))
+    return state
 
 
 def save_checkpoint(
@@ -159,6 +193,7 @@ def save_checkpoint(
     base_model: str,
     separator: str,
     role: Role,
+    mode: Mode = "multi",
 ) -> None:
     """Write our format into an existing folder."""
     from safetensors.torch import save_file
@@ -174,5 +209,25 @@ def save_checkpoint(
         "base_model": base_model,
         "separator": separator,
         "responses_role": role,
+        "mode": mode,
     }
     (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def write_official_head(folder: Path, checkpoint: Checkpoint, head: ValueHead) -> None:
+    """Write the head and its configuration as the official implementation reads them.
+
+    What their configuration has no word for (separator, role, mode) stays beside it, and they ignore it.
+    """
+    torch.save(head.layers.state_dict(), folder / HEAD_PICKLED)
+    raw = read_json(checkpoint.folder / REWARD_CONFIG)
+    config = {**asdict(checkpoint.head), "resp_repr_mode": "last", **raw}
+    config = {key: value for key, value in config.items() if key not in ("base_model", "base_revision")}
+    (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def copy_processor(source: Path, folder: Path) -> None:
+    """Copy a checkpoint's tokenizer and processor files, which know the separator."""
+    for name in PROCESSOR_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from yoj_cli.config import DEMO
 from yoj_cli.errors import CheckpointError, ModelError
-
-HUB_FILES = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "value_head.pt"]
+from yoj_cli.judge.hub import pull
 
 
 def is_local(name: str) -> bool:
@@ -30,52 +29,15 @@ def find_folder(
     Raises:
         ModelError: it is neither here nor reachable.
     """
-    if name == DEMO and relative_to is None:
-        return Path(__file__).parent.parent / "demo"
+    if name == DEMO and not (relative_to and (relative_to / DEMO).is_dir()):
+        judge = Path(__file__).parent.parent / "demo"
+        return judge if relative_to is None else judge / "backbone"
     for folder in ([relative_to / name] if relative_to else []) + [Path(name).expanduser()]:
         if folder.is_dir():
             return folder
     if is_local(name):
         raise ModelError("there is no such folder", where=name)
-    return _find_on_hub(name, revision, local_only)
-
-
-def _find_on_hub(name: str, revision: str | None, local_only: bool) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    at = f"{name}@{revision}" if revision else name
-    try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=HUB_FILES, local_files_only=local_only)
-        )
-    except GatedRepoError as error:
-        raise ModelError(
-            "the model is gated", where=at, hint="Accept its terms on the Hub, then `hf auth login`."
-        ) from error
-    except RevisionNotFoundError as error:
-        raise ModelError("the Hub has no such revision", where=at) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
-        raise ModelError(
-            "neither a folder here nor a model on the Hub",
-            where=at,
-            hint="Check the name, or `hf auth login` if it is private.",
-        ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        if local_only:
-            raise ModelError("not on this machine; downloaded from the Hub at first use", where=at) from error
-        raise ModelError(
-            "not in the local cache, and the Hub cannot be reached",
-            where=at,
-            hint=f"Connect and run `hf download {name}` once, give a folder, or try `--model demo`.",
-        ) from error
+    return pull(name, revision, local_only=local_only)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

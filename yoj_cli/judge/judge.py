@@ -11,7 +11,7 @@ import torch
 
 from yoj_cli.config import JudgeConfig
 from yoj_cli.errors import InputError, ModelError, OutOfMemoryError, UsageError
-from yoj_cli.inputs.media import MediaOptions, load
+from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.inputs.records import Failure, Group, parse
 from yoj_cli.judge.ahead import map_ahead
 from yoj_cli.judge.backbone import Backbone
@@ -20,7 +20,7 @@ from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.layout import Layout, LayoutBuilder
 from yoj_cli.judge.scorer import branch_scores
 from yoj_cli.outputs.ranking import Verdict, build_verdict
-from yoj_cli.plan import Plan, build_plan, join
+from yoj_cli.plan import Plan, build_plan, check_plan_options, join
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -52,6 +52,8 @@ class Judge:
         self.head = head
         self.checkpoint = checkpoint
         self.role = config.layout or checkpoint.role
+        self.mode = config.mode or checkpoint.mode
+        check_plan_options(self.mode, config.orders, config.window)
         self.max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
         if self.max_tokens > backbone.context:
             raise UsageError(
@@ -90,7 +92,7 @@ class Judge:
         """What is written beside every score: enough to tell two judges' numbers apart."""
         return {
             "model": self.checkpoint.name,
-            "mode": self.config.mode,
+            "mode": self.mode,
             "orders": self.config.orders,
             "window": self.config.window,
             "layout": self.role,
@@ -168,19 +170,12 @@ class Judge:
         """Everything before the forward pass: files, frames, tokens. Runs in a worker thread."""
         plan = build_plan(
             len(group.responses),
-            mode=self.config.mode,
+            mode=self.mode,
             orders=self.config.orders,
             window=self.config.window,
             seed=self.config.seed,
         )
-        try:
-            loaded = [load(medium, options) for medium in group.media]
-            return plan, self._layouts.build(group, loaded, plan)
-        except InputError as error:
-            error.at(group.where)
-            raise
-        except Exception as error:  # a bug, here or in a library: say at least which line brought it out
-            raise RuntimeError(f"{group.where}: {type(error).__name__}: {error}") from error
+        return plan, self._layouts.prepare(group, plan, options)
 
     @torch.inference_mode()
     def _verdict(self, group: Group, plan: Plan, layout: Layout) -> Verdict:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from yoj_cli.errors import ModelError, TooLongError
+from yoj_cli.errors import InputError, ModelError, TooLongError
+from yoj_cli.inputs.media import MediaOptions, load
 from yoj_cli.judge.conversation import Runs, render
 from yoj_cli.judge.tokens import Separator, SpecialTokens, TextEncoder
 
@@ -99,6 +100,20 @@ class LayoutBuilder:
         self._specials = SpecialTokens(backbone.tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
         self._encoder = TextEncoder(backbone.tokenizer)
+
+    def prepare(self, group: Group, plan: Plan, media: MediaOptions) -> Layout:
+        """Load a group's media and lay it out: everything before the forward pass. Runs in a worker thread.
+
+        Raises:
+            InputError: as from `load` and `build`, with the group's line in front.
+        """
+        try:
+            return self.build(group, [load(medium, media) for medium in group.media], plan)
+        except InputError as error:
+            error.at(group.where)
+            raise
+        except Exception as error:  # a bug, here or in a library: say at least which line brought it out
+            raise RuntimeError(f"{group.where}: {type(error).__name__}: {error}") from error
 
     def build(self, group: Group, media: Sequence[Picture | Clip], plan: Plan) -> Layout:
         """Lay a group out.

@@ -1,0 +1,41 @@
+"""`yoj quantize`: a judge in, the same judge with stored 4-bit weights out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from yoj_cli.cli.merge import render_size
+from yoj_cli.cli.options import with_options
+from yoj_cli.cli.output import say
+from yoj_cli.config import Dtype, JudgeConfig
+
+
+@with_options()
+def quantize(
+    checkpoint: Annotated[
+        str, typer.Argument(help="Hub id, checkpoint folder, or 'demo'.", metavar="CHECKPOINT")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.", metavar="DIR")],
+    revision: Annotated[
+        Optional[str],  # noqa: UP045  (read at run time, also by Python 3.10)
+        typer.Option(help="Branch, tag or commit of the checkpoint on the Hub.", metavar="REV"),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.", metavar="DEVICE")] = "auto",
+    dtype: Annotated[
+        Dtype, typer.Option(help="Type of the weights that stay whole; auto is that of the base's files.")
+    ] = "auto",
+) -> None:
+    """Store a judge's 4-bit weights: the scores of --quant 4bit, loaded in a fraction of the time.
+
+    Only the base is quantized; an adapter stays whole beside it. Both are loaded, and the times reported.
+    """
+    from yoj_cli.quantize import quantize as run
+
+    done = run(JudgeConfig(model=checkpoint, revision=revision, device=device, dtype=dtype), out)
+    say(
+        f"quantized: {render_size(done.n_bytes_before)} -> {render_size(done.n_bytes_after)}, "
+        f"loads in {done.load_after_s:.3g} s instead of {done.load_before_s:.3g} s"
+    )
