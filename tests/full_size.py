@@ -1,10 +1,12 @@
 """Check and time a judge of full size with random weights: what it needs does not depend on their values.
 
     python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cpu --media-root DIR
+    python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cuda --media-root DIR --train
 
 CONFIG_FOLDER holds a backbone's configuration, tokenizer and processor files (allenai/Molmo2-4B's, say) and no
 weights. The last line of standard output is one JSON document; on a CUDA device it also compares the scores with
-those of the CPU.
+those of the CPU. --train also times `yoj train`, with and without gradient checkpointing, on the groups' first four
+responses (ranked as they stand: time and memory do not depend on it).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from yoj_cli.inputs.records import Group, read_groups
 SHARD_BYTES = 1_000_000_000
 SEPARATOR = "<|resp_sep|>"
 HEAD_DIM = 1024
+N_TRAINED = 4
 
 
 def write_checkpoint(source: Path, folder: Path, seed: int) -> int:
@@ -109,6 +112,39 @@ def measure(
     return found
 
 
+def measure_training(
+    folder: Path, device: str, quant: str, groups: list[Group], media: MediaOptions, *, checkpointing: bool
+) -> dict[str, object]:
+    """Train for two steps over all groups; the second step's figures, as the first one warms up."""
+    from yoj_cli.config import TrainConfig
+    from yoj_cli.train.metrics import read_metrics
+    from yoj_cli.train.run import METRICS, prepare, train
+
+    with tempfile.TemporaryDirectory(prefix="yoj-train-") as work:
+        data, out = Path(work) / "groups.jsonl", Path(work) / "out"
+        records = [dict(group.record) for group in groups if len(group.responses) >= N_TRAINED]
+        for record in records:
+            record["responses"] = record["responses"][:N_TRAINED]
+            record["rankings"] = list(range(1, N_TRAINED + 1))
+        data.write_text("\n".join(json.dumps(record) for record in records))
+        config = TrainConfig(
+            base=str(folder),
+            device="cuda" if device.startswith("cuda") else "cpu",
+            quant=quant,  # type: ignore[arg-type]
+            epochs=2,
+            batch_size=len(records),
+            gradient_checkpointing=checkpointing,
+        )
+        run = prepare([data], out, config, media_of=lambda _: media)
+        train(run)
+        last = read_metrics(out / METRICS)[-1]
+    found = {"quant": quant, "gradient_checkpointing": checkpointing, "longest_tokens": run.learnt.longest[0]}
+    estimate = {"estimated_bytes": run.memory.total} if run.memory else {}
+    figures = {name: last[name] for name in ("loss", "tokens_per_s", "peak_memory_bytes") if name in last}
+    sys.stderr.write(f"training: {found | estimate | figures}\n")
+    return found | estimate | figures
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -120,6 +156,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=3)
     parser.add_argument("--media-root", type=Path)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--train", action="store_true", help="also time training")
     parser.add_argument("--keep", type=Path, help="write the checkpoint here and leave it")
     args = parser.parse_args()
     groups = [item for item in read_groups(args.groups) if isinstance(item, Group)][: args.limit]
@@ -131,6 +168,12 @@ def main() -> None:
         if not (folder / "reward_model_config.json").exists():
             report["n_parameters"] = write_checkpoint(args.config, folder, args.seed)
         report["runs"] = [measure(folder, args.device, quant, groups, media) for quant in args.quant]
+        if args.train:
+            report["training"] = [
+                measure_training(folder, args.device, quant, groups, media, checkpointing=checkpointing)
+                for quant in args.quant
+                for checkpointing in (True, False)
+            ]
         if args.device.startswith("cuda"):
             report["gpu"] = torch.cuda.get_device_name()
             report["cpu"] = measure(folder, "cpu", args.quant[0], groups[:1], media)

@@ -79,3 +79,24 @@ def test_the_example_file_is_judged_right_by_the_embedded_judge(yoj):
     assert code == 0
     verdicts = [json.loads(line) for line in out.splitlines()]
     assert [verdict["rankings"][verdict["best"]] for verdict in verdicts] == [1] * len(GROUPS)
+
+
+@pytest.mark.slow
+def test_the_readmes_training_command_trains(tmp_path):
+    lines = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8").splitlines()
+    start = next(index for index, line in enumerate(lines) if "yoj train examples/rankings" in line)
+    command = f"{lines[start].rstrip(chr(92))} {lines[start + 1]}".replace(
+        "my-judge", str(tmp_path / "judge")
+    )
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd=EXAMPLES.parent,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "step 16/16  held out: loss" in done.stderr
+    assert (tmp_path / "judge" / "README.md").exists()

@@ -97,7 +97,7 @@ CHEAP = [
     ["--help"],
     ["--version"],
     [],
-    *([command, "--help"] for command in ("score", "rank", "train", "info")),
+    *([command, "--help"] for command in ("score", "rank", "train", "merge", "quantize", "info")),
     ["nope"],
     ["score", "--nope"],
     ["score", "--quant", "3bit"],
@@ -111,6 +111,14 @@ CHEAP = [
     ["rank", "-p", "q", "-r", "nope.txt"],
     ["info", "--device", "gpu"],
     ["train"],
+    ["merge"],
+    ["merge", "demo"],
+    ["quantize"],
+    ["quantize", "demo", "-o", "x", "--dtype", "int4"],
+    ["merge"],
+    ["merge", "demo"],
+    ["quantize"],
+    ["quantize", "demo", "-o", "x", "--dtype", "int4"],
 ]
 
 

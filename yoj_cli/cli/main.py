@@ -15,8 +15,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from yoj_cli.cli.info import info
+from yoj_cli.cli.merge import merge
 from yoj_cli.cli.options import is_debugging
 from yoj_cli.cli.output import complain
+from yoj_cli.cli.quantize import quantize
 from yoj_cli.cli.rank import rank
 from yoj_cli.cli.score import score
 from yoj_cli.cli.train import train
@@ -38,7 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (score, rank, train, info):
+for command in (score, rank, train, merge, quantize, info):
     app.command()(command)
 
 

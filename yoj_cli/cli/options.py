@@ -63,7 +63,9 @@ def _parameters(cls: type) -> list[inspect.Parameter]:
     hints = get_type_hints(cls)
     parameters = []
     for item in fields(cls):
-        flags = item.metadata["flags"] or (f"--{item.name.replace('_', '-')}",)
+        name = item.name.replace("_", "-")
+        # What is on by default is switched off by --no-…; what is off needs no such flag.
+        flags = item.metadata["flags"] or (f"--{name}/--no-{name}" if item.default is True else f"--{name}",)
         described = typer.Option(*flags, help=item.metadata["help"], metavar=item.metadata["metavar"])
         default = item.default if item.default is not MISSING else inspect.Parameter.empty
         parameters.append(

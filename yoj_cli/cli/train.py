@@ -2,33 +2,114 @@
 
 from __future__ import annotations
 
-import sys
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Optional
 
 import typer
 
+from yoj_cli.cli.input import build_media_options, check_paths
 from yoj_cli.cli.options import with_options
-from yoj_cli.config import TrainConfig
+from yoj_cli.cli.output import say
+from yoj_cli.cli.recipe import read_recipe
+from yoj_cli.config import InputConfig, TrainConfig
+from yoj_cli.errors import ExitCode, UsageError
 
-if TYPE_CHECKING:
-    from yoj_cli.train import Progress
 
-
-@with_options(config=TrainConfig)
+@with_options(config=TrainConfig, media=InputConfig)
 def train(
     config: TrainConfig,
-    data: Annotated[list[Path], typer.Argument(help="JSON Lines files with rankings.", metavar="DATA")],
+    media: InputConfig,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.", metavar="DIR")],
+    data: Annotated[
+        Optional[list[str]],  # noqa: UP045  (read at run time, also by Python 3.10)
+        typer.Argument(help="JSON Lines files with rankings.", metavar="DATA"),
+    ] = None,
+    held_out: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--eval", help="Held-out file to evaluate on; may be given often.", metavar="FILE"),
+    ] = None,
+    recipe: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(
+            "--config",
+            help="Options from a TOML file, such as the recipe.toml of a run; the command line has precedence.",
+            metavar="FILE",
+            is_eager=True,
+            callback=read_recipe,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last state saved in --out.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the data, print what would be done, and stop.")
+    ] = False,
+    push_to_hub: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Upload the finished checkpoint to this Hub repository.", metavar="OWNER/NAME"),
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="Make a new Hub repository public.")] = False,
 ) -> None:
-    """Train a judge: LoRA and a value head on a frozen 4-bit backbone, cross-entropy over N scores."""
-    from yoj_cli.train import train as run
+    """Train a judge: LoRA and a value head on a frozen 4-bit backbone, one forward pass per group.
 
-    run(data, out, config, report=_print_step)
+    DATA is what `yoj score` reads, with "rankings" (1 = best, ties allowed), or chosen/rejected pairs.
+    The defaults are the paper's.
+    """
+    if not data:
+        raise UsageError("no DATA to train on", hint="Name a JSON Lines file with rankings.")
+    files = [Path(path) for path in _check_files(data)]
+    evals = [Path(path) for path in _check_files(held_out or [])]
+    from yoj_cli.cli.training import render_run, show_line
+    from yoj_cli.train import run as runs
 
+    if push_to_hub:
+        from yoj_cli.judge.hub import check_push
 
-def _print_step(progress: Progress) -> None:
-    sys.stderr.write(
-        f"step {progress.step}/{progress.n_steps}"
-        f"  loss {progress.loss:.4f}  best of N {progress.accuracy:.3f}\n"
+        check_push(push_to_hub, config.base, folder=out)
+    run = runs.prepare(
+        files,
+        out,
+        config,
+        held_out=evals,
+        media_of=lambda path: build_media_options(media, config.max_frames, beside=str(path)),
+        resume=resume,
+        name=push_to_hub,
+        also=_given(media, push_to_hub, public),
     )
+    # Of several processes (torchrun), one speaks.
+    tell = say if os.environ.get("RANK", "0") == "0" else _say_nothing
+    tell(render_run(run))
+    if dry_run:
+        return
+    if not runs.train(run, report=show_line, say=tell):
+        tell(f"interrupted; go on with: yoj train --config {out / 'recipe.toml'} -o {out} --resume")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    tell(f"trained: yoj score FILE -m {out}")
+    if push_to_hub and tell is say:
+        from yoj_cli.judge.hub import push
+
+        tell(f"pushed: {push(out, push_to_hub, private=not public)}")
+
+
+def _given(media: InputConfig, push_to_hub: str | None, public: bool) -> dict[str, object]:
+    """What the recipe must hold besides the training options, so that it repeats the command."""
+    options = {
+        "media_root": media.media_root and str(media.media_root.resolve()),
+        "allow_remote_media": media.allow_remote_media,
+        "push_to_hub": push_to_hub,
+        "public": public,
+    }
+    return {name: value for name, value in options.items() if value}
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+def _check_files(paths: list[str]) -> list[str]:
+    if "-" in paths:
+        raise UsageError(
+            "training reads its data more than once, a pipe can be read once", hint="Give a file."
+        )
+    return check_paths(paths) if paths else []

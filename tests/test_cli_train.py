@@ -1,0 +1,168 @@
+"""`yoj train` as a person types it."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib.util import find_spec
+
+import pytest
+from PIL import Image
+
+from tests.conftest import PARITY
+
+BASE = str(PARITY / "checkpoint")
+OPTIONS = ("--base", BASE, "--device", "cpu", "--lora-r", 4, "--head-dim", 16, "--no-gradient-checkpointing")
+
+
+@pytest.fixture
+def data(write_lines):
+    lines = [
+        {"prompt": f"question {index}", "responses": ["a", "b b", "c c c"], "rankings": [1, 2, 2]}
+        for index in range(6)
+    ]
+    return write_lines(*lines)
+
+
+def test_the_command_trains_and_the_result_scores(yoj, data, tmp_path):
+    code, out, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--epochs", 1, "--eval", data)
+    assert (code, out) == (0, "")
+    assert "6 groups, 18 responses" in err
+    assert re.search(r"step 0/1  held out: loss \d.\d+  best of N", err)
+    assert re.search(r"step 1/1  loss \d.\d+  best of N \d.\d+  [\d,]+ tokens/s", err)
+    assert "6 held-out groups are in the training data too" in err
+    code, out, _ = yoj("score", data, "-m", tmp_path / "out", "--device", "cpu")
+    assert code == 0
+    assert [json.loads(line)["judge"]["mode"] for line in out.splitlines()] == ["multi"] * 6
+
+
+def test_a_dry_run_prints_what_would_be_done_and_writes_nothing(yoj, data, tmp_path):
+    code, out, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--dry-run")
+    assert (code, out) == (0, "")
+    for part in (
+        "6 groups",
+        "longest group",
+        "3 steps of 64 groups, 3 epochs",
+        "blind pick 0.333",
+        "of memory",
+    ):
+        assert part in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_judge_trained_on_single_responses_scores_them_alone_unasked(yoj, data, tmp_path):
+    yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--epochs", 1, "--mode", "single")
+    code, out, _ = yoj("score", data, "-m", tmp_path / "out", "--device", "cpu")
+    assert code == 0
+    assert {json.loads(line)["judge"]["mode"] for line in out.splitlines()} == {"single"}
+    assert 'loss = "bradley-terry"' in (tmp_path / "out" / "recipe.toml").read_text()
+    code, _, err = yoj("score", data, "-m", tmp_path / "out", "--device", "cpu", "--orders", 2)
+    assert code == 2
+    assert "orders cannot matter" in err
+
+
+def test_a_recipe_gives_the_options_and_the_command_line_has_precedence(yoj, data, tmp_path):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        f'base = "{BASE}"\ndevice = "cpu"\nlora-r = 4\nhead_dim = 16\nepochs = 2\nbatch_size = 3\n'
+    )
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", "--config", recipe, "--epochs", 5, "--dry-run")
+    assert code == 0
+    assert "10 steps of 3 groups, 5 epochs" in err
+
+
+def test_the_recipe_of_a_run_repeats_it(yoj, data, tmp_path):
+    yoj(
+        "train",
+        data,
+        "-o",
+        tmp_path / "one",
+        *OPTIONS,
+        "--epochs",
+        1,
+        "--no-shuffle-responses",
+        "--eval",
+        data,
+    )
+    code, _, err = yoj("train", "--config", tmp_path / "one" / "recipe.toml", "-o", tmp_path / "two")
+    assert code == 0, err
+    for name in ("adapter_model.safetensors", "value_head.safetensors", "recipe.toml"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("lora_rr = 4", "'lora_rr' is not an option of this command\nIs 'lora_r' meant"),
+        ("lora_r = [", "is not TOML"),
+        ('lora_r = "many"', "'--lora-r'"),
+        ("lora_r = 0", "--lora-r: 0 is not a positive number"),
+        ('quant = "3bit"', "3bit"),
+    ],
+)
+def test_a_wrong_recipe_is_an_error_that_names_what_is_wrong(yoj, data, tmp_path, text, message):
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(text)
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", "--config", recipe)
+    assert code == 2
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--batch-size", 0], "--batch-size: 0 is not a positive number"),
+        (["--lora-dropout", 1], "--lora-dropout"),
+        (["--report-to", "tensorbord"], "--report-to: tensorbord is not one of"),
+        (["--resume"], "no saved state"),
+        (["--max-tokens", 10**9], "beyond the backbone's context"),
+        (["--base", "nope/nope/nope"], "no such folder"),
+        (["--eval", "nope.jsonl"], "nope.jsonl: there is no such file"),
+        (["--config", "nope.toml"], "nope.toml: cannot be read"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_read(yoj, data, tmp_path, arguments, message):
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, *arguments)
+    assert code in (2, 3)
+    assert message in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_recipe_holds_where_the_media_are(yoj, write_lines, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / "a.png")
+    data = write_lines({"prompt": "p", "image": "a.png", "responses": ["a", "b"], "rankings": [1, 2]})
+    root = ("--media-root", tmp_path / "pictures")
+    code, _, err = yoj("train", data, "-o", tmp_path / "one", *OPTIONS, "--epochs", 1, *root)
+    assert code == 0, err
+    code, _, err = yoj("train", "--config", tmp_path / "one" / "recipe.toml", "-o", tmp_path / "two")
+    assert code == 0, err
+
+
+def test_metrics_go_to_tensorboard_when_asked(yoj, data, tmp_path):
+    code, _, err = yoj(
+        "train", data, "-o", tmp_path / "out", *OPTIONS, "--epochs", 1, "--report-to", "tensorboard"
+    )
+    assert code == 0, err
+    assert list((tmp_path / "out").rglob("events.out.tfevents.*"))
+
+
+@pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed here")
+def test_a_library_to_report_to_that_is_not_installed_is_named(yoj, data, tmp_path):
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--report-to", "wandb")
+    assert code == 2
+    assert "wandb is not installed\npip install 'yoj-cli[wandb]'" in err
+
+
+def test_training_data_are_no_pipe(yoj, tmp_path):
+    code, _, err = yoj("train", "-", "-o", tmp_path / "out", *OPTIONS)
+    assert code == 2
+    assert "more than once" in err
+
+
+def test_best_first_data_that_are_not_shuffled_get_a_warning(yoj, data, tmp_path):
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--dry-run", "--no-shuffle-responses")
+    assert code == 0
+    assert "the best response stands first in 100% of the groups" in err
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--dry-run")
+    assert "stands first" not in err

@@ -1,0 +1,50 @@
+"""Options from a TOML file: `--config recipe.toml`, with the command line having precedence."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+import typer
+
+from yoj_cli.errors import UsageError
+
+
+def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
+    """Make the values of a file the defaults of the command's options; an eager option's callback.
+
+    Raises:
+        UsageError: the file cannot be read, is not TOML, or names an option that the command has not.
+    """
+    if path is None:
+        return None
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read ({error.strerror})", where=str(path)) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"is not TOML: {error}", where=str(path)) from error
+    names = {
+        name.lstrip("-").replace("-", "_"): str(option.name)
+        for option in context.command.params
+        for name in (*option.opts, str(option.name))
+        if name.startswith("--") or name == option.name
+    }
+    values = {}
+    for key, value in found.items():
+        name = names.get(key.replace("-", "_"))
+        if name is None or name in ("recipe", "help", "debug"):
+            close = get_close_matches(key.replace("-", "_"), names, n=1)
+            raise UsageError(
+                f"{key!r} is not an option of this command",
+                where=str(path),
+                hint=f"Is {close[0]!r} meant?" if close else "`yoj train --help` lists them.",
+            )
+        values[name] = value
+    context.default_map = values
+    return path

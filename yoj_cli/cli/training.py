@@ -1,0 +1,91 @@
+"""What a person sees of a training run: what was found before it, and a line for each step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from yoj_cli.train.examine import DataReport, list_errors
+
+if TYPE_CHECKING:
+    from yoj_cli.train.run import Run
+
+
+def render_run(run: Run) -> str:
+    """What the files hold, what will be done with them, and what looks wrong."""
+    config = run.config
+    lines = ["training data: " + _render_data(run.learnt)]
+    if run.evaluated:
+        lines.append("held-out data: " + _render_data(run.evaluated))
+    lines.append(
+        f"{run.n_steps} steps of {config.batch_size} groups, {config.epochs} epoch{'s' * (config.epochs != 1)}; "
+        f"{config.mode}, {config.resolved_loss}, LoRA r {config.lora_r} on {config.base}"
+    )
+    if run.memory:
+        memory = run.memory
+        lines.append(
+            f"about {_gb(memory.total)} of memory: weights {_gb(memory.weights)}, adapter and optimizer "
+            f"{_gb(memory.trained)}, activations {_gb(memory.activations)}"
+        )
+    lines += [f"note: {warning}" for warning in _warnings(run)]
+    return "\n".join(lines)
+
+
+def _render_data(report: DataReport) -> str:
+    sizes = ", ".join(f"{count:,} of {n}" for n, count in sorted(report.n_groups_of.items()))
+    media = ", ".join(f"{count:,} {kind}" for kind, count in sorted(report.n_media.items()))
+    lines = [
+        f"{report.n_groups:,} groups, {report.n_responses:,} responses",
+        f"responses: groups {sizes}",
+        f"media: {media}",
+        f"rankings: {report.n_tied / report.n_groups:.0%} of groups have ties, "
+        f"{report.n_single_best / report.n_groups:.0%} a single best, blind pick {report.chance:.3f}",
+    ]
+    if report.longest[0]:
+        lines.append(
+            f"tokens: {report.n_tokens:,}; longest group {report.longest[0]:,} ({report.longest[1]})"
+        )
+    for errors, why in ((report.unusable, "unusable"), (report.too_long, "too long")):
+        if errors:
+            lines.append(f"left out, {why}: {len(errors)}\n{list_errors(errors)}")
+    if report.teaches_nothing:
+        lines.append(
+            f"left out, all responses tie: {len(report.teaches_nothing)} "
+            f"({', '.join(report.teaches_nothing[:3])}{' …' if len(report.teaches_nothing) > 3 else ''})"
+        )
+    return "\n".join(lines)
+
+
+def _warnings(run: Run) -> list[str]:
+    found = []
+    report = run.learnt
+    if not run.config.shuffle_responses and report.n_best_first > 0.9 * report.n_groups:
+        found.append(
+            f"the best response stands first in {report.n_best_first / report.n_groups:.0%} of the groups, and "
+            "--no-shuffle-responses keeps it there: the judge will learn the place"
+        )
+    if run.n_shared:
+        found.append(f"{run.n_shared} held-out groups are in the training data too")
+    if not run.config.check:
+        found.append("--no-check: media and lengths are not looked at before the run")
+    return found
+
+
+def show_line(line: Mapping[str, float], n_steps: int) -> None:
+    """Print one line of metrics.jsonl for a person."""
+    where = f"step {line['step']}/{n_steps}"
+    if "eval_loss" in line:
+        sys.stderr.write(
+            f"{where}  held out: loss {line['eval_loss']:.4f}  best of N {line['eval_best_of_n']:.3f}"
+            f"  pairs {line['eval_pairs']:.3f}  tau {line['eval_tau']:.3f}  flipped {line['eval_flipped']:.3f}\n"
+        )
+        return
+    sys.stderr.write(
+        f"{where}  loss {line['loss']:.4f}  best of N {line['best_of_n']:.3f}"
+        f"  {line['tokens_per_s']:,.0f} tokens/s\n"
+    )
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"

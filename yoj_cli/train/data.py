@@ -1,0 +1,115 @@
+"""What is learnt from: ranked groups, and the order in which a run meets them and their responses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from typing import TypeAlias
+
+from torch.utils.data import Dataset
+
+from yoj_cli.errors import InputError
+from yoj_cli.inputs.media import MediaOptions
+from yoj_cli.inputs.records import Failure, Group, read_groups
+from yoj_cli.judge.judge import AHEAD
+from yoj_cli.judge.layout import Layout, LayoutBuilder
+from yoj_cli.plan import Mode, build_plan
+
+Source: TypeAlias = tuple[Group, MediaOptions]
+"""A group, and how the media of its file are found."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """A group with its responses in the order of one epoch, laid out in that order."""
+
+    group: Group
+    layout: Layout
+
+
+def read_ranked(
+    paths: Sequence[Path], media_of: Callable[[Path], MediaOptions], limit: int | None = None
+) -> Iterator[Source | Failure]:
+    """The groups of some files, in their order; a line without rankings is a Failure like any bad line.
+
+    Args:
+        media_of: how the media of a file's groups are found.
+        limit: stop after this many groups.
+    """
+    n_read = 0
+    for path in paths:
+        options = media_of(path)
+        for item in read_groups(str(path)):
+            if isinstance(item, Failure):
+                yield item
+            elif item.rankings is None:
+                missing = InputError(
+                    "the line has no 'rankings' to learn from",
+                    where=item.where,
+                    hint="Give 'rankings' (1 = best, ties allowed), or 'chosen' and 'rejected'.",
+                )
+                yield Failure(item.where, item.record, missing)
+            else:
+                yield item, options
+                n_read += 1
+                if n_read == limit:
+                    return
+
+
+def teaches(group: Group) -> bool:
+    """Whether the ranking tells any two responses apart."""
+    return len(set(group.rankings or ())) > 1
+
+
+def shuffle_responses(group: Group, seed: int, epoch: int) -> Group:
+    """The same group in an order of its own for this epoch, so that a response's place says nothing.
+
+    The order follows from seed, epoch and the group's line alone: a resumed run and a run on several GPUs
+    shuffle as any other.
+    """
+    n = len(group.responses)
+    order = Random(f"{seed} {epoch} {group.where}").sample(range(n), n)
+    rankings = group.rankings or ()
+    return replace(
+        group,
+        responses=tuple(group.responses[index] for index in order),
+        rankings=tuple(rankings[index] for index in order),
+    )
+
+
+class Examples(Dataset[Future[Example]]):
+    """Groups by number, each a promise: reading and layout go on in threads while the device works.
+
+    The Trainer takes the promises of a whole optimizer step at once and asks for each when its turn comes, so
+    one step's pixels are the most that is held (some 10 MB a picture, 30 MB a clip).
+
+    Args:
+        shuffle_seed: seed of the responses' order; None leaves it as it is in the file.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], builder: LayoutBuilder, mode: Mode, shuffle_seed: int | None
+    ) -> None:
+        self.epoch = 0
+        self._sources, self._builder, self._mode = sources, builder, mode
+        self._shuffle_seed = shuffle_seed
+        self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="yoj-ahead")
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    def __getitem__(self, index: int) -> Future[Example]:
+        return self._pool.submit(self._prepare, *self._sources[index], self.epoch)
+
+    def _prepare(self, group: Group, media: MediaOptions, epoch: int) -> Example:
+        if self._shuffle_seed is not None:
+            group = shuffle_responses(group, self._shuffle_seed, epoch)
+        plan = build_plan(len(group.responses), mode=self._mode)
+        return Example(group, self._builder.prepare(group, plan, media))
+
+    def close(self) -> None:
+        """Forget what nobody will ask for."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,73 @@
+"""About how much memory a training run will take, from sizes alone: no weight is loaded for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from yoj_cli.config import TrainConfig
+from yoj_cli.judge.adapter import language_linears
+from yoj_cli.judge.backbone import Backbone
+
+BYTES_PER_WEIGHT = {"4bit": 0.5 + 4 / 64, "8bit": 1.0}
+"""NF4 keeps one float32 scale for every 64 weights."""
+TRAINED_BYTES = 4 + 4 + 8
+"""Weight, gradient and Adam's two moments, all float32."""
+
+
+@dataclass(frozen=True)
+class MemoryEstimate:
+    """Bytes.
+
+    Attributes:
+        weights: the frozen backbone.
+        trained: adapter and head with gradients and optimizer state.
+        activations: what the backward pass of the longest group needs.
+    """
+
+    weights: int
+    trained: int
+    activations: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.trained + self.activations
+
+
+def estimate_memory(
+    backbone: Backbone, config: TrainConfig, dtype: torch.dtype, longest_tokens: int
+) -> MemoryEstimate:
+    """What a run takes beside the framework's own.
+
+    Args:
+        backbone: may be on the meta device: only shapes are read.
+        dtype: what the backbone computes in.
+        longest_tokens: T of the longest group.
+
+    The activations of one layer are what its linear layers keep: each its input and its adapter's, and the
+    attention its three inputs and output; a quarter more is allowed for norms and products. With gradient
+    checkpointing only the layers' inputs are kept, and one layer's activations at a time.
+    """
+    linears = language_linears(backbone)
+    size = dtype.itemsize
+    n_all = sum(parameter.numel() for parameter in backbone.model.parameters())
+    n_linear = sum(linear.weight.numel() for linear in linears.values())
+    n_head = config.head_dim * (backbone.hidden_size + 2)
+    n_lora = sum(config.lora_r * (each.in_features + each.out_features) for each in linears.values())
+    n_layers = int(backbone.text_config.num_hidden_layers)
+    kept = sum(_kept_per_token(each, config.lora_r, size) for each in linears.values())
+    per_layer = 1.25 * longest_tokens * kept / n_layers
+    inputs = longest_tokens * backbone.hidden_size * size
+    activations = inputs * n_layers + per_layer if config.gradient_checkpointing else per_layer * n_layers
+    return MemoryEstimate(
+        weights=int((n_all - n_linear) * size + n_linear * BYTES_PER_WEIGHT.get(config.quant, size)),
+        trained=TRAINED_BYTES * (n_lora + n_head),
+        activations=int(activations),
+    )
+
+
+def _kept_per_token(linear: nn.Linear, rank: int, size: int) -> int:
+    """Bytes that one adapted linear layer keeps for each token: input, dropped-out float32 input, r numbers, output."""
+    return linear.in_features * (size + 4) + 4 * rank + linear.out_features * size

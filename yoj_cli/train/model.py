@@ -1,0 +1,182 @@
+"""What is trained: a frozen backbone with a fresh adapter, and a value head."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from yoj_cli.config import DEMO, JudgeConfig, TrainConfig
+from yoj_cli.errors import CheckpointError, ModelError, UsageError
+from yoj_cli.judge.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights, add_adapter
+from yoj_cli.judge.backbone import Backbone, load_backbone, load_skeleton, resolve_device
+from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, HEAD_SAFE, save_checkpoint
+from yoj_cli.judge.files import find_folder, read_weights
+from yoj_cli.judge.head import HeadConfig, ValueHead
+from yoj_cli.judge.judge import DEFAULT_MAX_TOKENS
+from yoj_cli.judge.layout import Layout, LayoutBuilder
+from yoj_cli.judge.scorer import branch_scores
+
+SEPARATOR_TOKEN = "<|resp_sep|>"
+NO_CUT = 1 << 30
+"""Training reads all branches in one pass: a cache over the prefix would have to be kept for the backward pass."""
+
+
+class RewardModel(nn.Module):
+    """Backbone, adapter and head as one module, as the Trainer and its wrappers want it.
+
+    Args:
+        checkpointing: keep only each layer's input for the backward pass, and compute the rest twice.
+    """
+
+    def __init__(self, backbone: Backbone, config: TrainConfig) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.mode = config.mode
+        self.adapter = add_adapter(
+            backbone, r=config.lora_r, alpha=config.lora_alpha, dropout=config.lora_dropout
+        )
+        self.decoder = backbone.model
+        width = backbone.hidden_size
+        self.head = ValueHead(HeadConfig("mlp", config.head_dim, "silu", width, math.sqrt(width)))
+        self.head.to(backbone.device)
+        if config.gradient_checkpointing:
+            self.decoder.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+
+    def forward(self, layout: Layout) -> list[Tensor]:
+        """Score every response of every branch; see `branch_scores`."""
+        return branch_scores(self.backbone, self.head, layout, pass_tokens=NO_CUT)
+
+    def train(self, mode: bool = True) -> RewardModel:
+        """Let the adapter drop out and the layers be computed twice; the frozen model stays in evaluation mode."""
+        self.training = mode
+        self.head.train(mode)
+        for name, module in self.decoder.named_modules():
+            if ".lora_dropout." in name:
+                module.train(mode)
+            elif getattr(module, "gradient_checkpointing", False):
+                module.training = mode  # the flag of the layer itself, which its checkpointing asks for
+        return self
+
+    def save(self, folder: Path, base: str) -> None:
+        """Write a checkpoint that `yoj score` reads into an existing folder.
+
+        Args:
+            base: how the checkpoint names its base model.
+        """
+        save_checkpoint(
+            folder,
+            self.backbone,
+            self.head,
+            self.adapter,
+            base_model=base,
+            separator=DEFAULT_SEPARATOR,
+            role="assistant",
+            mode=self.mode,
+        )
+
+    def restore(self, folder: Path) -> None:
+        """Take adapter and head from a checkpoint that `save` wrote.
+
+        Raises:
+            CheckpointError: it is not of this recipe.
+        """
+        saved = read_weights(folder / ADAPTER_WEIGHTS)
+        own = {
+            f"base_model.model.{name.replace('.default.', '.')}": weight
+            for name, weight in adapter_weights(self.decoder).items()
+        }
+        if {name: tuple(weight.shape) for name, weight in saved.items()} != {
+            name: tuple(weight.shape) for name, weight in own.items()
+        }:
+            raise CheckpointError("the saved adapter is not of this recipe", where=str(folder))
+        with torch.no_grad():
+            for name, weight in own.items():
+                weight.copy_(saved[name])
+        self.head.load_weights(read_weights(folder / HEAD_SAFE), where=str(folder / HEAD_SAFE))
+
+
+def find_base(config: TrainConfig) -> Path:
+    """The folder of the base model's files.
+
+    Raises:
+        ModelError: it is neither here nor reachable, or is an adapter.
+    """
+    folder = find_folder(config.base, config.base_revision, relative_to=Path())
+    if (folder / ADAPTER_CONFIG).is_file():
+        raise ModelError(
+            "this is an adapter, not a backbone",
+            where=str(folder),
+            hint="Train on its base, or make a whole model of it first (`yoj merge`).",
+        )
+    return folder
+
+
+def base_name(config: TrainConfig, checkpoint: Path, out: Path) -> str:
+    """How a checkpoint names its base: relatively if that lies in `out` too, so that all can move together.
+
+    Args:
+        checkpoint: the folder that the checkpoint will lie in: `out` or one inside.
+    """
+    folder = Path(config.base).expanduser()
+    if config.base == DEMO or not folder.is_dir():
+        return config.base
+    folder = folder.resolve()
+    return (
+        os.path.relpath(folder, checkpoint.resolve()) if folder.is_relative_to(out.resolve()) else str(folder)
+    )
+
+
+def load_model(config: TrainConfig, folder: Path) -> RewardModel:
+    """Load the base onto the device and put a fresh adapter and head on it, drawn from the seed."""
+    device = training_device(config)
+    backbone = load_backbone(folder, _judge_config(config), device, processor_folder=folder)
+    add_separator(backbone, folder)
+    torch.manual_seed(config.seed)
+    return RewardModel(backbone, config)
+
+
+def training_device(config: TrainConfig) -> torch.device:
+    """This process's device; with several processes, each has its own GPU."""
+    device = resolve_device(
+        _judge_config(config), embedded=config.base == DEMO, ways_out="Try `--device cpu` (slow)."
+    )
+    rank = int(os.environ.get("LOCAL_RANK", "0"))
+    return torch.device("cuda", rank) if device.type == "cuda" else device
+
+
+def build_layouts(config: TrainConfig, backbone: Backbone) -> LayoutBuilder:
+    """What lays groups out, within the token limit."""
+    max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
+    if max_tokens > backbone.context:
+        raise UsageError(
+            f"{max_tokens} is beyond the backbone's context of {backbone.context} tokens",
+            where="--max-tokens",
+        )
+    return LayoutBuilder(backbone, DEFAULT_SEPARATOR, "assistant", max_tokens, where=config.base)
+
+
+def load_shape(config: TrainConfig, folder: Path) -> Backbone:
+    """The base without its weights: enough to lay groups out and to count."""
+    backbone = load_skeleton(folder, _judge_config(config))
+    add_separator(backbone, folder)
+    return backbone
+
+
+def add_separator(backbone: Backbone, folder: Path) -> None:
+    """Make the separator one token, in a row of the embedding that the base has to spare.
+
+    Raises:
+        ModelError: there is none. A row of its own would have to be trained, and this one stays as it is.
+    """
+    backbone.tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR_TOKEN]})
+    n_rows = backbone.model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
+    if backbone.tokenizer.convert_tokens_to_ids(SEPARATOR_TOKEN) >= n_rows:
+        raise ModelError(f"the base has no free embedding row for {SEPARATOR_TOKEN}", where=str(folder))
+
+
+def _judge_config(config: TrainConfig) -> JudgeConfig:
+    return JudgeConfig(model=config.base, device=config.device, quant=config.quant, dtype=config.dtype)

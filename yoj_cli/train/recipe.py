@@ -1,0 +1,76 @@
+"""The recipe of a run, written beside its result: what it was told, and what it was told it on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from yoj_cli.config import TrainConfig
+from yoj_cli.errors import UsageError
+
+RECIPE = "recipe.toml"
+DATA = "data.json"
+FREE_TO_CHANGE = {"device", "on_long", "on_error", "check", "eval_every", "save_every", "keep", "report_to"}
+"""Options that a resumed run may be given anew: they change nothing of what is learnt."""
+
+
+def resolve(config: TrainConfig) -> dict[str, Any]:
+    """Every option with the value that is used; those that are off are left out."""
+    options = asdict(config) | {"loss": config.resolved_loss}
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def write_recipe(
+    out: Path,
+    config: TrainConfig,
+    data: Sequence[Path],
+    held_out: Sequence[Path],
+    also: Mapping[str, object],
+) -> None:
+    """Write recipe.toml, which `yoj train --config` reads.
+
+    Args:
+        also: further options of the command, that are none of the recipe's.
+    """
+    options = resolve(config) | dict(also) | {"data": [str(path.resolve()) for path in data]}
+    if held_out:
+        options["eval"] = [str(path.resolve()) for path in held_out]
+    # JSON's strings, numbers, booleans and lists are TOML's too.
+    lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in options.items())
+    (out / RECIPE).write_text("# yoj train --config recipe.toml -o DIR\n" + "".join(lines), encoding="utf-8")
+
+
+def write_data(out: Path, counts: dict[str, Any]) -> None:
+    """Write data.json: what the run learns from and is held against."""
+    (out / DATA).write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+
+
+def check_resume(out: Path, config: TrainConfig, fingerprint: str) -> None:
+    """A run goes on as it began, or not at all.
+
+    Raises:
+        UsageError: the recipe or the data have changed.
+    """
+    try:
+        began = json.loads((out / DATA).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError("there is no run to resume", where=str(out), hint="Drop --resume.") from error
+    now = resolve(config)
+    changed = sorted(
+        f"--{name.replace('_', '-')} was {began['recipe'].get(name)}, is {now.get(name)}"
+        for name in {*began["recipe"], *now} - FREE_TO_CHANGE
+        if began["recipe"].get(name) != now.get(name)
+    )
+    if changed:
+        raise UsageError(
+            f"the run began with other options: {'; '.join(changed)}",
+            where=str(out),
+            hint=f"Give the same (`--config {out / RECIPE}`), or start a new run elsewhere.",
+        )
+    if began["fingerprint"] != fingerprint:
+        raise UsageError(
+            "the training data have changed since the run began", where=str(out), hint="Start a new run."
+        )
