@@ -186,6 +186,16 @@ def test_a_killed_run_resumes_to_the_same_weights(groups, tmp_path):
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
 
+@pytest.mark.parametrize("mode", ["multi", "single"])
+def test_another_family_learns_by_the_same_path(groups, tmp_path, qwen_checkpoint, mode):
+    options = {"base": str(qwen_checkpoint), "quant": "none", "gradient_checkpointing": True, "mode": mode}
+    run(groups, tmp_path / "out", epochs=12, learning_rate=1e-2, shuffle_responses=False, **options)
+    steps = read_metrics(tmp_path / "out" / "metrics.jsonl")
+    assert steps[-1]["loss"] < 0.9 * steps[0]["loss"]
+    judge = Judge.load(str(tmp_path / "out"), device="cpu", quant="none")
+    assert judge.score(prompt="p", responses=["a", "b"], images=[tmp_path / "1.png"]).scores
+
+
 def test_a_saved_state_is_a_checkpoint_that_scores(groups, tmp_path):
     run(groups, tmp_path / "out", epochs=1, save_every=1, keep=1)
     assert [path.name for path in tmp_path.glob("out/checkpoint-*")] == ["checkpoint-2"]
