@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,12 @@ from typing import Any
 import pytest
 
 from tests.conftest import PARITY, Run
-from tests.processes import run, run_on_terminal
+from tests.processes import YOJ, environment, run, run_on_terminal
 
 MODEL = PARITY / "checkpoint"
-JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none")
+# Groups score the same to the last digit only where they are read beside the same others.
+ALONE, TOGETHER = ("--max-batch-tokens", 1), ("--max-batch-tokens", 1024)
+JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none", *ALONE)
 GOOD = [
     {"id": "x", "prompt": "Which?", "responses": ["one", "two", "three"], "source": {"é": [1, None]}},
     {"prompt": "And?", "responses": ["no", "yes, this one"], "rankings": [2, 1]},
@@ -127,7 +130,8 @@ def test_a_failed_group_is_reported_in_its_place_and_costs_no_other(score: Run, 
             assert line["error"]["message"].startswith(f"{data}:{number}: ")
             assert f"yoj: {data}:{number}: " in err
     alone = [records(score(write_lines(record, name="alone.jsonl"))[1])[0]["scores"] for record in GOOD]
-    assert [line["scores"] for line in lines if "error" not in line] == alone
+    for line, wanted in zip((line for line in lines if "error" not in line), alone, strict=True):
+        assert line["scores"] == pytest.approx(wanted, abs=1e-5)
     assert "3 groups judged · 3 failed" in err
 
 
@@ -303,3 +307,68 @@ def test_progress_is_on_the_terminal_and_never_in_the_data(write_lines: Write) -
     assert len(records(out.decode())) == 10
     assert "/10" in screen
     assert "not JSON" in " ".join(screen.split())
+
+
+def test_a_group_from_a_slow_pipe_is_given_out_before_the_next_one_comes() -> None:
+    process = subprocess.Popen(
+        [*YOJ, "score", *map(str, (*JUDGE, *TOGETHER)), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        for given in GOOD:
+            process.stdin.write(json.dumps(given).encode() + b"\n")
+            process.stdin.flush()
+            line = json.loads(process.stdout.readline())  # hangs if the group waits for more input
+            assert {name: line[name] for name in given} == given
+        process.stdin.close()
+        assert process.wait(60) == 0
+
+
+def test_a_reader_that_has_seen_enough_ends_a_program_that_waits_for_input() -> None:
+    with subprocess.Popen(
+        [*YOJ, "score", *map(str, (*JUDGE, *TOGETHER)), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = json.dumps(GOOD[0]).encode() + b"\n"
+        process.stdin.write(line)
+        process.stdin.flush()
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdin.write(line)
+        process.stdin.flush()
+        assert process.wait(60) == 0  # its standard input is still open
+        assert process.stderr.read() == b""
+
+
+def test_groups_score_the_same_together_and_alone(score: Run, write_lines: Write) -> None:
+    data = write_lines(*GOOD * 5)
+    together, alone = (records(score(data, *options)[1]) for options in ((), ("--max-batch-tokens", 1)))
+    for found, wanted in zip(together, alone, strict=True):
+        assert found["scores"] == pytest.approx(wanted["scores"], abs=1e-5)
+
+
+def test_a_budget_of_no_tokens_is_a_usage_error(score: Run, write_lines: Write) -> None:
+    code, _, err = score(write_lines(*GOOD), "--max-batch-tokens", 0)
+    assert code == 2
+    assert "--max-batch-tokens: 0 is not a positive number" in err
+
+
+def test_debug_says_where_the_time_went(score: Run, write_lines: Write, monkeypatch: Any) -> None:
+    monkeypatch.setenv("YOJ_DEBUG", "1")
+    _, _, err = score(write_lines(*GOOD))
+    assert re.search(
+        r"^device idle \d+% of [\d.]+ s, waiting for groups · \d passes of [\d.]+ groups", err, re.M
+    )
+    monkeypatch.setenv("YOJ_DEBUG", "0")
+    assert "device idle" not in score(write_lines(*GOOD))[2]

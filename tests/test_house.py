@@ -97,7 +97,10 @@ CHEAP = [
     ["--help"],
     ["--version"],
     [],
-    *([command, "--help"] for command in ("score", "rank", "train", "merge", "quantize", "info")),
+    *(
+        [command, "--help"]
+        for command in ("score", "rank", "train", "merge", "quantize", "bench-speed", "info")
+    ),
     ["nope"],
     ["score", "--nope"],
     ["score", "--quant", "3bit"],
@@ -119,6 +122,9 @@ CHEAP = [
     ["merge", "demo"],
     ["quantize"],
     ["quantize", "demo", "-o", "x", "--dtype", "int4"],
+    ["bench-speed", "--n", "0"],
+    ["bench-speed", "nope.jsonl"],
+    ["bench-speed", "--model", "demo", "--random-init", "tiny"],
 ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from yoj_cli import Judge
 from yoj_cli.errors import DeviceError, InputError, UsageError
 from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.inputs.records import Failure, parse
+from yoj_cli.judge.judge import AHEAD, AHEAD_BATCHES
 from yoj_cli.judge.scorer import branch_scores
 
 MOLMO2 = PARITY / "checkpoint"
@@ -88,6 +91,31 @@ def test_a_later_response_does_not_change_an_earlier_score(judges):
 def test_scores_do_not_depend_on_the_other_groups_of_a_stream(judges):
     judge = judges(MOLMO2)
     groups = [parse({"prompt": f"p{i}", "responses": random_texts(1 + i % 5, seed=i)}) for i in range(12)]
+    alone = [judge.score_group(group).scores for group in groups]
+    for order in (1, -1):
+        streamed = [verdict.scores for verdict in judge.score_groups(groups[::order])][::order]
+        for found, wanted in zip(streamed, alone, strict=True):
+            assert found == pytest.approx(wanted, abs=1e-5)
+
+
+def test_the_same_stream_scores_the_same_to_the_bit_however_fast_it_comes(judges):
+    judge = judges(MOLMO2, max_batch_tokens=256)
+    groups = [parse({"prompt": f"p{i}", "responses": random_texts(1 + i % 5, seed=i)}) for i in range(40)]
+
+    def slowly():
+        for index, group in enumerate(groups):
+            time.sleep(0.02 * (index % 3))
+            yield group
+
+    at_once, one_by_one = (
+        [item.scores for item in judge.score_groups(stream)] for stream in (groups, slowly())
+    )
+    assert at_once == one_by_one
+
+
+def test_groups_that_are_read_alone_score_the_same_to_the_bit(judges):
+    judge = judges(MOLMO2, max_batch_tokens=1)
+    groups = [parse({"prompt": f"p{i}", "responses": random_texts(1 + i % 5, seed=i)}) for i in range(12)]
     streamed = [verdict.scores for verdict in judge.score_groups(groups)]
     assert streamed == [judge.score_group(group).scores for group in groups]
     assert [verdict.scores for verdict in judge.score_groups(groups[::-1])] == streamed[::-1]
@@ -118,10 +146,59 @@ def test_a_stream_is_read_a_bounded_number_of_groups_ahead(judges):
             n_read += 1
             yield parse({"prompt": "p", "responses": ["a"]})
 
-    stream = judges(MOLMO2).score_groups(groups())
+    stream = judges(MOLMO2, max_batch_tokens=1).score_groups(groups())
     next(stream)
     stream.close()
     assert n_read <= 6
+
+
+def test_a_stream_of_tiny_groups_keeps_few_of_them_in_memory(judges):
+    judge = judges(MOLMO2, max_batch_tokens=256)
+    group = parse({"prompt": "p", "responses": ["a"]})
+    _, layout = judge.prepare(group, MediaOptions())
+    n_read = n_given = most_alive = 0
+
+    def groups():
+        nonlocal n_read
+        for _ in range(5000):
+            n_read += 1
+            yield group
+
+    for _ in judge.score_groups(groups()):
+        n_given += 1
+        most_alive = max(most_alive, n_read - n_given)
+    assert n_given == 5000
+    prepared_ahead = AHEAD_BATCHES * 256 / layout.n_tokens + AHEAD
+    assert most_alive <= 2 * prepared_ahead + AHEAD  # one lot is scored while the next is prepared
+
+
+def test_a_group_is_scored_while_the_next_one_is_yet_to_come(judges):
+    asked_for_more = threading.Event()
+    given = threading.Event()
+
+    def groups():
+        yield parse({"prompt": "p", "responses": ["a"]}, where="f:1")
+        asked_for_more.set()
+        assert given.wait(60), "the first group waits for the second"
+        yield parse({"prompt": "p", "responses": ["b"]}, where="f:2")
+
+    stream = judges(MOLMO2).score_groups(groups(), live=True)
+    assert next(stream).group.where == "f:1"
+    assert asked_for_more.wait(60)
+    given.set()
+    assert [item.group.where for item in stream] == ["f:2"]
+
+
+def test_an_error_of_the_stream_comes_after_the_groups_before_it(judges):
+    def groups():
+        yield parse({"prompt": "p", "responses": ["a"]})
+        yield parse({"prompt": "p", "responses": ["b"]})
+        raise InputError("cannot be read")
+
+    found = []
+    with pytest.raises(InputError, match="cannot be read"):
+        found.extend(judges(MOLMO2).score_groups(groups()))
+    assert len(found) == 2
 
 
 def test_pictures_in_memory_score_as_their_files(judges, tmp_path):

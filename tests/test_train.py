@@ -203,7 +203,7 @@ def test_a_saved_state_is_a_checkpoint_that_scores(groups, tmp_path):
     last, final = (
         [
             verdict.scores
-            for verdict in Judge.load(str(folder), device="cpu").score_groups(
+            for verdict in Judge.load(str(folder), device="cpu", max_batch_tokens=1).score_groups(
                 groups_read, media=MediaOptions(root=tmp_path)
             )
         ]

@@ -24,6 +24,7 @@ Role = Literal["assistant", "user"]
 Format = Literal["auto", "table", "jsonl", "csv", "markdown"]
 OnError = Literal["stop", "skip"]
 OnLong = Literal["error", "skip"]
+Architecture = Literal["molmo2-4b", "qwen3-vl-4b", "tiny"]
 
 
 def option(default: Any, help_text: str, *flags: str, metavar: str | None = None) -> Any:
@@ -65,6 +66,12 @@ class JudgeConfig:
         "Refuse groups longer than this. Default: 24576, or the backbone's context if shorter.",
         metavar="T",
     )
+    max_batch_tokens: int | None = option(
+        None,
+        "Read short groups together, up to this many tokens a pass; default: 8192 on a GPU, 1024 on a CPU. "
+        "Their scores then differ by some 1e-6 from run to run; 1 reads each alone, the same to the last digit.",
+        metavar="T",
+    )
     max_frames: int = option(16, "Frames read from a clip, at most 2 a second.", metavar="F")
     trust_remote_code: bool = option(
         False, "Let code from the model's repository run; Molmo2 and Qwen3-VL never need it."
@@ -78,7 +85,7 @@ class JudgeConfig:
                 raise UsageError(
                     f"{getattr(self, item.name)!r} is not one of {known}", where=f"--{item.name}"
                 )
-        for name in ("max_tokens", "max_frames"):
+        for name in ("max_tokens", "max_batch_tokens", "max_frames"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{value} is not a positive number", where=f"--{name.replace('_', '-')}")
@@ -242,3 +249,86 @@ _TRAIN_CHOICES: dict[str, tuple[str | None, ...]] = {
     "on_long": ("error", "skip"),
     "on_error": ("stop", "skip"),
 }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchConfig:
+    """What `yoj bench-speed` measures: which judge, on groups of what size, how often.
+
+    Raises:
+        UsageError: a value out of range, or two options that contradict each other.
+    """
+
+    model: str | None = option(
+        None,
+        f"Hub id, checkpoint folder, or 'demo'. Default: $YOJ_MODEL, else {DEFAULT_MODEL}.",
+        "--model",
+        "-m",
+        metavar="NAME",
+    )
+    random_init: Architecture | None = option(
+        None,
+        "No checkpoint: this architecture with random weights and random tokens. Its scores mean nothing.",
+    )
+    revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.", metavar="REV")
+    device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE")
+    quant: Quant = option("4bit", "Weights of the language model: 4bit (NF4), 8bit or none.")
+    dtype: Dtype = option("auto", "Compute type; auto is bfloat16 on a GPU that has it and float32 on a CPU.")
+    n: str = option("8", "Responses of a group, or several numbers with commas.", "--n", "-n", metavar="N")
+    groups: int = option(1, "Groups that are read in each turn.", metavar="K")
+    prompt_tokens: int | None = option(None, "Length of drawn prompts. Default: 64.", metavar="T")
+    response_tokens: int | None = option(None, "Length of drawn responses. Default: 128.", metavar="T")
+    picture_tokens: int | None = option(
+        None,
+        "Tokens of a drawn picture, as near as the judge's sizes come to it; 0 for none. Default: 392.",
+        metavar="T",
+    )
+    orders: int = option(2, "Orders of the responses in (f).", metavar="K")
+    repeats: int = option(7, "Measured turns of each way.", metavar="K")
+    warmup: int = option(1, "Turns before them that are not counted, besides the first.", metavar="K")
+    seed: int = option(0, "Seed of drawn groups and random weights.", metavar="N")
+    plot: Path | None = option(
+        None, "Draw the speed-up against N into this .png or .svg file.", metavar="FILE"
+    )
+    json: bool = option(False, "One JSON document instead of the tables.", "--json")
+
+    def __post_init__(self) -> None:
+        if self.model and self.random_init:
+            raise UsageError("random weights have no checkpoint: give --model or --random-init")
+        if self.random_init not in ("molmo2-4b", "qwen3-vl-4b", "tiny", None):
+            raise UsageError(
+                f"{self.random_init!r} is not one of molmo2-4b, qwen3-vl-4b, tiny", where="--random-init"
+            )
+        if self.random_init and self.revision:
+            raise UsageError("random weights have no revision", where="--revision")
+        for name in ("groups", "prompt_tokens", "response_tokens", "orders", "repeats"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{value} is not a positive number", where=f"--{name.replace('_', '-')}")
+        for name in ("picture_tokens", "warmup"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise UsageError(f"{value} is negative", where=f"--{name.replace('_', '-')}")
+        if not all(number.strip().isdecimal() and int(number) for number in self.n.split(",")):
+            raise UsageError(f"{self.n!r} is no list of positive numbers such as 1,2,4", where="--n")
+        if self.plot is not None and self.plot.suffix.lower() not in (".png", ".svg"):
+            raise UsageError("speed-ups are drawn as .png or .svg", where=str(self.plot))
+        _ = self.judge  # its options are checked where they are declared
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of responses, each once and in order."""
+        return tuple(sorted({int(number) for number in self.n.split(",")}))
+
+    @property
+    def token_sizes(self) -> tuple[int, int, int]:
+        """Tokens of a drawn prompt, response and picture."""
+        prompt, response, picture = self.prompt_tokens, self.response_tokens, self.picture_tokens
+        return prompt or 64, response or 128, 392 if picture is None else picture
+
+    @property
+    def judge(self) -> JudgeConfig:
+        """The judge that is measured."""
+        return JudgeConfig(
+            model=self.model, revision=self.revision, device=self.device, quant=self.quant, dtype=self.dtype
+        )

@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from yoj_cli.cli.bench_speed import bench_speed
 from yoj_cli.cli.info import info
 from yoj_cli.cli.merge import merge
 from yoj_cli.cli.options import is_debugging
@@ -40,7 +41,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (score, rank, train, merge, quantize, info):
+for command in (score, rank, train, merge, quantize, bench_speed, info):
     app.command()(command)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +30,25 @@ def show_loading(judge: JudgeConfig, output: OutputConfig) -> Iterator[None]:
     sys.stderr.flush()
     try:
         yield
+    finally:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+@contextmanager
+def show_status() -> Iterator[Callable[[str], None]]:
+    """A line that says what is going on, for as long as it goes on; only on a terminal."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda what: None
+        return
+    from yoj_cli.outputs.wording import encodable, one_line
+
+    def tell(what: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{encodable(one_line(what, 70) + ' …', sys.stderr.encoding)}")
+        sys.stderr.flush()
+
+    try:
+        yield tell
     finally:
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
@@ -9,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, Optional
 import typer
 
 from yoj_cli.cli.input import build_media_options, check_paths
-from yoj_cli.cli.options import with_options
-from yoj_cli.cli.output import Report, open_output
+from yoj_cli.cli.options import is_debugging, with_options
+from yoj_cli.cli.output import Report, open_output, say
 from yoj_cli.cli.progress import show_loading, show_progress
 from yoj_cli.config import InputConfig, JudgeConfig, OutputConfig
 from yoj_cli.errors import ExitCode, YojError
@@ -68,6 +69,8 @@ def score(
             else:
                 raise _stopped_by(item.error)
         report.finish()
+        if is_debugging():
+            say(loaded.engine.describe_usage())
     if report.summary.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
 
@@ -86,7 +89,8 @@ def _score_files(
     left = limit
     for path in paths:
         options = build_media_options(media, judge.config.max_frames, beside=path)
-        for item in judge.score_groups(islice(read_groups(path), left), media=options):
+        live = path == "-" or not os.path.isfile(path)
+        for item in judge.score_groups(islice(read_groups(path), left), media=options, live=live):
             yield item
             left = None if left is None else left - 1
         if left == 0:

@@ -1,8 +1,9 @@
 """Model families: what is particular to one architecture, and nowhere else.
 
-A family differs from another in six places: which modules are pictures (never quantized), which tokens see each
+A family differs from another in seven places: which modules are pictures (never quantized), which tokens see each
 other in both directions, how positions count, which inputs cannot be combined, how the released files name and
-join the weights, and what its processor's files leave out. Everything else treats all families alike.
+join the weights, what its processor's files leave out, and what its vision tower reads. Everything else treats
+all families alike.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Family:
         has_spatial_positions: a token has a place in time, height and width (mRoPE).
         normalizes_clips: clip frames are scaled like pictures although the processor's files may not say so.
         released: how the released files write the weights, where that is not how the decoder names them.
+        encodes: for each kind of media, which of the processor's tensors the vision tower reads.
+        counts_patches: tensors that hold numbers of patches, each with the pixels that it counts in.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Family:
     has_spatial_positions: bool = False
     normalizes_clips: bool = False
     released: Released | None = None
+    encodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    counts_patches: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def reads_media(self) -> bool:
@@ -137,6 +142,27 @@ class Family:
                     return name.replace(".*.", number[0])
         return layer
 
+    def join_media(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """What the processor would give for the media of several groups, from what it gave for each group.
+
+        Args:
+            inputs: at least one; tensors of one kind of media, by the model's argument names.
+        """
+        if len(inputs) == 1:
+            return dict(inputs[0])
+        joined: dict[str, list[Tensor]] = {}
+        n_patches: dict[str, int] = {}
+        for own in inputs:
+            for name, tensor in own.items():
+                before = n_patches.get(self.counts_patches.get(name, ""), 0)
+                # -1 is no patch at all, and stays so.
+                shifted = torch.where(tensor >= 0, tensor + before, tensor) if before else tensor
+                joined.setdefault(name, []).append(shifted)
+            for name in self.counts_patches.values():
+                if name in own:
+                    n_patches[name] = n_patches.get(name, 0) + own[name].shape[0] * own[name].shape[1]
+        return {name: torch.cat(tensors) for name, tensors in joined.items()}
+
 
 MOLMO2 = Family(
     "molmo2",
@@ -164,6 +190,11 @@ MOLMO2 = Family(
         },
         embedding=("transformer.wte.embedding", "transformer.wte.new_embedding"),
     ),
+    encodes={
+        "image": ("pixel_values", "image_token_pooling", "image_grids"),
+        "video": ("pixel_values_videos", "video_token_pooling", "video_grids"),
+    },
+    counts_patches={"image_token_pooling": "pixel_values", "video_token_pooling": "pixel_values_videos"},
 )
 QWEN3_VL = Family(
     "qwen3_vl",
@@ -172,6 +203,10 @@ QWEN3_VL = Family(
     mixes_media=True,
     max_clips=None,
     has_spatial_positions=True,
+    encodes={
+        "image": ("pixel_values", "image_grid_thw"),
+        "video": ("pixel_values_videos", "video_grid_thw"),
+    },
 )
 
 

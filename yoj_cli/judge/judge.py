@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import torch
 
 from yoj_cli.config import JudgeConfig
 from yoj_cli.errors import InputError, ModelError, OutOfMemoryError, UsageError
 from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.inputs.records import Failure, Group, parse
-from yoj_cli.judge.ahead import map_ahead
+from yoj_cli.judge.ahead import Ahead
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.checkpoint import Checkpoint, load_checkpoint
+from yoj_cli.judge.engine import Engine, Outcome, Scored
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.layout import Layout, LayoutBuilder
-from yoj_cli.judge.scorer import branch_scores
 from yoj_cli.outputs.ranking import Verdict, build_verdict
 from yoj_cli.plan import Plan, build_plan, check_plan_options, join
 
@@ -32,6 +32,21 @@ DEFAULT_MAX_TOKENS = 24_576
 
 AHEAD = 4
 """Groups that are read, decoded and tokenized while the device works on the one before."""
+
+AHEAD_BATCHES = 4
+"""More groups are prepared ahead, up to the tokens of so many passes: the more, the better their lengths match."""
+
+FAILURE_TOKENS = 64
+"""What a group that cannot be scored counts for in that."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A group, the branches to read and what is read."""
+
+    group: Group
+    plan: Plan
+    layout: Layout
 
 
 class Judge:
@@ -63,6 +78,7 @@ class Judge:
         self._layouts = LayoutBuilder(
             backbone, checkpoint.separator, self.role, self.max_tokens, where=str(checkpoint.folder)
         )
+        self.engine = Engine(backbone, head, config.max_batch_tokens)
 
     @classmethod
     def load(cls, model: str | None = None, **options: Any) -> Judge:
@@ -135,36 +151,96 @@ class Judge:
 
     def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
         """Score one parsed group; see `score`."""
-        return self._verdict(group, *self.prepare(group, media or MediaOptions()))
+        plan, layout = self.prepare(group, media or MediaOptions())
+        ((_, outcome),) = self.engine.score([layout])
+        if isinstance(outcome, OutOfMemoryError):
+            raise outcome
+        return _verdict(Prepared(group, plan, layout), outcome)
 
     def score_groups(
-        self, groups: Iterable[Group | Failure], *, media: MediaOptions | None = None
+        self, groups: Iterable[Group | Failure], *, media: MediaOptions | None = None, live: bool = False
     ) -> Iterator[Verdict | Failure]:
         """Score a stream in its order, preparing the next groups while the device works.
 
+        Short groups are read together. Which ones follows from the stream alone, so that the same stream gives
+        the same scores to the last bit; beside other groups a group's scores differ by rounding.
         A group that cannot be scored gives a Failure in its place and the stream goes on; the caller decides
         whether that ends the run. Memory does not grow with the stream.
+
+        Args:
+            groups: read in a thread of its own.
+            live: no group waits for those that are yet to come (a slow pipe); those that are there are read
+                together, and the last digits of a score depend on the moment.
         """
         options = media or MediaOptions()
 
-        def prepare_item(item: Group | Failure) -> tuple[Group, Plan, Layout] | Failure:
+        def prepare_item(item: Group | Failure) -> Prepared | Failure:
             if isinstance(item, Failure):
                 return item
             try:
-                return item, *self.prepare(item, options)
+                return Prepared(item, *self.prepare(item, options))
             except InputError as error:
                 return Failure(item.where, item.record, error)
 
-        with closing(map_ahead(prepare_item, groups, n_ahead=AHEAD)) as stream:
-            for prepared in stream:
-                item = prepared()
-                yield item if isinstance(item, Failure) else self._verdict_or_failure(*item)
+        ahead = Ahead(
+            prepare_item,
+            groups,
+            n_ahead=AHEAD,
+            size=_size,
+            max_size=AHEAD_BATCHES * self.engine.max_batch_tokens,
+        )
+        with closing(ahead):
+            yield from self._score_prepared(ahead, live=live)
 
-    def _verdict_or_failure(self, group: Group, plan: Plan, layout: Layout) -> Verdict | Failure:
-        try:
-            return self._verdict(group, plan, layout)
-        except OutOfMemoryError as error:
-            return Failure(group.where, group.record, error.at(group.where))
+    def _score_prepared(
+        self, ahead: Ahead[Group | Failure, Prepared | Failure], *, live: bool
+    ) -> Iterator[Verdict | Failure]:
+        """Take what is prepared, score it, and give it out in order as soon as that is possible."""
+        usage = self.engine.usage
+        while True:
+            started, waited_s = time.perf_counter(), ahead.waited_s
+            window = _take_live(ahead) if live else ahead.take_filled()
+            usage.waited_s += ahead.waited_s - waited_s
+            usage.seconds += time.perf_counter() - started
+            if not window:
+                return
+            yield from self._score_window(window)
+
+    def _score_window(
+        self, window: Sequence[Callable[[], Prepared | Failure]]
+    ) -> Iterator[Verdict | Failure]:
+        """Score some groups of a stream.
+
+        Args:
+            window: what gives each of them, or raises what went wrong with the stream at that place.
+        """
+        items: list[Prepared | Failure] = []
+        error: Exception | None = None
+        for prepared in window:
+            try:
+                items.append(prepared())
+            except Exception as broken:
+                error = broken  # comes after the groups before it
+                break
+        places = [place for place, item in enumerate(items) if isinstance(item, Prepared)]
+        found: list[Verdict | Failure | None] = [
+            item if isinstance(item, Failure) else None for item in items
+        ]
+        outcomes = self.engine.score([item.layout for item in items if isinstance(item, Prepared)])
+        n_given = 0
+        while n_given < len(items):
+            if (ready := found[n_given]) is None:
+                started = time.perf_counter()
+                index, outcome = next(outcomes)
+                item = items[places[index]]
+                assert isinstance(item, Prepared)
+                found[places[index]] = _verdict_or_failure(item, outcome)
+                self.engine.usage.seconds += time.perf_counter() - started
+                continue
+            yield ready
+            n_given += 1
+        if error is not None:
+            raise error
 
     def prepare(self, group: Group, options: MediaOptions) -> tuple[Plan, Layout]:
         """Everything before the forward pass: files, frames, tokens. Runs in a worker thread."""
@@ -177,17 +253,35 @@ class Judge:
         )
         return plan, self._layouts.prepare(group, plan, options)
 
-    @torch.inference_mode()
-    def _verdict(self, group: Group, plan: Plan, layout: Layout) -> Verdict:
-        started = time.perf_counter()
-        found = branch_scores(self.backbone, self.head, layout)
-        values = [branch.tolist() for branch in found]
-        if not all(torch.isfinite(branch).all() for branch in found):
-            raise ModelError(
-                "the judge gave a score that is no number",
-                where=group.where,
-                hint="Try --dtype bfloat16 or float32; if it persists the weights are damaged.",
-            )
-        scores, spread = join(plan, values)
-        seconds = time.perf_counter() - started
-        return build_verdict(group, scores, spread=spread, n_tokens=layout.n_tokens, seconds=seconds)
+
+def _take_live(
+    ahead: Ahead[Group | Failure, Prepared | Failure],
+) -> list[Callable[[], Prepared | Failure]]:
+    """What is prepared by now, and at least one; none at the end."""
+    first = ahead.take()
+    return [first, *ahead.take_ready()] if first is not None else []
+
+
+def _size(item: Prepared | Failure) -> int:
+    return item.layout.n_tokens if isinstance(item, Prepared) else FAILURE_TOKENS
+
+
+def _verdict_or_failure(prepared: Prepared, outcome: Outcome) -> Verdict | Failure:
+    group = prepared.group
+    if isinstance(outcome, OutOfMemoryError):
+        return Failure(group.where, group.record, outcome.at(group.where))
+    return _verdict(prepared, outcome)
+
+
+def _verdict(prepared: Prepared, scored: Scored) -> Verdict:
+    group = prepared.group
+    if not all(math.isfinite(value) for branch in scored.values for value in branch):
+        raise ModelError(
+            "the judge gave a score that is no number",
+            where=group.where,
+            hint="Try --dtype bfloat16 or float32; if it persists the weights are damaged.",
+        )
+    scores, spread = join(prepared.plan, scored.values)
+    return build_verdict(
+        group, scores, spread=spread, n_tokens=prepared.layout.n_tokens, seconds=scored.seconds
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from torch import Tensor
 from yoj_cli.errors import InputError, ModelError, TooLongError
 from yoj_cli.inputs.media import MediaOptions, load
 from yoj_cli.judge.conversation import Runs, render
+from yoj_cli.judge.features import MediaKey, MediaProcessor, Processed
 from yoj_cli.judge.tokens import Separator, SpecialTokens, TextEncoder
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class Layout:
         ends: for each branch, the index into T of the end of each of its responses.
         media_inputs: pixel tensors and grids, by the model's argument names.
         n_prefix: tokens that all branches share.
+        media_key: equal only for layouts with equal `media_inputs`; None where nothing is known of them.
     """
 
     input_ids: Tensor
@@ -51,6 +53,7 @@ class Layout:
     ends: tuple[tuple[int, ...], ...]
     media_inputs: dict[str, Tensor]
     n_prefix: int
+    media_key: MediaKey | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -72,13 +75,32 @@ class Layout:
         Returns:
             (1, 1, R, C) bool on the device of `rows`.
         """
-        branch = self.branch_of.to(rows.device)
-        mask = (branch[columns] == PREFIX) | (branch[columns] == branch[rows, None])
-        mask &= columns <= rows[:, None]
-        if media_sees_itself:
-            media = self.media_types[0].to(rows.device) > 0
-            mask |= media[columns] & media[rows, None]
-        return mask[None, None]
+        return visibility(
+            self.branch_of[None].to(rows.device),
+            self.media_types.to(rows.device) if media_sees_itself else None,
+            rows,
+            columns,
+        )
+
+
+def visibility(branch_of: Tensor, media_types: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
+    """Who sees whom in each sequence of a pass.
+
+    Args:
+        branch_of: (B, T) the branch a token belongs to, PREFIX for the prefix.
+        media_types: (B, T) 0 = text, else tokens that see each other in both directions; None where none do.
+        rows: (R,) indices into T of the tokens that look.
+        columns: (C,) indices into T of the tokens looked at.
+    Returns:
+        (B, 1, R, C) bool.
+    """
+    seen = branch_of[:, None, columns]
+    mask = (seen == PREFIX) | (seen == branch_of[:, rows, None])
+    mask &= columns <= rows[:, None]
+    if media_types is not None:
+        media = media_types > 0
+        mask |= media[:, None, columns] & media[:, rows, None]
+    return mask[:, None]
 
 
 class LayoutBuilder:
@@ -100,6 +122,7 @@ class LayoutBuilder:
         self._specials = SpecialTokens(backbone.tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
         self._encoder = TextEncoder(backbone.tokenizer)
+        self._media = MediaProcessor(backbone.processor, pin=backbone.device.type == "cuda")
 
     def prepare(self, group: Group, plan: Plan, media: MediaOptions) -> Layout:
         """Load a group's media and lay it out: everything before the forward pass. Runs in a worker thread.
@@ -126,8 +149,8 @@ class LayoutBuilder:
             TooLongError: prefix and branch together exceed `max_tokens`.
         """
         self.backbone.family.check_media(group.media)
-        media_inputs, expansions = self._process_media(media)
-        before, after = render(group, self.role, self.backbone, self._specials, expansions)
+        processed = self._media.process(media)
+        before, after = render(group, self.role, self.backbone, self._specials, processed.expansions)
         sequences = self._branch_sequences(before, after, group.responses, plan)
         longest = max(len(ids) for ids, _ in sequences)
         if longest > self.max_tokens:
@@ -135,42 +158,13 @@ class LayoutBuilder:
                 f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
                 hint=self._shorter(),
             )
-        return self._share_prefix(sequences, media_inputs)
+        return self._share_prefix(sequences, processed)
 
     def _shorter(self) -> str:
         raise_it = "" if self.max_tokens >= self.backbone.context else "Raise --max-tokens, or: "
         return (
             f"{raise_it}shorten it, judge each response alone (--mode single), or fewer at a time (--window)."
         )
-
-    def _process_media(
-        self, media: Sequence[Picture | Clip]
-    ) -> tuple[dict[str, Tensor], dict[str, list[str]]]:
-        """Pixels for the model, and the token text that stands for each picture and clip."""
-        processor = self.backbone.processor
-        pictures = [medium.image for medium in media if hasattr(medium, "image")]
-        clips = [medium for medium in media if not hasattr(medium, "image")]
-        inputs: dict[str, Any] = {}
-        expansions: dict[str, list[str]] = {}
-        if pictures:
-            found = processor.image_processor(images=pictures, return_tensors="pt")
-            inputs.update(found)
-            expansions[processor.image_token] = [
-                processor.replace_image_token(found, image_idx=index) for index in range(len(pictures))
-            ]
-        if clips:
-            found = processor.video_processor(
-                videos=[torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips],
-                video_metadata=[_clip_metadata(clip) for clip in clips],
-                do_sample_frames=False,
-                return_metadata=True,
-                return_tensors="pt",
-            )
-            expansions[processor.video_token] = [
-                processor.replace_video_token(found, video_idx=index) for index in range(len(clips))
-            ]
-            inputs.update({name: value for name, value in found.items() if name != "video_metadata"})
-        return inputs, expansions
 
     def _branch_sequences(
         self, before: Runs, after: Runs, responses: Sequence[str], plan: Plan
@@ -205,16 +199,14 @@ class LayoutBuilder:
             sequences.append((ids, ends))
         return sequences
 
-    def _share_prefix(
-        self, sequences: list[tuple[list[int], list[int]]], media_inputs: dict[str, Tensor]
-    ) -> Layout:
+    def _share_prefix(self, sequences: list[tuple[list[int], list[int]]], media: Processed) -> Layout:
         """Store the longest common run once; each branch keeps at least its last token."""
         n_prefix = 0 if len(sequences) == 1 else _common_length([ids for ids, _ in sequences])
         first = torch.tensor([sequences[0][0]])
         types = self._media_types(sequences[0][0])
         if n_prefix and int(types[n_prefix:].sum()):
             raise ModelError("a picture stands after the responses; the prefix must hold all media")
-        positions = self.backbone.positions(first, types[None], media_inputs)
+        positions = self.backbone.positions(first, types[None], media.inputs)
         all_ids, all_positions = [first[:, :n_prefix]], [positions[..., :n_prefix]]
         branch_of = [torch.full((n_prefix,), PREFIX)]
         ends: list[tuple[int, ...]] = []
@@ -239,8 +231,9 @@ class LayoutBuilder:
             media_types=media_types,
             branch_of=torch.cat(branch_of),
             ends=tuple(ends),
-            media_inputs=media_inputs,
+            media_inputs=media.inputs,
             n_prefix=n_prefix,
+            media_key=media.key,
         )
 
     def _media_types(self, ids: list[int]) -> Tensor:
@@ -254,15 +247,3 @@ def _common_length(sequences: list[list[int]]) -> int:
     limit = min(len(ids) for ids in sequences) - 1
     first = sequences[0]
     return next((i for i in range(limit) if any(ids[i] != first[i] for ids in sequences[1:])), limit)
-
-
-def _clip_metadata(clip: Clip) -> dict[str, Any]:
-    """Sampled frames with the instants to print: the processors divide `frames_indices` by `fps`."""
-    return {
-        "fps": 1.0,
-        "frames_indices": list(clip.times_s),
-        "total_num_frames": len(clip.times_s),
-        "duration": clip.duration_s,
-        "height": clip.frames.shape[1],
-        "width": clip.frames.shape[2],
-    }

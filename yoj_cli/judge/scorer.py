@@ -1,19 +1,23 @@
-"""The only forward path: a layout goes in, one score for each response end comes out.
+"""The only forward path: layouts go in, one score for each response end comes out.
 
-Scoring, training, timing and serving all call `branch_scores`.
+Scoring, timing and serving call `batch_scores`, training `branch_scores`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from yoj_cli.errors import OutOfMemoryError
 from yoj_cli.judge.backbone import Backbone
+from yoj_cli.judge.features import Encoded, FeatureMemory, encode, encoder_outputs
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.layout import PREFIX, Layout
+from yoj_cli.judge.rows import Rows, stack
 
 PASS_TOKENS = 8192
 """Branches are read together up to this many tokens; above, a few at a time over the prefix's KV cache.
@@ -22,54 +26,109 @@ A dense mask takes the square of it (64 MiB of booleans), and so does what atten
 between branches that do not see each other.
 """
 
+Encode: TypeAlias = Callable[[Sequence[Layout]], list[Encoded]]
+
 
 def branch_scores(
-    backbone: Backbone, head: ValueHead, layout: Layout, *, pass_tokens: int = PASS_TOKENS
+    backbone: Backbone,
+    head: ValueHead,
+    layout: Layout,
+    *,
+    pass_tokens: int = PASS_TOKENS,
+    memory: FeatureMemory | None = None,
 ) -> list[Tensor]:
     """Score every response of every branch.
 
     Args:
         pass_tokens: a layout longer than this is cut by branches, which then share the prefix's KV cache.
+        memory: where features of pictures and clips are kept for the next layout that shows them.
     Returns:
         For each branch, (responses in it,) float32 scores in the branch's own order.
     Raises:
         OutOfMemoryError: the device has no room for the pass.
     """
+    chunks = list(cut_branches(layout, pass_tokens))
+    if len(chunks) == 1:
+        return batch_scores(backbone, head, [layout], memory=memory)[0]
     try:
-        chunks = list(_chunks(layout, pass_tokens))
-        hidden = _one_pass(backbone, layout) if len(chunks) == 1 else _by_chunks(backbone, layout, chunks)
+        hidden = _by_chunks(backbone, layout, chunks, _encoder(backbone, memory))
+        return _split(head(hidden), [layout])[0]
     except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            f"out of GPU memory on a group of {layout.n_tokens} tokens",
-            hint="Use --quant 4bit, fewer --orders or a lower --max-tokens, or free the GPU.",
-        ) from error
-    scores = head(hidden)
-    return list(scores.split([len(ends) for ends in layout.ends]))
+        raise _no_room([layout]) from error
 
 
-def _one_pass(backbone: Backbone, layout: Layout) -> Tensor:
-    """Hidden states (responses over all branches, H) at the ends, from one forward pass."""
-    arguments = _arguments(backbone, layout)
-    if len(layout.ends) > 1:
-        every = torch.arange(layout.n_tokens, device=backbone.device)
-        arguments["attention_mask"] = layout.attention_mask(
-            every, every, media_sees_itself=backbone.family.media_sees_itself
-        )
-    elif layout.n_media_tokens:
+def batch_scores(
+    backbone: Backbone, head: ValueHead, layouts: Sequence[Layout], *, memory: FeatureMemory | None = None
+) -> list[list[Tensor]]:
+    """Score several groups in one pass, each a row of its own.
+
+    Args:
+        layouts: groups whose media are of the same kinds.
+        memory: as for `branch_scores`.
+    Returns:
+        For each layout and each of its branches, (responses in it,) float32 scores.
+    Raises:
+        OutOfMemoryError: the device has no room for the pass.
+    """
+    try:
+        hidden = _one_pass(backbone, stack(layouts, backbone.device), _encoder(backbone, memory))
+        return _split(head(hidden), layouts)
+    except torch.OutOfMemoryError as error:
+        raise _no_room(layouts) from error
+
+
+def cut_branches(layout: Layout, pass_tokens: int) -> Iterator[list[int]]:
+    """Branch numbers, as many to a pass as fit beside the prefix; at least one.
+
+    Args:
+        pass_tokens: tokens of the prefix and the branches of one pass.
+    """
+    if len(layout.ends) == 1:
+        yield [0]
+        return
+    counts = torch.bincount(layout.branch_of[layout.branch_of != PREFIX]).tolist()
+    chunk: list[int] = []
+    used = layout.n_prefix
+    for branch, count in enumerate(counts):
+        if chunk and used + count > pass_tokens:
+            yield chunk
+            chunk, used = [], layout.n_prefix
+        chunk.append(branch)
+        used += count
+    yield chunk
+
+
+def _encoder(backbone: Backbone, memory: FeatureMemory | None) -> Encode:
+    if memory is None:
+        return lambda layouts: encode(backbone, [layout.media_inputs for layout in layouts])
+    return partial(memory.encode, backbone)
+
+
+def _one_pass(backbone: Backbone, rows: Rows, encode: Encode) -> Tensor:
+    """Hidden states (responses over all branches of all rows, H) at the ends, from one forward pass."""
+    arguments: dict[str, Any] = {"input_ids": rows.input_ids, "position_ids": rows.position_ids}
+    if rows.has_branches:
+        arguments["attention_mask"] = rows.attention_mask(media_sees_itself=backbone.family.media_sees_itself)
+    elif rows.with_media:
         # A single branch needs no mask of ours, and without one the fastest attention kernels apply.
-        arguments["mm_token_type_ids"] = layout.media_types.to(backbone.device)
-    states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state[0]
-    return states[_flat_ends(layout, backbone.device)]
+        arguments["mm_token_type_ids"] = rows.media_types
+    if rows.with_media:
+        arguments["mm_encoder_outputs"] = encoder_outputs(encode(rows.with_media))
+    states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state
+    return states[rows.end_rows, rows.end_columns]
 
 
-def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]]) -> Tensor:
+def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], encode: Encode) -> Tensor:
     """The same hidden states, the prefix computed once and the branches a few at a time over its cache."""
     device, n_prefix = backbone.device, layout.n_prefix
-    arguments = _arguments(backbone, layout)
-    ids, positions = arguments["input_ids"], arguments["position_ids"]
-    arguments |= {"input_ids": ids[:, :n_prefix], "position_ids": positions[..., :n_prefix]}
-    if layout.n_media_tokens:
+    ids, positions = layout.input_ids.to(device), layout.position_ids.to(device)
+    arguments: dict[str, Any] = {
+        "input_ids": ids[:, :n_prefix],
+        "position_ids": positions[..., :n_prefix],
+    }
+    if layout.media_inputs:
         arguments["mm_token_type_ids"] = layout.media_types[:, :n_prefix].to(device)
+        arguments["mm_encoder_outputs"] = encoder_outputs(encode([layout]))
     prefix = backbone.model(**arguments, use_cache=True)
     cache = prefix.past_key_values
     states: Tensor = prefix.last_hidden_state.new_empty(layout.n_tokens, backbone.hidden_size)
@@ -89,27 +148,19 @@ def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]]) 
         )
         states[own] = found.last_hidden_state[0]
         cache.crop(-len(own))
-    return states[_flat_ends(layout, device)]
+    return states[torch.tensor([end for ends in layout.ends for end in ends], device=device)]
 
 
-def _arguments(backbone: Backbone, layout: Layout) -> dict[str, Tensor]:
-    tensors = {"input_ids": layout.input_ids, "position_ids": layout.position_ids, **layout.media_inputs}
-    return {name: tensor.to(backbone.device, non_blocking=True) for name, tensor in tensors.items()}
+def _split(scores: Tensor, layouts: Sequence[Layout]) -> list[list[Tensor]]:
+    """(responses over all branches of all layouts,) scores, by layout and branch."""
+    parts = iter(torch.split(scores, [len(ends) for layout in layouts for ends in layout.ends]))
+    return [[next(parts) for _ in layout.ends] for layout in layouts]
 
 
-def _flat_ends(layout: Layout, device: torch.device) -> Tensor:
-    return torch.tensor([end for ends in layout.ends for end in ends], device=device)
-
-
-def _chunks(layout: Layout, pass_tokens: int) -> Iterator[list[int]]:
-    """Branch numbers, as many to a chunk as fit beside the prefix; at least one."""
-    counts = torch.bincount(layout.branch_of[layout.branch_of != PREFIX]).tolist()
-    chunk: list[int] = []
-    used = layout.n_prefix
-    for branch, count in enumerate(counts):
-        if chunk and used + count > pass_tokens:
-            yield chunk
-            chunk, used = [], layout.n_prefix
-        chunk.append(branch)
-        used += count
-    yield chunk
+def _no_room(layouts: Sequence[Layout]) -> OutOfMemoryError:
+    n_tokens = sum(layout.n_tokens for layout in layouts)
+    what = "a group" if len(layouts) == 1 else f"{len(layouts)} groups"
+    return OutOfMemoryError(
+        f"out of GPU memory on {what} of {n_tokens} tokens",
+        hint="Use --quant 4bit, fewer --orders or a lower --max-tokens, or free the GPU.",
+    )

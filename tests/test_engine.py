@@ -1,0 +1,234 @@
+"""The engine: groups read together score as alone, pictures are encoded once, and memory that runs out costs little."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import PARITY
+from tests.test_judge import random_texts
+from yoj_cli.errors import OutOfMemoryError
+from yoj_cli.inputs.media import MediaOptions
+from yoj_cli.inputs.records import Failure, parse
+from yoj_cli.judge.engine import Engine, Scored
+from yoj_cli.judge.features import FeatureMemory
+
+MOLMO2 = PARITY / "checkpoint"
+TOLERANCE = 1e-5
+LONG = " ".join(map(str, range(700)))  # over 500 tokens
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Paths of three pictures of different sizes, and of a folder of frames."""
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 60, 90, 3), dtype=np.uint8)
+    (tmp_path / "frames").mkdir()
+    for index, size in enumerate([(90, 60), (40, 50), (60, 60)]):
+        Image.fromarray(pixels[index]).resize(size).save(tmp_path / f"{index}.png")
+        Image.fromarray(pixels[index]).save(tmp_path / "frames" / f"{index}.png")
+    return [str(tmp_path / f"{index}.png") for index in range(3)], str(tmp_path / "frames")
+
+
+@pytest.fixture(params=["molmo2", "qwen3_vl", "adapter"])
+def checkpoint(request):
+    if request.param == "molmo2":
+        return MOLMO2
+    return request.getfixturevalue("qwen_checkpoint" if request.param == "qwen3_vl" else "adapter_checkpoint")
+
+
+def mixed_groups(pictures, n=18):
+    """Text, one picture, two pictures and a clip, in turn; one to four responses."""
+    files, frames = pictures
+    shown = [
+        {},
+        {"images": files[:1]},
+        {"images": files[1:]},
+        {"videos": [{"frames": frames}]},
+        {"images": files[2:]},
+    ]
+    return [
+        parse(
+            {"prompt": f"p{i}", "responses": random_texts(1 + i % 4, seed=i), **shown[i % 5]}, where=f"f:{i}"
+        )
+        for i in range(n)
+    ]
+
+
+def lay_out(judge, groups):
+    return [judge.prepare(group, MediaOptions())[1] for group in groups]
+
+
+def score(engine, layouts):
+    """All scores of each layout, in the order of the layouts."""
+    found = dict(engine.score(layouts))
+    assert all(isinstance(outcome, Scored) for outcome in found.values())
+    return [[value for branch in found[index].values for value in branch] for index in range(len(layouts))]
+
+
+def engine_of(judge, max_batch_tokens=1, model=None):
+    backbone = dataclasses.replace(judge.backbone, model=model) if model else judge.backbone
+    return Engine(backbone, judge.head, max_batch_tokens)
+
+
+@pytest.mark.parametrize("options", [{}, {"mode": "single"}, {"orders": 2}])
+def test_groups_read_together_score_as_alone(judges, checkpoint, pictures, options):
+    judge = judges(checkpoint, **options)
+    layouts = lay_out(judge, mixed_groups(pictures))
+    together, alone = engine_of(judge, 4096), engine_of(judge)
+    for found, wanted in zip(score(together, layouts), score(alone, layouts), strict=True):
+        assert found == pytest.approx(wanted, abs=TOLERANCE)
+    assert together.usage.n_passes <= 4
+    assert alone.usage.n_passes == len(layouts)
+
+
+def test_the_demo_judge_in_4_bit_scores_groups_together_as_alone(judges):
+    judge = judges("demo", quant="4bit")
+    groups = [parse({"prompt": f"p{i}", "responses": random_texts(1 + i % 4, seed=i)}) for i in range(40)]
+    layouts = lay_out(judge, groups)
+    together, alone = score(engine_of(judge, 2048), layouts), score(engine_of(judge), layouts)
+    scale = max(abs(value) for values in alone for value in values)
+    for found, wanted in zip(together, alone, strict=True):
+        assert found == pytest.approx(wanted, abs=TOLERANCE * max(scale, 1))
+
+
+def test_a_picture_is_encoded_once_for_all_groups_that_show_it(judges, checkpoint, pictures):
+    judge = judges(checkpoint)
+    layouts = lay_out(judge, mixed_groups(pictures) * 2)
+    for budget in (1, 4096):
+        engine = engine_of(judge, budget)
+        score(engine, layouts)
+        assert engine.memory.n_encoded == 4  # 0.png; 1.png with 2.png; the frames; 2.png alone
+        assert engine.memory.n_asked == sum(bool(layout.media_inputs) for layout in layouts)
+
+
+def test_scores_from_remembered_features_are_equal_to_the_bit(judges, checkpoint, pictures):
+    judge = judges(checkpoint)
+    layouts = lay_out(judge, mixed_groups(pictures))
+    engine = engine_of(judge)
+    first = score(engine, layouts)
+    n_encoded = engine.memory.n_encoded
+    assert score(engine, layouts) == first
+    assert engine.memory.n_encoded == n_encoded
+    assert [score(engine_of(judge), [layout])[0] for layout in layouts] == first
+
+
+def test_pixels_are_processed_once_for_groups_with_one_picture(judges, pictures):
+    judge = judges(MOLMO2)
+    files, _ = pictures
+    one, two, other = lay_out(
+        judge,
+        [
+            parse({"prompt": p, "images": [files[i]], "responses": ["a"]})
+            for p, i in (("p", 0), ("q", 0), ("p", 1))
+        ],
+    )
+    assert one.media_inputs["pixel_values"] is two.media_inputs["pixel_values"]
+    assert one.media_key == two.media_key != other.media_key
+
+
+def test_remembered_features_stay_within_their_bytes(judges, pictures):
+    judge = judges(MOLMO2)
+    layouts = [layout for layout in lay_out(judge, mixed_groups(pictures)) if layout.media_inputs]
+    wanted = score(engine_of(judge), layouts)
+    with torch.inference_mode():
+        (encoded,) = FeatureMemory().encode(judge.backbone, layouts[:1])
+    engine = engine_of(judge)
+    engine.memory.max_bytes = encoded["image"].n_bytes
+    assert score(engine, layouts) == wanted
+    assert engine.memory.n_bytes <= engine.memory.max_bytes
+    assert engine.memory.n_encoded > 4  # some had to go, and came again
+    engine.memory.clear()
+    assert engine.memory.n_bytes == 0
+
+
+class Cramped(torch.nn.Module):
+    """A backbone on a device with room for so many tokens at a time."""
+
+    def __init__(self, model, n_tokens):
+        super().__init__()
+        self.model, self.n_tokens = model, n_tokens
+        self.config = model.config
+
+    def forward(self, input_ids, **arguments):
+        if input_ids.numel() > self.n_tokens:
+            raise torch.OutOfMemoryError(f"{input_ids.numel()} tokens")
+        return self.model(input_ids=input_ids, **arguments)
+
+
+def test_out_of_memory_halves_the_batches_and_goes_on(judges):
+    judge = judges(MOLMO2)
+    layouts = lay_out(
+        judge, [parse({"prompt": "p", "responses": random_texts(2, seed=i)}) for i in range(16)]
+    )
+    longest = max(layout.n_tokens for layout in layouts)
+    engine = engine_of(judge, 16 * longest, Cramped(judge.backbone.model, 3 * longest))
+    for found, wanted in zip(score(engine, layouts), score(engine_of(judge), layouts), strict=True):
+        assert found == pytest.approx(wanted, abs=TOLERANCE)
+    assert engine.max_batch_tokens <= 4 * longest
+    n_before = engine.usage.n_passes
+    score(engine, layouts)  # the second time fits at once, or nearly
+    assert engine.usage.n_passes - n_before <= 16
+
+
+def test_a_group_that_does_not_fit_is_read_by_branches(judges):
+    judge = judges(MOLMO2, mode="single")
+    (layout,) = lay_out(judge, [parse({"prompt": "p" * 50, "responses": random_texts(8, seed=1)})])
+    cramped = Cramped(judge.backbone.model, layout.n_tokens // 2)
+    engine = engine_of(judge, 4096, cramped)
+    assert score(engine, [layout])[0] == pytest.approx(score(engine_of(judge), [layout])[0], abs=TOLERANCE)
+    assert engine.pass_tokens < layout.n_tokens
+
+
+def test_a_group_that_fits_in_no_way_fails_alone(judges):
+    judge = judges(MOLMO2, mode="single")
+    groups = [parse({"prompt": LONG if i == 1 else "short", "responses": ["a", "b"]}) for i in range(3)]
+    engine = engine_of(judge, 4096, Cramped(judge.backbone.model, 500))
+    found = dict(engine.score(lay_out(judge, groups)))
+    assert isinstance(found[1], OutOfMemoryError)
+    assert isinstance(found[0], Scored)
+    assert isinstance(found[2], Scored)
+    assert engine.pass_tokens == engine_of(judge).pass_tokens
+
+
+def test_a_group_without_room_is_a_failure_in_its_place(judges, monkeypatch):
+    judge = judges(MOLMO2, max_batch_tokens=4095)
+    monkeypatch.setattr(judge, "engine", engine_of(judge, 4095, Cramped(judge.backbone.model, 500)))
+    groups = [
+        parse({"prompt": LONG if i == 1 else "short", "responses": ["a"]}, where=f"f:{i}") for i in range(3)
+    ]
+    found = list(judge.score_groups(groups))
+    assert [isinstance(item, Failure) for item in found] == [False, True, False]
+    assert str(found[1].error).startswith("f:1: out of GPU memory on a group of ")
+
+
+def test_the_seconds_of_a_pass_are_shared_by_tokens(judges):
+    judge = judges(MOLMO2)
+    layouts = lay_out(judge, [parse({"prompt": "p", "responses": ["a" * n]}) for n in (1, 50, 200)])
+    found = dict(engine_of(judge, 4096).score(layouts))
+    per_token = [found[index].seconds / layout.n_tokens for index, layout in enumerate(layouts)]
+    assert per_token[0] > 0
+    assert per_token == pytest.approx([per_token[0]] * 3)
+
+
+def test_results_of_a_mixed_stream_come_in_the_order_of_its_groups(judges, pictures):
+    judge = judges(MOLMO2)
+    groups = mixed_groups(pictures)
+    random.Random(0).shuffle(groups)
+    assert [verdict.group.where for verdict in judge.score_groups(groups)] == [
+        group.where for group in groups
+    ]
+
+
+def test_usage_is_told_in_one_line(judges, pictures):
+    judge = judges(MOLMO2)
+    engine = engine_of(judge, 4096)
+    score(engine, lay_out(judge, mixed_groups(pictures, n=5)))
+    line = engine.describe_usage()
+    assert "device idle 0% of 0.0 s" in line
+    assert "passes of " in line
+    assert "features of 0 of 4 groups were known" in line

@@ -1,0 +1,83 @@
+"""What a way of reading a group costs, by formula."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from yoj_cli.judge.adapter import language_linears
+from yoj_cli.judge.backbone import Backbone
+from yoj_cli.judge.features import encode
+from yoj_cli.judge.layout import PREFIX, Layout
+
+
+@dataclass(frozen=True)
+class Work:
+    """What goes through the model in one way of reading a group.
+
+    Attributes:
+        tokens: through the language model, padding included.
+        pairs: (token that looks, token looked at), each that attention is asked for, in one head of one layer.
+        encodings: times the group's media go through the vision tower.
+        logits: tokens that get logits over the whole vocabulary.
+    """
+
+    tokens: int
+    pairs: int
+    encodings: int
+    logits: int = 0
+
+
+def count_flops(backbone: Backbone, work: Work, vision_flops: int) -> int:
+    """Floating-point operations of one way of reading a group; a multiplication and an addition are two.
+
+        2 * parameters * tokens              the language model's linear layers, adapters included
+        4 * layers * heads * head_dim * pairs    attention: q k' and its product with v. Only pairs that are attended:
+                                             half a square for causal text. A kernel that computes what the mask
+                                             throws away does more, and shows as less achieved FLOP/s.
+        encodings * vision_flops             the vision tower and projector
+        2 * hidden * vocabulary * logits     the LM head, which only the official forward runs
+
+    Left out as negligible: norms, rotations, softmax, activations, the embedding and the value head.
+
+    Args:
+        vision_flops: of one encoding, from `count_vision_flops`.
+    """
+    text = backbone.text_config
+    head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    n_weights = sum(each.in_features * each.out_features for each in language_linears(backbone).values())
+    linear = 2 * n_weights * work.tokens
+    attention = 4 * int(text.num_hidden_layers) * int(text.num_attention_heads) * int(head_dim) * work.pairs
+    logits = 2 * int(text.hidden_size) * int(text.vocab_size) * work.logits
+    return linear + attention + work.encodings * vision_flops + logits
+
+
+def count_vision_flops(backbone: Backbone, layout: Layout) -> int:
+    """Floating-point operations of encoding a layout's media once; 0 where it has none.
+
+    Counted by torch while it is done: towers differ by family (overlapping crops, merged patches, several depths),
+    and none of it depends on how the responses are read.
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        encode(backbone, [layout.media_inputs])
+    return int(counter.get_total_flops())
+
+
+def causal_pairs(n_tokens: int, n_seen: int = 0) -> int:
+    """Pairs of a run of tokens, each of which sees itself, those before it and `n_seen` cached ones."""
+    return n_tokens * (n_tokens + 1) // 2 + n_tokens * n_seen
+
+
+def attended_pairs(layout: Layout, *, media_sees_itself: bool) -> int:
+    """Pairs that a layout's mask allows: its branches over the prefix, and media in both directions."""
+    counts = torch.bincount(layout.branch_of[layout.branch_of != PREFIX]).tolist()
+    pairs = causal_pairs(layout.n_prefix) + sum(causal_pairs(count, layout.n_prefix) for count in counts)
+    return pairs + (media_pairs(layout) if media_sees_itself else 0)
+
+
+def media_pairs(layout: Layout) -> int:
+    """Pairs beyond the causal ones where media tokens also see those after them."""
+    return causal_pairs(layout.n_media_tokens - 1) if layout.n_media_tokens else 0

@@ -1,0 +1,274 @@
+"""The groups that are read: real ones, drawn ones through a judge's own tokenizer, or random token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+
+import torch
+from torch import Tensor
+
+from yoj_cli.bench.pictures import draw_noise, find_side
+from yoj_cli.errors import InputError, TooLongError
+from yoj_cli.inputs.media import MediaOptions, load
+from yoj_cli.inputs.records import Failure, Group, parse, read_groups
+from yoj_cli.judge.backbone import Backbone
+from yoj_cli.judge.judge import Judge
+from yoj_cli.judge.layout import PREFIX, Layout, LayoutBuilder
+from yoj_cli.plan import Order, Plan, build_plan
+
+SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a drawn group is to measure, in tokens.
+
+    Attributes:
+        prompt: the question; the chat template's own tokens come on top.
+        response: each response.
+        picture: 0 for none.
+    """
+
+    prompt: int
+    response: int
+    picture: int
+
+
+@dataclass(frozen=True)
+class Case:
+    """One group, laid out for every way to read it.
+
+    Attributes:
+        alone: for each response, a group of its own.
+        single: a branch for each response.
+        multi: one branch with all responses.
+        orders: a branch for each order of `plan`.
+    """
+
+    alone: tuple[Layout, ...]
+    single: Layout
+    multi: Layout
+    orders: Layout
+    plan: Plan
+
+    @property
+    def n(self) -> int:
+        return len(self.alone)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What stands for a picture where there is no checkpoint's processor.
+
+    Attributes:
+        inputs: pixel tensors and grids, by the model's argument names.
+        n_tokens: its tokens in the sequence.
+    """
+
+    inputs: dict[str, Tensor]
+    n_tokens: int
+
+
+def build_case(lay_out: Callable[[Sequence[int], Plan], Layout], n: int, orders: int, seed: int) -> Case:
+    """All layouts of a group.
+
+    Args:
+        lay_out: lays out some of the group's responses (by index) as a group, by a plan for as many.
+        n: responses of the group.
+        orders: for (f); a group with fewer has all of them.
+    """
+    every, plan = range(n), build_plan(n, orders=orders, seed=seed)
+    return Case(
+        alone=tuple(lay_out([index], build_plan(1)) for index in every),
+        single=lay_out(every, build_plan(n, mode="single")),
+        multi=lay_out(every, build_plan(n)),
+        orders=lay_out(every, plan),
+        plan=plan,
+    )
+
+
+class GroupSource:
+    """Groups through a judge's own tokenizer, template and picture processor."""
+
+    def __init__(self, judge: Judge) -> None:
+        self._backbone = judge.backbone
+        self._builder = LayoutBuilder(
+            judge.backbone,
+            judge.checkpoint.separator,
+            judge.role,
+            judge.max_tokens,
+            where=str(judge.checkpoint.folder),
+        )
+
+    def draw(self, n: int, sizes: Sizes, *, n_groups: int, orders: int, seed: int) -> list[Case]:
+        """Groups of random words and coloured noise, about as large as asked for.
+
+        Raises:
+            TooLongError: n such responses are over the judge's limit.
+        """
+        picture = self._find_picture(sizes.picture)
+        cases = []
+        for index in range(n_groups):
+            random = Random(f"{seed} {index}")
+            record: dict[str, object] = {"prompt": self._draw_text(sizes.prompt, random)}
+            if picture:
+                record["images"] = [draw_noise(picture, seed + index)]
+            record["responses"] = [self._draw_text(sizes.response, random) for _ in range(n)]
+            cases.append(
+                self._build(parse(record, where=f"drawn group {index}"), MediaOptions(), orders, seed)
+            )
+        return cases
+
+    def read(
+        self, path: str, n: int, *, n_groups: int, orders: int, seed: int, media: MediaOptions
+    ) -> list[Case]:
+        """The first groups of a file that have n responses or more, their first n responses each.
+
+        Raises:
+            InputError: a line that cannot be used, or no group is large enough.
+        """
+        cases = []
+        for group in _groups(path):
+            if len(group.responses) >= n:
+                group = replace(group, responses=group.responses[:n], rankings=None)
+                cases.append(self._build(group, media, orders, seed))
+            if len(cases) == n_groups:
+                break
+        if not cases:
+            raise InputError(f"no group has {n} responses", where=path, hint="Give a smaller --n.")
+        return cases
+
+    def _build(self, group: Group, media: MediaOptions, orders: int, seed: int) -> Case:
+        try:
+            loaded = [load(medium, media) for medium in group.media]
+
+            def lay_out(indices: Sequence[int], plan: Plan) -> Layout:
+                some = replace(group, responses=tuple(group.responses[index] for index in indices))
+                return self._builder.build(some, loaded, plan)
+
+            return build_case(lay_out, len(group.responses), orders, seed)
+        except InputError as error:
+            if isinstance(error, TooLongError):  # its own advice names options of other commands
+                error.hint = "Give a smaller --n, or shorter texts."
+            error.at(group.where)
+            raise
+
+    def _find_picture(self, n_tokens: int) -> int | None:
+        """Side in pixels; None for no picture, or where the backbone reads none."""
+        if not n_tokens or not self._backbone.family.reads_media:
+            return None
+
+        def count(side_px: int) -> int:
+            group = parse({"prompt": "?", "images": [draw_noise(side_px, 0)], "responses": ["."]})
+            loaded = [load(medium, MediaOptions()) for medium in group.media]
+            return self._builder.build(group, loaded, build_plan(1)).n_media_tokens
+
+        return find_side(n_tokens, count)
+
+    def _draw_text(self, n_tokens: int, random: Random) -> str:
+        """Words until they are about so many tokens: each is counted alone, and a seam may join two tokens."""
+        words: list[str] = []
+        n_found = 0
+        while n_found < n_tokens:
+            word = "".join(random.choices(SYLLABLES, k=random.randint(1, 3)))
+            n_found += len(self._backbone.tokenizer(" " + word, add_special_tokens=False)["input_ids"])
+            words.append(word)
+        return " ".join(words)
+
+
+def _groups(path: str) -> Iterator[Group]:
+    for item in read_groups(path):
+        if isinstance(item, Failure):
+            raise item.error
+        yield item
+
+
+def draw_ids(
+    backbone: Backbone,
+    n: int,
+    sizes: Sizes,
+    pictures: Sequence[Picture | None],
+    *,
+    orders: int,
+    seed: int,
+) -> list[Case]:
+    """Groups of random token ids, for a backbone without a tokenizer; exactly as large as asked for.
+
+    The picture stands before the prompt, and one separator token between two responses.
+
+    Args:
+        pictures: one for each group, or None.
+    """
+    model_config = backbone.model.config
+    image_id = int(model_config.image_token_id)  # type: ignore[arg-type,union-attr]
+    video_id = int(model_config.video_token_id)  # type: ignore[arg-type,union-attr]
+    n_ids = min(int(backbone.text_config.vocab_size), image_id, video_id)
+    generator = torch.Generator().manual_seed(seed)
+    cases = []
+    for picture in pictures:
+        prompt = torch.randint(1, n_ids, (sizes.prompt,), generator=generator).tolist()
+        prefix = [image_id] * (picture.n_tokens if picture else 0) + prompt
+        texts = torch.randint(1, n_ids, (n, sizes.response), generator=generator).tolist()
+        lay_out = partial(lay_out_ids, backbone, prefix, picture, texts)
+        cases.append(build_case(lay_out, n, orders, seed))
+    return cases
+
+
+def lay_out_ids(
+    backbone: Backbone,
+    prefix: list[int],
+    picture: Picture | None,
+    responses: list[list[int]],
+    indices: Sequence[int],
+    plan: Plan,
+) -> Layout:
+    """A layout of token ids, as `LayoutBuilder` makes one of texts.
+
+    Args:
+        prefix: the picture's tokens, then the prompt's.
+        responses: ids of each, at least one.
+        indices: the responses that are laid out; `plan` is for as many.
+    """
+    inputs, n_picture_tokens = (picture.inputs, picture.n_tokens) if picture else ({}, 0)
+    responses = [responses[index] for index in indices]
+    branches = [_join(responses, branch) for branch in plan.branches]
+    is_shared = len(branches) > 1
+    first = torch.tensor([prefix + branches[0][0]])
+    types = torch.zeros_like(first)
+    types[0, :n_picture_tokens] = 1
+    positions = backbone.positions(first, types, inputs)
+    n_prefix = len(prefix)
+    start = n_prefix
+    all_positions, ends = [positions], []
+    branch_of = [torch.full((n_prefix,), PREFIX if is_shared else 0)]
+    for index, (ids, ends_inside) in enumerate(branches):
+        if index:
+            all_positions.append(positions[..., n_prefix : n_prefix + 1] + torch.arange(len(ids)))
+        branch_of.append(torch.full((len(ids),), index))
+        ends.append(tuple(start + end for end in ends_inside))
+        start += len(ids)
+    input_ids = torch.tensor([prefix + [token for ids, _ in branches for token in ids]])
+    media_types = torch.zeros_like(input_ids)
+    media_types[0, :n_picture_tokens] = 1
+    return Layout(
+        input_ids=input_ids,
+        position_ids=torch.cat(all_positions, dim=-1),
+        media_types=media_types,
+        branch_of=torch.cat(branch_of),
+        ends=tuple(ends),
+        media_inputs=inputs,
+        n_prefix=n_prefix if is_shared else 0,
+    )
+
+
+def _join(responses: list[list[int]], branch: Order) -> tuple[list[int], list[int]]:
+    """A branch's ids with token 0 between two responses, and the index of each one's last token."""
+    ids: list[int] = []
+    ends = []
+    for place, response in enumerate(branch):
+        ids += [0] * (place > 0) + responses[response]
+        ends.append(len(ids) - 1)
+    return ids, ends

@@ -1,0 +1,158 @@
+"""Architectures with random weights, built on the device: what a pass costs does not depend on the values.
+
+A 4B model needs no 9 GB file and is never whole in memory twice: it is built without values, and each layer gets
+its random ones, quantized at once where that is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from importlib.resources import files
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from yoj_cli.bench.groups import Picture
+from yoj_cli.bench.pictures import draw_noise, find_side
+from yoj_cli.config import JudgeConfig
+from yoj_cli.judge.backbone import Backbone, quiet_libraries, resolve_device, resolve_dtype
+from yoj_cli.judge.family import family_of
+from yoj_cli.judge.head import HeadConfig, ValueHead
+from yoj_cli.judge.quantization import compute_as_asked
+
+HEAD_DIM = 1024
+"""Width of the published head's middle layer."""
+
+
+def read_architecture(name: str) -> dict[str, Any]:
+    """One of our descriptions: "title", "model" (what differs from transformers' defaults), "pictures"."""
+    found: dict[str, Any] = json.loads((files("yoj_cli.bench") / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def build_random(name: str, config: JudgeConfig, seed: int) -> tuple[Backbone, ValueHead]:
+    """A backbone and a head of random weights on the device; there is no tokenizer.
+
+    Args:
+        name: molmo2-4b, qwen3-vl-4b or tiny.
+        config: device, quant and dtype; the rest is not used.
+        seed: of the weights. A GPU draws others than a CPU.
+    Raises:
+        DeviceError: no such device.
+    """
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModel
+
+    device = resolve_device(config, embedded=name == "tiny")
+    dtype = resolve_dtype(config, device)
+    quiet_libraries()
+    model_config = AutoConfig.for_model(**read_architecture(name)["model"])
+    with init_empty_weights(include_buffers=False):  # rotary tables are buffers, and computed here
+        model = AutoModel.from_config(model_config, attn_implementation="sdpa")
+    family = family_of(model_config.model_type)
+    generator = torch.Generator(device).manual_seed(seed)
+    for path, module in list(model.named_modules()):
+        if (
+            isinstance(module, nn.Linear)
+            and path.startswith(family.language_prefix)
+            and config.quant != "none"
+        ):
+            model.set_submodule(path, _build_quantized(module, config.quant, device, dtype, generator))
+        else:
+            _fill(module, device, dtype, generator)
+    model.to(device).eval().requires_grad_(False)  # the buffers that are left
+    compute_as_asked(model, dtype, stored=False)
+    backbone = Backbone(model, None, family, device, dtype)
+    return backbone, _build_head(backbone, seed)
+
+
+def _build_head(backbone: Backbone, seed: int) -> ValueHead:
+    """A head whose scores differ by much more than rounding: the divisor of a trained one is left out."""
+    head = ValueHead(HeadConfig("mlp", HEAD_DIM, "silu", backbone.hidden_size, 1.0))
+    generator = torch.Generator().manual_seed(seed)
+    for weight in head.parameters():
+        weight.data.normal_(std=1 / math.sqrt(weight.shape[-1]), generator=generator)
+    return head.to(backbone.device).eval().requires_grad_(False)
+
+
+def _fill(module: nn.Module, device: torch.device, dtype: torch.dtype, generator: torch.Generator) -> None:
+    """Give a module's own parameters values: random matrices, norms of one and biases of zero."""
+    for name, weight in list(module.named_parameters(recurse=False)):
+        value = torch.empty(weight.shape, device=device, dtype=dtype)
+        if weight.ndim > 1:
+            value.normal_(std=_deviation(weight), generator=generator)
+        else:
+            value.fill_(float(name == "weight"))
+        setattr(module, name, nn.Parameter(value, requires_grad=False))
+
+
+def _deviation(weight: Tensor) -> float:
+    """One over the root of the inputs: what goes in has the size of what comes out, and pictures are seen.
+
+    At 0.02, the families' own, a picture moves the scores of a narrow model by less than rounding does.
+    """
+    return 1 / math.sqrt(weight[0].numel())
+
+
+def _build_quantized(
+    empty: nn.Linear, quant: str, device: torch.device, dtype: torch.dtype, generator: torch.Generator
+) -> nn.Module:
+    """A layer of the shape of `empty`, quantized from random weights as transformers does from real ones."""
+    from bitsandbytes import nn as bnb
+
+    shape, has_bias = (empty.out_features, empty.in_features), empty.bias is not None
+    weight = torch.empty(shape, device=device, dtype=dtype)
+    weight.normal_(std=_deviation(weight), generator=generator)
+    layer: nn.Module
+    if quant == "4bit":
+        layer = bnb.Linear4bit(
+            *shape[::-1],
+            bias=has_bias,
+            compute_dtype=dtype,
+            compress_statistics=False,
+            quant_type="nf4",
+            device="meta",
+        )
+        packed = bnb.Params4bit(
+            weight, requires_grad=False, compress_statistics=False, quant_type="nf4", module=layer
+        )
+    else:
+        layer = bnb.Linear8bitLt(
+            *shape[::-1], bias=has_bias, has_fp16_weights=False, threshold=6.0, device="meta"
+        )
+        # It is quantized on its way to a device, and only from the CPU.
+        packed = bnb.Int8Params(weight.cpu(), requires_grad=False, has_fp16_weights=False)
+    layer.weight = packed.to(device)
+    if has_bias:
+        layer.bias = nn.Parameter(torch.zeros(shape[0], device=device, dtype=dtype), requires_grad=False)
+    return layer
+
+
+def draw_pictures(name: str, n_tokens: int, n_pictures: int, seed: int) -> list[Picture | None]:
+    """Noise through the architecture's own picture processor.
+
+    Args:
+        n_tokens: about so many in each; with 0 there are no pictures.
+    """
+    if not n_tokens:
+        return [None] * n_pictures
+    import transformers
+
+    options = dict(read_architecture(name)["pictures"])
+    processor = getattr(transformers, options.pop("image_processor_type"))(**options)
+
+    def draw(side_px: int, picture_seed: int) -> Picture:
+        found = dict(processor(images=[draw_noise(side_px, picture_seed)], return_tensors="pt"))
+        return Picture(found, _count_tokens(found, processor))
+
+    side = find_side(n_tokens, lambda side_px: draw(side_px, seed).n_tokens)
+    return [draw(side, seed + index) for index in range(n_pictures)]
+
+
+def _count_tokens(inputs: dict[str, Tensor], processor: Any) -> int:
+    """Picture tokens in the sequence: what the vision tower gives features for."""
+    if "image_token_pooling" in inputs:  # Molmo2: patches pooled to a token, -1 where there is none
+        return int((inputs["image_token_pooling"] >= 0).any(-1).sum())
+    return int(inputs["image_grid_thw"].prod(-1).sum()) // int(processor.merge_size**2)
