@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import random
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import torch
 from PIL import Image
 
 from tests.conftest import PARITY
+from tests.processes import environment
 from tests.test_judge import random_texts
 from yoj_cli.errors import OutOfMemoryError
 from yoj_cli.inputs.media import MediaOptions
@@ -203,7 +207,7 @@ def test_a_group_without_room_is_a_failure_in_its_place(judges, monkeypatch):
     ]
     found = list(judge.score_groups(groups))
     assert [isinstance(item, Failure) for item in found] == [False, True, False]
-    assert str(found[1].error).startswith("f:1: out of GPU memory on a group of ")
+    assert str(found[1].error).startswith("f:1: out of memory on a group of ")
 
 
 def test_the_seconds_of_a_pass_are_shared_by_tokens(judges):
@@ -232,3 +236,36 @@ def test_usage_is_told_in_one_line(judges, pictures):
     assert "device idle 0% of 0.0 s" in line
     assert "passes of " in line
     assert "features of 0 of 4 groups were known" in line
+
+
+SCORE_WITH_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from yoj_cli import Judge
+
+judge = Judge.load(sys.argv[1], device="cpu", quant="none", mode="single")
+responses = [" ".join(f"w{i * j % 97}" for j in range(60)) for i in range(60)]
+judge.score(prompt="p", responses=responses[:2])
+if sys.argv[2] != "all":
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))
+print(judge.score(prompt="p", responses=responses).scores, file=sys.stderr)
+print(judge.engine.pass_tokens)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory by what /proc says")
+def test_a_group_that_finds_too_little_memory_on_a_cpu_is_read_by_fewer_branches_at_a_time():
+    found = {}
+    for memory in ("all", "300000000"):
+        done = subprocess.run(
+            [sys.executable, "-c", SCORE_WITH_LITTLE_MEMORY, str(PARITY / "checkpoint"), memory],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        found[memory] = int(done.stdout), ast.literal_eval(done.stderr.splitlines()[-1])
+    assert found["300000000"][0] < found["all"][0]
+    assert found["300000000"][1] == pytest.approx(found["all"][1], abs=1e-4)

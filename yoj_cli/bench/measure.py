@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from yoj_cli.errors import OutOfMemoryError
+from yoj_cli.judge.backbone import is_out_of_memory
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 MATMUL_SIDE = {"cuda": 8192, "cpu": 1024}
@@ -62,7 +63,7 @@ def take_turns(
     """Call all ways in turn (A B C, C A B, …), so that a machine that slows down slows all of them.
 
     Each round has an order of its own: whatever always came after the largest way would always find the caches
-    cold. A way that runs out of GPU memory in its first call is left out from then on, and says so.
+    cold. A way that runs out of memory in its first call is left out from then on, and says so.
 
     Args:
         warmup: rounds after the first call that are not counted.
@@ -81,7 +82,9 @@ def take_turns(
                 continue
             try:
                 seconds, found = _time(ways[name], device)
-            except (torch.OutOfMemoryError, OutOfMemoryError):
+            except (RuntimeError, OutOfMemoryError) as error:
+                if not (isinstance(error, OutOfMemoryError) or is_out_of_memory(error)):
+                    raise
                 timing.error = "out of memory"
                 continue
             if number == 0:

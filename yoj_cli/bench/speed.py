@@ -131,7 +131,7 @@ def compare(
         ways = {variant.key: partial(_read_all, variant, subject, cases) for variant in VARIANTS}
         timings = take_turns(ways, backbone.device, warmup=config.warmup, repeats=config.repeats, tell=tell)
         if timings["a"].error:
-            raise OutOfMemoryError("out of GPU memory on one response at a time", hint="Give smaller sizes.")
+            raise OutOfMemoryError("out of memory on one response at a time", hint="Give smaller sizes.")
         tell("memory")
         peaks = {key: None if timings[key].error else _peak(ways[key], subject) for key in ways}
     vision_flops = [count_vision_flops(backbone, case.multi) for case in cases]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,10 +183,28 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the device refused memory; torch has a type of error for a GPU that does, and none for a CPU."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
+@contextmanager
+def name_memory_errors(build: Callable[[], OutOfMemoryError]) -> Iterator[None]:
+    """Turn the device's refusal of memory into an error that says what it was for."""
+    try:
+        yield
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise build() from error
+        raise
+
+
 def _raise_if_out_of_memory(error: BaseException, doing: str) -> None:
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         raise OutOfMemoryError(
-            f"out of GPU memory while {doing}", hint="Use --quant 4bit, or free the GPU."
+            f"out of memory while {doing}", hint="Use --quant 4bit, or free the GPU."
         ) from error
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from yoj_cli.errors import OutOfMemoryError
-from yoj_cli.judge.backbone import Backbone
+from yoj_cli.judge.backbone import Backbone, name_memory_errors
 from yoj_cli.judge.features import Encoded, FeatureMemory, encode, encoder_outputs
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.layout import PREFIX, Layout
@@ -50,11 +50,9 @@ def branch_scores(
     chunks = list(cut_branches(layout, pass_tokens))
     if len(chunks) == 1:
         return batch_scores(backbone, head, [layout], memory=memory)[0]
-    try:
+    with name_memory_errors(lambda: _no_room([layout])):
         hidden = _by_chunks(backbone, layout, chunks, _encoder(backbone, memory))
         return _split(head(hidden), [layout])[0]
-    except torch.OutOfMemoryError as error:
-        raise _no_room([layout]) from error
 
 
 def batch_scores(
@@ -70,11 +68,9 @@ def batch_scores(
     Raises:
         OutOfMemoryError: the device has no room for the pass.
     """
-    try:
+    with name_memory_errors(lambda: _no_room(layouts)):
         hidden = _one_pass(backbone, stack(layouts, backbone.device), _encoder(backbone, memory))
         return _split(head(hidden), layouts)
-    except torch.OutOfMemoryError as error:
-        raise _no_room(layouts) from error
 
 
 def cut_branches(layout: Layout, pass_tokens: int) -> Iterator[list[int]]:
@@ -161,6 +157,6 @@ def _no_room(layouts: Sequence[Layout]) -> OutOfMemoryError:
     n_tokens = sum(layout.n_tokens for layout in layouts)
     what = "a group" if len(layouts) == 1 else f"{len(layouts)} groups"
     return OutOfMemoryError(
-        f"out of GPU memory on {what} of {n_tokens} tokens",
+        f"out of memory on {what} of {n_tokens} tokens",
         hint="Use --quant 4bit, fewer --orders or a lower --max-tokens, or free the GPU.",
     )

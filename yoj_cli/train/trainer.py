@@ -15,6 +15,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from yoj_cli.config import TrainConfig
 from yoj_cli.errors import ModelError, OutOfMemoryError, UsageError
+from yoj_cli.judge.backbone import name_memory_errors
 from yoj_cli.judge.layout import LayoutBuilder
 from yoj_cli.outputs.ranking import agreement
 from yoj_cli.train.data import Example, Examples, Source
@@ -23,6 +24,10 @@ from yoj_cli.train.losses import LOSSES
 from yoj_cli.train.model import RewardModel, base_name
 
 UNFINISHED = ".unfinished"
+OUT_OF_MEMORY = (
+    "Use --gradient-checkpointing, --quant 4bit, a lower --max-tokens with --on-long skip, fewer --max-frames or a "
+    "smaller --lora-r; --resume goes on from the last saved state."
+)
 CANNOT_WRITE = (OSError, RuntimeError, SafetensorError)
 """What Python, torch and safetensors say when the disk is full."""
 
@@ -119,10 +124,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         """
         example = inputs["example"].result()
         rankings = example.group.rankings or ()
-        try:
-            scores = torch.cat(model(example.layout))
-        except OutOfMemoryError as error:
-            raise error.at(example.group.where) from error
+        scores = torch.cat(model(example.layout))
         loss = self._loss(scores, torch.tensor(rankings, device=scores.device))
         if not torch.isfinite(loss):
             raise ModelError(
@@ -140,17 +142,21 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         Raises:
             OutOfMemoryError: the device has no room for it.
         """
+        example = inputs["example"]
+
+        def build() -> OutOfMemoryError:
+            return OutOfMemoryError(
+                f"out of memory on a group of {example.result().layout.n_tokens} tokens",
+                where=example.result().group.where,
+                hint=OUT_OF_MEMORY,
+            )
+
         try:
-            loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-            return loss
-        except torch.OutOfMemoryError as error:
-            example = inputs["example"].result()
-            raise OutOfMemoryError(
-                f"out of GPU memory on a group of {example.layout.n_tokens} tokens",
-                where=example.group.where,
-                hint="Use --gradient-checkpointing, --quant 4bit, a lower --max-tokens with --on-long skip, fewer "
-                "--max-frames or a smaller --lora-r; --resume goes on from the last saved state.",
-            ) from error
+            with name_memory_errors(build):
+                loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
+                return loss
+        except OutOfMemoryError as error:  # the forward pass has named it in the scorer's words
+            raise build() from error
 
     def take_seen(self) -> list[tuple[float, int]]:
         """(hit, tokens) of each group since the last call, over this process."""
