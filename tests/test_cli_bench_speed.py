@@ -39,7 +39,13 @@ def a_report(*sizes, difference=1e-6, error=None):
         )
         for n in sizes
     ]
-    facts = {"model": "m$dels/judge", "quant": "4bit", "dtype": "float32", "device_name": "a CPU"}
+    facts = {
+        "model": "m$dels/judge",
+        "quant": "4bit",
+        "dtype": "float32",
+        "device": "cpu",
+        "device_name": "a CPU",
+    }
     facts |= {"groups": "random words", "repeats": 3, "warmup": 0}
     return SpeedReport(facts, None, 1e9, "a method", comparisons)
 

@@ -246,6 +246,7 @@ from yoj_cli import Judge
 judge = Judge.load(sys.argv[1], device="cpu", quant="none", mode="single")
 responses = [" ".join(f"w{i * j % 97}" for j in range(60)) for i in range(60)]
 judge.score(prompt="p", responses=responses[:2])
+judge.engine.pass_tokens = 8192  # more than a CPU's default, for its need of memory
 if sys.argv[2] != "all":
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))

@@ -112,18 +112,18 @@ def read_batch_over_cache(subject: Subject, case: Case) -> list[float]:
 
 
 def read_single(subject: Subject, case: Case) -> list[float]:
-    """(d): each response in a branch of its own, all in one pass however long it is."""
-    return _to_list(_in_one_pass(subject, case.single))
+    """(d): each response in a branch of its own, as `yoj score --mode single` reads them."""
+    return _to_list(_as_scored(subject, case.single))
 
 
 def read_multi(subject: Subject, case: Case) -> list[float]:
     """(e): all responses in one branch: the paper."""
-    return _to_list(_in_one_pass(subject, case.multi))
+    return _to_list(_as_scored(subject, case.multi))
 
 
 def read_orders(subject: Subject, case: Case) -> list[float]:
-    """(f): several orders of all responses in one pass, joined to one score for each."""
-    found = _in_one_pass(subject, case.orders)
+    """(f): several orders of all responses as `yoj score --orders` reads them, joined to one score for each."""
+    found = _as_scored(subject, case.orders)
     return list(join(case.plan, [branch.tolist() for branch in found])[0])
 
 
@@ -177,16 +177,17 @@ VARIANTS = (
     Variant("b", "one padded batch", read_padded, work_padded, equals="a"),
     Variant("c1", "cached prefix, one by one", read_over_cache, lambda s, c: _work(s, c.single), "a"),
     Variant("c2", "cached prefix, then a batch", read_batch_over_cache, work_batch_over_cache, "a"),
-    Variant("d", "single in one pass", read_single, lambda s, c: _work(s, c.single), equals="a"),
+    Variant("d", "single, packed", read_single, lambda s, c: _work(s, c.single), equals="a"),
     Variant("e", "multi in one pass", read_multi, lambda s, c: _work(s, c.multi)),
-    Variant("f", "multi, several orders", read_orders, lambda s, c: _work(s, c.orders)),
+    Variant("f", "multi, orders packed", read_orders, lambda s, c: _work(s, c.orders)),
     Variant("g", "multi, official forward", read_as_official, work_as_official, equals="e"),
 )
 """In the order in which they take turns."""
 
 
-def _in_one_pass(subject: Subject, layout: Layout) -> list[Tensor]:
-    return branch_scores(subject.backbone, subject.head, layout, pass_tokens=layout.n_tokens)
+def _as_scored(subject: Subject, layout: Layout) -> list[Tensor]:
+    """In one pass, or in several over the prefix's cache where that is faster; one branch is always one pass."""
+    return branch_scores(subject.backbone, subject.head, layout)
 
 
 def _inputs(backbone: Backbone, layout: Layout, n_tokens: int) -> dict[str, Tensor]:

@@ -30,7 +30,7 @@ def bench_speed(
     """Compare the speed and memory of reading N responses one at a time and together.
 
     The same groups, in turn: (a) one pass per response, (b) one padded batch, (c) the responses over the
-    prefix's KV cache, (d) single in one pass, (e) multi in one pass, (f) multi in several orders, (g) multi as
+    prefix's KV cache, (d) single, packed, (e) multi in one pass, (f) multi in several orders, (g) multi as
     the official code runs it. Exits with 1 where scores differ that must be equal.
     """
     check_groups(bench, file)
