@@ -33,12 +33,8 @@ def option(default: Any, help_text: str, *flags: str, metavar: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgeConfig:
-    """Which judge, on what device, reading the responses how.
-
-    Raises:
-        UsageError: a value out of range, or two options that contradict each other.
-    """
+class LoadConfig:
+    """Which judge, and how it is loaded."""
 
     model: str | None = option(
         None,
@@ -51,6 +47,16 @@ class JudgeConfig:
     device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE")
     quant: Quant = option("4bit", "Weights of the language model: 4bit (NF4), 8bit or none.")
     dtype: Dtype = option("auto", "Compute type; auto is bfloat16 on a GPU that has it and float32 on a CPU.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeConfig(LoadConfig):
+    """Which judge, on what device, reading the responses how.
+
+    Raises:
+        UsageError: a value out of range, or two options that contradict each other.
+    """
+
     mode: Mode | None = option(
         None,
         "multi reads all responses together, single reads each one alone. Default: as the checkpoint was trained.",
@@ -252,28 +258,17 @@ _TRAIN_CHOICES: dict[str, tuple[str | None, ...]] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BenchConfig:
+class BenchConfig(LoadConfig):
     """What `yoj bench-speed` measures: which judge, on groups of what size, how often.
 
     Raises:
         UsageError: a value out of range, or two options that contradict each other.
     """
 
-    model: str | None = option(
-        None,
-        f"Hub id, checkpoint folder, or 'demo'. Default: $YOJ_MODEL, else {DEFAULT_MODEL}.",
-        "--model",
-        "-m",
-        metavar="NAME",
-    )
     random_init: Architecture | None = option(
         None,
         "No checkpoint: this architecture with random weights and random tokens. Its scores mean nothing.",
     )
-    revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.", metavar="REV")
-    device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE")
-    quant: Quant = option("4bit", "Weights of the language model: 4bit (NF4), 8bit or none.")
-    dtype: Dtype = option("auto", "Compute type; auto is bfloat16 on a GPU that has it and float32 on a CPU.")
     n: str = option("8", "Responses of a group, or several numbers with commas.", "--n", "-n", metavar="N")
     groups: int = option(1, "Groups that are read in each turn.", metavar="K")
     prompt_tokens: int | None = option(None, "Length of drawn prompts. Default: 64.", metavar="T")
