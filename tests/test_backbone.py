@@ -46,28 +46,11 @@ def test_a_text_only_decoder_judges_text(tmp_path, judges):
     """The Qwen3-VL test tokenizer on a plain Qwen3: no processor, no media, one row of positions."""
     import json
 
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3Model
-
+    from tests.adapters import make_text_only
     from tests.tiny_qwen3_vl import make_checkpoint
 
     donor = make_checkpoint(tmp_path / "donor")
-    tokenizer = AutoTokenizer.from_pretrained(donor)
-    folder = tmp_path / "text"
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=512,
-    )
-    torch.manual_seed(0)
-    Qwen3Model(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    for name in ("value_head.pt", "reward_model_config.json"):
-        (folder / name).write_bytes((donor / name).read_bytes())
+    folder = make_text_only(tmp_path / "text", donor)
     assert json.loads((folder / "config.json").read_text())["model_type"] == "qwen3"
     together = judges(folder, mode="single").score(prompt="p", responses=["a", "b c"])
     alone = [judges(folder).score(prompt="p", responses=[text]).scores[0] for text in ("a", "b c")]

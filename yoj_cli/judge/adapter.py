@@ -59,7 +59,7 @@ def save_adapter(folder: Path, backbone: Backbone, adapter: LoraConfig, base_mod
     from safetensors.torch import save_file
 
     weights = {
-        f"base_model.model.{name.replace('.default.', '.')}": weight.detach().cpu().contiguous()
+        saved_key(name): weight.detach().cpu().contiguous()
         for name, weight in adapter_weights(backbone.model).items()
     }
     adapter.base_model_name_or_path = base_model
@@ -119,6 +119,11 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
         setattr(backbone.model.get_submodule(layer), weight, torch.nn.Parameter(loaded))
     backbone.model.requires_grad_(False)
     backbone.model.eval()  # injected layers start in training mode, with their dropout on
+
+
+def saved_key(name: str) -> str:
+    """What PEFT's format calls an adapter's parameter."""
+    return f"base_model.model.{name.replace('.default.', '.')}"
 
 
 def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from yoj_cli.config import DEMO, JudgeConfig, TrainConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.judge.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights, add_adapter
+from yoj_cli.judge.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights, add_adapter, saved_key
 from yoj_cli.judge.backbone import Backbone, load_backbone, load_skeleton, resolve_device
 from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, HEAD_SAFE, save_checkpoint
 from yoj_cli.judge.files import find_folder, read_weights
@@ -29,7 +29,7 @@ class RewardModel(nn.Module):
     """Backbone, adapter and head as one module, as the Trainer and its wrappers want it.
 
     Args:
-        checkpointing: keep only each layer's input for the backward pass, and compute the rest twice.
+        config: size of adapter and head, how responses are read, and whether the backward pass computes layers anew.
     """
 
     def __init__(self, backbone: Backbone, config: TrainConfig) -> None:
@@ -85,10 +85,7 @@ class RewardModel(nn.Module):
             CheckpointError: it is not of this recipe.
         """
         saved = read_weights(folder / ADAPTER_WEIGHTS)
-        own = {
-            f"base_model.model.{name.replace('.default.', '.')}": weight
-            for name, weight in adapter_weights(self.decoder).items()
-        }
+        own = {saved_key(name): weight for name, weight in adapter_weights(self.decoder).items()}
         if {name: tuple(weight.shape) for name, weight in saved.items()} != {
             name: tuple(weight.shape) for name, weight in own.items()
         }:

@@ -50,7 +50,6 @@ def build_arguments(config: TrainConfig, out: Path, dtype: torch.dtype, *, is_cp
         data_seed=config.seed,
         eval_strategy="no",  # when to evaluate and save is `callbacks.Rhythm`'s
         save_strategy="no",
-        save_total_limit=config.keep,
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to=list(config.reports),
