@@ -103,12 +103,17 @@ def merge_by_hand(adapter: Path, folder: Path, scales: Mapping[str, float] | Non
     return folder
 
 
-def make_text_only(folder: Path, donor: Path) -> Path:
-    """A plain Qwen3 with the tokenizer and the head of a Qwen3-VL checkpoint, in the merged format."""
-    from transformers import AutoTokenizer, Qwen3Config, Qwen3Model
+def make_text_only(folder: Path, donor: Path, architecture: str = "qwen3", **options: object) -> Path:
+    """A plain decoder with the tokenizer and the head of a Qwen3-VL checkpoint, in the merged format.
+
+    Args:
+        options: of its configuration, besides its sizes.
+    """
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(donor)
-    config = Qwen3Config(
+    config = AutoConfig.for_model(
+        architecture,
         vocab_size=len(tokenizer),
         hidden_size=64,
         intermediate_size=64,
@@ -117,9 +122,10 @@ def make_text_only(folder: Path, donor: Path) -> Path:
         num_key_value_heads=2,
         head_dim=16,
         max_position_embeddings=512,
+        **options,
     )
     torch.manual_seed(0)
-    Qwen3Model(config).save_pretrained(folder)
+    AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     for name in ("value_head.pt", "reward_model_config.json"):
         shutil.copyfile(donor / name, folder / name)

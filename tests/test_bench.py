@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.masks import dense_mask
 from yoj_cli.bench.flops import Work, attended_pairs, causal_pairs, count_flops, count_vision_flops
 from yoj_cli.bench.groups import GroupSource, Sizes, draw_ids
 from yoj_cli.bench.measure import matmul_peak, memory_method, peak_memory, take_turns
@@ -125,8 +126,7 @@ def test_a_file_gives_the_first_groups_that_are_large_enough(judges, write_lines
 @pytest.mark.parametrize("layout", ["single", "multi", "orders"])
 def test_attended_pairs_are_those_of_the_mask(tiny, layout, both_ways):
     found = getattr(draw(tiny, 3)[0], layout)
-    every = torch.arange(found.n_tokens)
-    mask = found.attention_mask(every, every, media_sees_itself=both_ways)
+    mask = dense_mask([found], media_sees_itself=both_ways)
     assert attended_pairs(found, media_sees_itself=both_ways) == int(mask.sum())
 
 

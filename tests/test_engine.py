@@ -23,7 +23,7 @@ from yoj_cli.judge.engine import Engine, Scored
 from yoj_cli.judge.features import FeatureMemory
 
 MOLMO2 = PARITY / "checkpoint"
-TOLERANCE = 1e-5
+TOLERANCE = 3e-5  # float32, and other kernels for other shapes
 LONG = " ".join(map(str, range(700)))  # over 500 tokens
 
 
@@ -244,9 +244,9 @@ from pathlib import Path
 from yoj_cli import Judge
 
 judge = Judge.load(sys.argv[1], device="cpu", quant="none", mode="single")
-responses = [" ".join(f"w{i * j % 97}" for j in range(60)) for i in range(60)]
+responses = [" ".join(f"w{i * j % 97}" for j in range(150)) for i in range(100)]
 judge.score(prompt="p", responses=responses[:2])
-judge.engine.pass_tokens = 8192  # more than a CPU's default, for its need of memory
+judge.engine.pass_tokens = 10**6  # all in one pass, for its need of memory
 if sys.argv[2] != "all":
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))
@@ -259,7 +259,7 @@ print(judge.engine.pass_tokens)
 @pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory by what /proc says")
 def test_a_group_that_finds_too_little_memory_on_a_cpu_is_read_by_fewer_branches_at_a_time():
     found = {}
-    for memory in ("all", "300000000"):
+    for memory in ("all", "60000000"):
         done = subprocess.run(
             [sys.executable, "-c", SCORE_WITH_LITTLE_MEMORY, str(PARITY / "checkpoint"), memory],
             env=environment(),
@@ -268,5 +268,5 @@ def test_a_group_that_finds_too_little_memory_on_a_cpu_is_read_by_fewer_branches
             check=True,
         )
         found[memory] = int(done.stdout), ast.literal_eval(done.stderr.splitlines()[-1])
-    assert found["300000000"][0] < found["all"][0]
-    assert found["300000000"][1] == pytest.approx(found["all"][1], abs=1e-4)
+    assert found["60000000"][0] < found["all"][0]
+    assert found["60000000"][1] == pytest.approx(found["all"][1], abs=1e-4)

@@ -9,7 +9,7 @@ import torch
 from yoj_cli.judge.adapter import language_linears
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.features import encode
-from yoj_cli.judge.layout import PREFIX, Layout
+from yoj_cli.judge.layout import Layout
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def count_flops(backbone: Backbone, work: Work, vision_flops: int) -> int:
     head_dim = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
     n_weights = sum(each.in_features * each.out_features for each in language_linears(backbone).values())
     linear = 2 * n_weights * work.tokens
-    attention = 4 * int(text.num_hidden_layers) * int(text.num_attention_heads) * int(head_dim) * work.pairs
+    attention = 4 * backbone.n_layers * int(text.num_attention_heads) * int(head_dim) * work.pairs
     logits = 2 * int(text.hidden_size) * int(text.vocab_size) * work.logits
     return linear + attention + work.encodings * vision_flops + logits
 
@@ -73,8 +73,8 @@ def causal_pairs(n_tokens: int, n_seen: int = 0) -> int:
 
 def attended_pairs(layout: Layout, *, media_sees_itself: bool) -> int:
     """Pairs that a layout's mask allows: its branches over the prefix, and media in both directions."""
-    counts = torch.bincount(layout.branch_of[layout.branch_of != PREFIX]).tolist()
-    pairs = causal_pairs(layout.n_prefix) + sum(causal_pairs(count, layout.n_prefix) for count in counts)
+    branches = sum(causal_pairs(length, layout.n_prefix) for length in layout.branch_lengths)
+    pairs = causal_pairs(layout.n_prefix) + branches
     return pairs + (media_pairs(layout) if media_sees_itself else 0)
 
 

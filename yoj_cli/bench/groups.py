@@ -15,9 +15,10 @@ from yoj_cli.errors import InputError, TooLongError
 from yoj_cli.inputs.media import MediaOptions, load
 from yoj_cli.inputs.records import Failure, Group, parse, read_groups
 from yoj_cli.judge.backbone import Backbone
+from yoj_cli.judge.features import Processed
 from yoj_cli.judge.judge import Judge
-from yoj_cli.judge.layout import PREFIX, Layout, LayoutBuilder
-from yoj_cli.plan import Order, Plan, build_plan
+from yoj_cli.judge.layout import Layout, LayoutBuilder, share_prefix
+from yoj_cli.plan import Plan, build_plan
 
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 
@@ -232,43 +233,19 @@ def lay_out_ids(
         responses: ids of each, at least one.
         indices: the responses that are laid out; `plan` is for as many.
     """
-    inputs, n_picture_tokens = (picture.inputs, picture.n_tokens) if picture else ({}, 0)
     responses = [responses[index] for index in indices]
-    branches = [_join(responses, branch) for branch in plan.branches]
-    is_shared = len(branches) > 1
-    first = torch.tensor([prefix + branches[0][0]])
-    types = torch.zeros_like(first)
-    types[0, :n_picture_tokens] = 1
-    positions = backbone.positions(first, types, inputs)
-    n_prefix = len(prefix)
-    start = n_prefix
-    all_positions, ends = [positions], []
-    branch_of = [torch.full((n_prefix,), PREFIX if is_shared else 0)]
-    for index, (ids, ends_inside) in enumerate(branches):
-        if index:
-            all_positions.append(positions[..., n_prefix : n_prefix + 1] + torch.arange(len(ids)))
-        branch_of.append(torch.full((len(ids),), index))
-        ends.append(tuple(start + end for end in ends_inside))
-        start += len(ids)
-    input_ids = torch.tensor([prefix + [token for ids, _ in branches for token in ids]])
-    media_types = torch.zeros_like(input_ids)
-    media_types[0, :n_picture_tokens] = 1
-    return Layout(
-        input_ids=input_ids,
-        position_ids=torch.cat(all_positions, dim=-1),
-        media_types=media_types,
-        branch_of=torch.cat(branch_of),
-        ends=tuple(ends),
-        media_inputs=inputs,
-        n_prefix=n_prefix if is_shared else 0,
-    )
+    sequences = [_join(prefix, [responses[index] for index in branch]) for branch in plan.branches]
+    media_types = torch.zeros(len(sequences[0][0]), dtype=torch.int64)
+    if picture:
+        media_types[: picture.n_tokens] = 1
+    inputs = picture.inputs if picture else {}
+    return share_prefix(backbone, sequences, media_types, Processed(None, inputs, {}))
 
 
-def _join(responses: list[list[int]], branch: Order) -> tuple[list[int], list[int]]:
-    """A branch's ids with token 0 between two responses, and the index of each one's last token."""
-    ids: list[int] = []
-    ends = []
-    for place, response in enumerate(branch):
-        ids += [0] * (place > 0) + responses[response]
+def _join(prefix: list[int], responses: Sequence[list[int]]) -> tuple[list[int], list[int]]:
+    """The ids of a pass with token 0 between two responses, and the index of each one's last token."""
+    ids, ends = list(prefix), []
+    for place, response in enumerate(responses):
+        ids += [0] * (place > 0) + response
         ends.append(len(ids) - 1)
     return ids, ends

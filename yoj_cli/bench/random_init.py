@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from yoj_cli.bench.groups import Picture
 from yoj_cli.bench.pictures import draw_noise, find_side
 from yoj_cli.config import JudgeConfig
+from yoj_cli.judge.attention import install
 from yoj_cli.judge.backbone import Backbone, quiet_libraries, resolve_device, resolve_dtype
 from yoj_cli.judge.family import family_of
 from yoj_cli.judge.head import HeadConfig, ValueHead
@@ -64,6 +65,7 @@ def build_random(name: str, config: JudgeConfig, seed: int) -> tuple[Backbone, V
             _fill(module, device, dtype, generator)
     model.to(device).eval().requires_grad_(False)  # the buffers that are left
     compute_as_asked(model, dtype, stored=False)
+    install(model)
     backbone = Backbone(model, None, family, device, dtype)
     return backbone, _build_head(backbone, seed)
 
@@ -140,19 +142,14 @@ def draw_pictures(name: str, n_tokens: int, n_pictures: int, seed: int) -> list[
         return [None] * n_pictures
     import transformers
 
-    options = dict(read_architecture(name)["pictures"])
+    architecture = read_architecture(name)
+    family = family_of(architecture["model"]["model_type"])
+    options = dict(architecture["pictures"])
     processor = getattr(transformers, options.pop("image_processor_type"))(**options)
 
     def draw(side_px: int, picture_seed: int) -> Picture:
         found = dict(processor(images=[draw_noise(side_px, picture_seed)], return_tensors="pt"))
-        return Picture(found, _count_tokens(found, processor))
+        return Picture(found, family.count_picture_tokens(found, processor))
 
     side = find_side(n_tokens, lambda side_px: draw(side_px, seed).n_tokens)
     return [draw(side, seed + index) for index in range(n_pictures)]
-
-
-def _count_tokens(inputs: dict[str, Tensor], processor: Any) -> int:
-    """Picture tokens in the sequence: what the vision tower gives features for."""
-    if "image_token_pooling" in inputs:  # Molmo2: patches pooled to a token, -1 where there is none
-        return int((inputs["image_token_pooling"] >= 0).any(-1).sum())
-    return int(inputs["image_grid_thw"].prod(-1).sum()) // int(processor.merge_size**2)

@@ -99,15 +99,17 @@ def read_batch_over_cache(subject: Subject, case: Case) -> list[float]:
     prefix = backbone.model(**_inputs(backbone, layout, n_prefix), use_cache=True)
     cache = prefix.past_key_values
     cache.batch_repeat_interleave(case.n)
-    rows = [(layout.branch_of == branch).nonzero()[:, 0] for branch in range(case.n)]
+    rows = [
+        slice(start, start + length)
+        for start, length in zip(layout.branch_starts, layout.branch_lengths, strict=True)
+    ]
     states = backbone.model(
         input_ids=_pad([layout.input_ids[0, row] for row in rows]).to(backbone.device),
         position_ids=_pad_positions([layout.position_ids[..., row] for row in rows]).to(backbone.device),
         past_key_values=cache,
         use_cache=True,
     ).last_hidden_state
-    starts = [int(row[0]) for row in rows]
-    ends = [ends[0] - start for ends, start in zip(layout.ends, starts, strict=True)]
+    ends = [ends[0] - start for ends, start in zip(layout.ends, layout.branch_starts, strict=True)]
     return _read_ends(subject, states, ends)
 
 
@@ -160,7 +162,7 @@ def work_batch_over_cache(subject: Subject, case: Case) -> Work:
     layout = case.single
     if case.n == 1:
         return work_alone(subject, case)
-    longest = int(torch.bincount(layout.branch_of + 1)[1:].max())
+    longest = max(layout.branch_lengths)
     both_ways = media_pairs(layout) if subject.backbone.family.media_sees_itself else 0
     pairs = causal_pairs(layout.n_prefix) + both_ways + case.n * causal_pairs(longest, layout.n_prefix)
     return Work(layout.n_prefix + case.n * longest, pairs, int(_has_media(layout)))

@@ -44,7 +44,7 @@ def _render(report: SpeedReport, found: Comparison) -> list[str]:
     )
     time = _table("time", TIME, [(row, _time_cells(found, row)) for row in found.rows])
     work = _table("work", WORK, [(row, _work_cells(report, found, row)) for row in found.rows])
-    return [textwrap.fill(title, WIDTH), *time, *work, *_remarks(found, str(report.facts["device"]))]
+    return [textwrap.fill(title, WIDTH), *time, *work, *_remarks(found)]
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[tuple[Row, Sequence[str]]]) -> list[str]:
@@ -85,7 +85,7 @@ def _work_cells(report: SpeedReport, found: Comparison, row: Row) -> list[str]:
     return [*cells, NONE if row.peak_memory_bytes is None else _short(row.peak_memory_bytes / 1e6)]
 
 
-def _remarks(found: Comparison, device: str) -> list[str]:
+def _remarks(found: Comparison) -> list[str]:
     """What the numbers do not say: first calls, the other way to do (c), the limit, agreement."""
     firsts = " ".join(f"{r.key}={1e3 * r.timing.first_s:,.0f}" for r in found.rows if not r.timing.error)
     lines = [f"first calls in ms, not counted: {firsts}"]
@@ -93,9 +93,8 @@ def _remarks(found: Comparison, device: str) -> list[str]:
     if other is not None and found.n > 1:
         took = other.timing.error or f"{1e3 * (other.median_s or 0):,.1f} ms"
         lines.append(f"(c) is the faster of two; {other.name}: {took}")
-    pass_tokens = PASS_TOKENS[device.partition(":")[0]]
-    if found.row("f").tokens > found.n_groups * pass_tokens:
-        lines.append(f"(d) and (f) are read {pass_tokens:,} tokens at a time, over the cached prefix")
+    if found.row("f").tokens > found.n_groups * PASS_TOKENS:
+        lines.append(f"(d) and (f) are read {PASS_TOKENS:,} tokens at a time, over the cached prefix")
     multi = found.row("e")
     speedup = found.speedup(multi)
     if speedup is not None:

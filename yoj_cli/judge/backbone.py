@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from yoj_cli.config import JudgeConfig
 from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError
+from yoj_cli.judge.attention import install
 from yoj_cli.judge.family import Family, family_of
 from yoj_cli.judge.quantization import compute_as_asked, is_stored_quantized, quantization
 
@@ -44,6 +45,10 @@ class Backbone:
     @property
     def hidden_size(self) -> int:
         return int(self.text_config.hidden_size)
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.text_config.num_hidden_layers)
 
     @property
     def context(self) -> int:
@@ -142,6 +147,7 @@ def load_backbone(
     model.eval()
     model.requires_grad_(False)
     compute_as_asked(model, dtype, stored=stored)
+    install(model)
     gc.collect()
     return Backbone(model, processor, family, device, dtype)
 

@@ -74,7 +74,7 @@ class Engine:
     def __init__(self, backbone: Backbone, head: ValueHead, max_batch_tokens: int | None = None) -> None:
         self.backbone, self.head = backbone, head
         self.max_batch_tokens = max_batch_tokens or BATCH_TOKENS[backbone.device.type]
-        self.pass_tokens = PASS_TOKENS[backbone.device.type]
+        self.pass_tokens = PASS_TOKENS
         self.memory = FeatureMemory()
         self.usage = Usage()
         self._lock = threading.Lock()  # one pass at a time, whoever asks

@@ -142,6 +142,17 @@ class Family:
                     return name.replace(".*.", number[0])
         return layer
 
+    def count_picture_tokens(self, inputs: Mapping[str, Tensor], processor: Any) -> int:
+        """Tokens in the sequence that stand for pictures: those that the vision tower gives features for.
+
+        Args:
+            inputs, processor: what the picture processor gave, and itself.
+        """
+        pooled = self.encodes["image"][1]
+        if pooled in self.counts_patches:  # the patches that are joined to each token, -1 for none
+            return int((inputs[pooled] >= 0).any(-1).sum())
+        return int(inputs["image_grid_thw"].prod(-1).sum()) // int(processor.merge_size**2)
+
     def join_media(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """What the processor would give for the media of several groups, from what it gave for each group.
 

@@ -33,12 +33,12 @@ class Processed:
     """A group's media as the family's processor makes them.
 
     Attributes:
-        key: equal exactly when the media are.
+        key: equal exactly when the media are; None where nothing is known of them.
         inputs: pixel tensors and grids, by the model's argument names.
         expansions: for each placeholder token, the tokens that stand for the first, second, … of its kind.
     """
 
-    key: MediaKey
+    key: MediaKey | None
     inputs: dict[str, Tensor]
     expansions: dict[str, list[str]]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from yoj_cli.judge.backbone import Backbone
     from yoj_cli.plan import Plan
 
-PREFIX = -1
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -39,17 +38,17 @@ class Layout:
         input_ids: (1, T) int64, the prefix and then every branch.
         position_ids: (1, T), or (3, 1, T) for mRoPE; they restart after the prefix in each branch.
         media_types: (1, T) 0 = text, else a picture or frame token.
-        branch_of: (T,) the branch a token belongs to, PREFIX (-1) for the prefix.
+        branch_lengths: tokens of each branch; they stand one after the other behind the prefix.
         ends: for each branch, the index into T of the end of each of its responses.
         media_inputs: pixel tensors and grids, by the model's argument names.
-        n_prefix: tokens that all branches share.
+        n_prefix: tokens that all branches share; a single branch is all there is, and shares none.
         media_key: equal only for layouts with equal `media_inputs`; None where nothing is known of them.
     """
 
     input_ids: Tensor
     position_ids: Tensor
     media_types: Tensor
-    branch_of: Tensor
+    branch_lengths: tuple[int, ...]
     ends: tuple[tuple[int, ...], ...]
     media_inputs: dict[str, Tensor]
     n_prefix: int
@@ -60,47 +59,13 @@ class Layout:
         return int(self.input_ids.shape[1])
 
     @property
+    def branch_starts(self) -> tuple[int, ...]:
+        """Index into T of each branch's first token."""
+        return tuple(accumulate(self.branch_lengths[:-1], initial=self.n_prefix))
+
+    @property
     def n_media_tokens(self) -> int:
         return int((self.media_types > 0).sum())
-
-    def attention_mask(self, rows: Tensor, columns: Tensor, *, media_sees_itself: bool) -> Tensor:
-        """Who sees whom, for some of the tokens; only this part is ever held in memory.
-
-        A token sees the prefix and what stands before it in its own branch; picture tokens see each other
-        in both directions where the family does so.
-
-        Args:
-            rows: (R,) indices into T of the tokens that look.
-            columns: (C,) indices into T of the tokens looked at.
-        Returns:
-            (1, 1, R, C) bool on the device of `rows`.
-        """
-        return visibility(
-            self.branch_of[None].to(rows.device),
-            self.media_types.to(rows.device) if media_sees_itself else None,
-            rows,
-            columns,
-        )
-
-
-def visibility(branch_of: Tensor, media_types: Tensor | None, rows: Tensor, columns: Tensor) -> Tensor:
-    """Who sees whom in each sequence of a pass.
-
-    Args:
-        branch_of: (B, T) the branch a token belongs to, PREFIX for the prefix.
-        media_types: (B, T) 0 = text, else tokens that see each other in both directions; None where none do.
-        rows: (R,) indices into T of the tokens that look.
-        columns: (C,) indices into T of the tokens looked at.
-    Returns:
-        (B, 1, R, C) bool.
-    """
-    seen = branch_of[:, None, columns]
-    mask = (seen == PREFIX) | (seen == branch_of[:, rows, None])
-    mask &= columns <= rows[:, None]
-    if media_types is not None:
-        media = media_types > 0
-        mask |= media[:, None, columns] & media[:, rows, None]
-    return mask[:, None]
 
 
 class LayoutBuilder:
@@ -158,7 +123,7 @@ class LayoutBuilder:
                 f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
                 hint=self._shorter(),
             )
-        return self._share_prefix(sequences, processed)
+        return share_prefix(self.backbone, sequences, self._media_types(sequences[0][0]), processed)
 
     def _shorter(self) -> str:
         raise_it = "" if self.max_tokens >= self.backbone.context else "Raise --max-tokens, or: "
@@ -199,47 +164,58 @@ class LayoutBuilder:
             sequences.append((ids, ends))
         return sequences
 
-    def _share_prefix(self, sequences: list[tuple[list[int], list[int]]], media: Processed) -> Layout:
-        """Store the longest common run once; each branch keeps at least its last token."""
-        n_prefix = 0 if len(sequences) == 1 else _common_length([ids for ids, _ in sequences])
-        first = torch.tensor([sequences[0][0]])
-        types = self._media_types(sequences[0][0])
-        if n_prefix and int(types[n_prefix:].sum()):
-            raise ModelError("a picture stands after the responses; the prefix must hold all media")
-        positions = self.backbone.positions(first, types[None], media.inputs)
-        all_ids, all_positions = [first[:, :n_prefix]], [positions[..., :n_prefix]]
-        branch_of = [torch.full((n_prefix,), PREFIX)]
-        ends: list[tuple[int, ...]] = []
-        start = n_prefix
-        for index, (ids, ends_alone) in enumerate(sequences):
-            own = torch.tensor([ids[n_prefix:]])
-            all_ids.append(own)
-            all_positions.append(
-                positions[..., n_prefix : n_prefix + 1] + torch.arange(own.shape[1])
-                if index
-                else positions[..., n_prefix:]
-            )
-            branch_of.append(torch.full((own.shape[1],), index))
-            ends.append(tuple(end if end < n_prefix else end - n_prefix + start for end in ends_alone))
-            start += own.shape[1]
-        input_ids = torch.cat(all_ids, dim=1)
-        media_types = torch.zeros_like(input_ids)
-        media_types[0, : len(types)] = types
-        return Layout(
-            input_ids=input_ids,
-            position_ids=torch.cat(all_positions, dim=-1),
-            media_types=media_types,
-            branch_of=torch.cat(branch_of),
-            ends=tuple(ends),
-            media_inputs=media.inputs,
-            n_prefix=n_prefix,
-            media_key=media.key,
-        )
-
     def _media_types(self, ids: list[int]) -> Tensor:
         if not self.backbone.family.reads_media:
             return torch.zeros(len(ids), dtype=torch.int64)
         return torch.tensor(self.backbone.processor.create_mm_token_type_ids([ids])[0])
+
+
+def share_prefix(
+    backbone: Backbone,
+    sequences: Sequence[tuple[list[int], list[int]]],
+    media_types: Tensor,
+    media: Processed,
+) -> Layout:
+    """Store the longest common run of some branches once; each branch keeps at least its last token.
+
+    Args:
+        sequences: each branch as a pass of its own: its ids, and where each of its responses ends.
+        media_types: (T0,) of the first sequence, 0 = text, 1 = picture token, 2 = clip token.
+        media: what they stand for.
+    Raises:
+        ModelError: media behind the common run; every branch would have to hold them.
+    """
+    n_prefix = 0 if len(sequences) == 1 else _common_length([ids for ids, _ in sequences])
+    if n_prefix and int(media_types[n_prefix:].sum()):
+        raise ModelError("a picture stands after the responses; the prefix must hold all media")
+    first = torch.tensor([sequences[0][0]])
+    positions = backbone.positions(first, media_types[None], media.inputs)
+    all_ids, all_positions = [first[:, :n_prefix]], [positions[..., :n_prefix]]
+    ends: list[tuple[int, ...]] = []
+    start = n_prefix
+    for index, (ids, ends_alone) in enumerate(sequences):
+        own = torch.tensor([ids[n_prefix:]])
+        all_ids.append(own)
+        all_positions.append(
+            positions[..., n_prefix : n_prefix + 1] + torch.arange(own.shape[1])
+            if index
+            else positions[..., n_prefix:]
+        )
+        ends.append(tuple(end if end < n_prefix else end - n_prefix + start for end in ends_alone))
+        start += own.shape[1]
+    input_ids = torch.cat(all_ids, dim=1)
+    all_types = torch.zeros_like(input_ids)
+    all_types[0, : len(media_types)] = media_types
+    return Layout(
+        input_ids=input_ids,
+        position_ids=torch.cat(all_positions, dim=-1),
+        media_types=all_types,
+        branch_lengths=tuple(len(ids) - n_prefix for ids, _ in sequences),
+        ends=tuple(ends),
+        media_inputs=media.inputs,
+        n_prefix=n_prefix,
+        media_key=media.key,
+    )
 
 
 def _common_length(sequences: list[list[int]]) -> int:

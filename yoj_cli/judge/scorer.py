@@ -13,18 +13,17 @@ import torch
 from torch import Tensor
 
 from yoj_cli.errors import OutOfMemoryError
+from yoj_cli.judge.attention import see_cached
 from yoj_cli.judge.backbone import Backbone, name_memory_errors
 from yoj_cli.judge.features import Encoded, FeatureMemory, encode, encoder_outputs
 from yoj_cli.judge.head import ValueHead
-from yoj_cli.judge.layout import PREFIX, Layout
+from yoj_cli.judge.layout import Layout
 from yoj_cli.judge.rows import Rows, stack
 
-PASS_TOKENS = {"cuda": 8192, "cpu": 1024}
+PASS_TOKENS = 8192
 """Branches are read together up to this many tokens; above, a few at a time over the prefix's KV cache.
 
-A dense mask takes the square of it (64 MiB of booleans), and so does what attention computes and throws away
-between branches that do not see each other. On a CPU the demo judge is fastest at about 1,000: it reads 64 branches
-of 64 tokens three times as fast as in one pass. A GPU's is not tuned.
+It bounds memory. On a CPU it costs no time: from 1,000 tokens on, all sizes of a pass are as fast.
 """
 
 Encode: TypeAlias = Callable[[Sequence[Layout]], list[Encoded]]
@@ -35,21 +34,21 @@ def branch_scores(
     head: ValueHead,
     layout: Layout,
     *,
-    pass_tokens: int | None = None,
+    pass_tokens: int = PASS_TOKENS,
     memory: FeatureMemory | None = None,
 ) -> list[Tensor]:
     """Score every response of every branch.
 
     Args:
         pass_tokens: a layout longer than this is cut by branches, which then share the prefix's KV cache;
-            PASS_TOKENS of the device by default.
+            PASS_TOKENS by default.
         memory: where features of pictures and clips are kept for the next layout that shows them.
     Returns:
         For each branch, (responses in it,) float32 scores in the branch's own order.
     Raises:
         OutOfMemoryError: the device has no room for the pass.
     """
-    chunks = list(cut_branches(layout, pass_tokens or PASS_TOKENS[backbone.device.type]))
+    chunks = list(cut_branches(layout, pass_tokens))
     if len(chunks) == 1:
         return batch_scores(backbone, head, [layout], memory=memory)[0]
     with name_memory_errors(lambda: _no_room([layout])):
@@ -71,7 +70,8 @@ def batch_scores(
         OutOfMemoryError: the device has no room for the pass.
     """
     with name_memory_errors(lambda: _no_room(layouts)):
-        hidden = _one_pass(backbone, stack(layouts, backbone.device), _encoder(backbone, memory))
+        rows = stack(layouts, backbone.device, media_sees_itself=backbone.family.media_sees_itself)
+        hidden = _one_pass(backbone, rows, _encoder(backbone, memory))
         return _split(head(hidden), layouts)
 
 
@@ -84,10 +84,9 @@ def cut_branches(layout: Layout, pass_tokens: int) -> Iterator[list[int]]:
     if len(layout.ends) == 1:
         yield [0]
         return
-    counts = torch.bincount(layout.branch_of[layout.branch_of != PREFIX]).tolist()
     chunk: list[int] = []
     used = layout.n_prefix
-    for branch, count in enumerate(counts):
+    for branch, count in enumerate(layout.branch_lengths):
         if chunk and used + count > pass_tokens:
             yield chunk
             chunk, used = [], layout.n_prefix
@@ -105,14 +104,13 @@ def _encoder(backbone: Backbone, memory: FeatureMemory | None) -> Encode:
 def _one_pass(backbone: Backbone, rows: Rows, encode: Encode) -> Tensor:
     """Hidden states (responses over all branches of all rows, H) at the ends, from one forward pass."""
     arguments: dict[str, Any] = {"input_ids": rows.input_ids, "position_ids": rows.position_ids}
-    if rows.has_branches:
-        arguments["attention_mask"] = rows.attention_mask(media_sees_itself=backbone.family.media_sees_itself)
-    elif rows.with_media:
-        # A single branch needs no mask of ours, and without one the fastest attention kernels apply.
-        arguments["mm_token_type_ids"] = rows.media_types
+    if rows.sight is not None:
+        arguments |= rows.sight.arguments
     if rows.with_media:
         arguments["mm_encoder_outputs"] = encoder_outputs(encode(rows.with_media))
     states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state
+    if rows.sight is not None:
+        rows.sight.check_used(backbone.n_layers)
     return states[rows.end_rows, rows.end_columns]
 
 
@@ -131,21 +129,21 @@ def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], 
     cache = prefix.past_key_values
     states: Tensor = prefix.last_hidden_state.new_empty(layout.n_tokens, backbone.hidden_size)
     states[:n_prefix] = prefix.last_hidden_state[0]
-    branch_of = layout.branch_of.to(device)
-    seen = torch.arange(n_prefix, device=device)
     for chunk in chunks:
-        own = torch.isin(branch_of, torch.tensor(chunk, device=device)).nonzero()[:, 0]
+        lengths = [layout.branch_lengths[branch] for branch in chunk]
+        start = layout.branch_starts[chunk[0]]
+        own = slice(start, start + sum(lengths))
+        sight = see_cached(n_prefix, lengths, device)
         found = backbone.model(
             input_ids=ids[:, own],
             position_ids=positions[..., own],
-            attention_mask=layout.attention_mask(
-                own, torch.cat([seen, own]), media_sees_itself=backbone.family.media_sees_itself
-            ),
+            **sight.arguments,
             past_key_values=cache,
             use_cache=True,
         )
+        sight.check_used(backbone.n_layers)
         states[own] = found.last_hidden_state[0]
-        cache.crop(-len(own))
+        cache.crop(-sum(lengths))
     return states[torch.tensor([end for ends in layout.ends for end in ends], device=device)]
 
 

@@ -56,7 +56,7 @@ def estimate_memory(
     n_linear = sum(linear.weight.numel() for linear in linears.values())
     n_head = config.head_dim * (backbone.hidden_size + 2)
     n_lora = sum(config.lora_r * (each.in_features + each.out_features) for each in linears.values())
-    n_layers = int(backbone.text_config.num_hidden_layers)
+    n_layers = backbone.n_layers
     kept = sum(_kept_per_token(each, config.lora_r, size) for each in linears.values())
     per_layer = 1.25 * longest_tokens * kept / n_layers
     inputs = longest_tokens * backbone.hidden_size * size
