@@ -114,6 +114,17 @@ def test_branches_over_a_cached_prefix_attend_as_beside_it(seed):
     torch.testing.assert_close(found, beside[:, layout.n_prefix :])
 
 
+def test_padding_is_a_number_in_every_layer():
+    """A mask hides padding by multiplying it with nothing: what is no number would come through."""
+    layouts = [make_layout(12, [9, 9]), make_layout(2, [2, 2])]
+    sight = see_rows(layouts, CPU, media_sees_itself=True)
+    states = draw_states(2, 30)
+    for _ in range(20):
+        torch.full((2, 30, HEADS, DIM), torch.nan)  # what memory may hold when it is asked for next
+        found, _ = attend(MODULE, *states, None, sight=sight)
+        assert not found.isnan().any()
+
+
 def test_a_text_without_branches_and_media_needs_no_sight():
     layouts = [make_layout(0, [20]), make_layout(0, [7])]
     assert see_rows(layouts, CPU, media_sees_itself=True) is None

@@ -8,9 +8,9 @@ and to itself: exactly what N separate passes would compute, with every other la
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,23 @@ if TYPE_CHECKING:
 NAME = "yoj_branches"
 """What transformers knows this attention by."""
 
-BUNCH_KEYS = 16_384
+BUNCH_KEYS = 8192
 """Keys of the branches that are computed together: each has its own copy of the prefix's, for one layer at a time.
 
-A 4B backbone takes 134 MB for so many keys in half precision, and as much for their values.
+A 4B backbone takes 67 MB for so many keys in half precision, and as much for their values.
 """
 
 
 ONE_BRANCH = "Use --mode multi without --orders and --window: one branch needs nothing of the kind."
+
+
+class Branch(NamedTuple):
+    """Where a branch stands: its row, the tokens of its prefix at the row's start, its first column, its tokens."""
+
+    row: int
+    n_prefix: int
+    start: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Sight:
     n_causal: int
     media: Tensor
     bunches: tuple[Bunch, ...]
-    n_layers: int = field(default=0)
+    n_layers: int = 0
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -142,8 +151,9 @@ def attend(
             hint=f"{ONE_BRANCH} Or give shorter groups.",
         )
     sight.n_layers += 1
-    found = query.new_empty(query.shape[0], query.shape[2], query.shape[1], value.shape[3])
-    # What comes later is right where both have an answer: media rows know more, and branches end a row's prefix.
+    # Zeros for padding: what a mask hides is multiplied by nothing, and must be a number for that.
+    found = query.new_zeros(query.shape[0], query.shape[2], query.shape[1], value.shape[3])
+    # What is written later is right where ways overlap: another row's longer prefix reaches into this row's branches.
     for n, mask in ((sight.n_causal, None), (sight.media.shape[-1], sight.media)):
         if n:
             found[:, :n] = compute(query[:, :, :n], key[:, :, :n], value[:, :, :n], mask)
@@ -173,9 +183,9 @@ def see_rows(layouts: Sequence[Layout], device: torch.device, *, media_sees_itse
     """
     media = _see_media([layout.media_types[0] for layout in layouts] if media_sees_itself else [], device)
     branches = [
-        (row, layout.n_prefix, start, length)
+        Branch(row, layout.n_prefix, *place)
         for row, layout in enumerate(layouts)
-        for start, length in zip(layout.branch_starts, layout.branch_lengths, strict=True)
+        for place in zip(layout.branch_starts, layout.branch_lengths, strict=True)
         if len(layout.branch_lengths) > 1
     ]
     if not branches and not media.shape[-1]:
@@ -186,8 +196,8 @@ def see_rows(layouts: Sequence[Layout], device: torch.device, *, media_sees_itse
 
 def see_cached(n_prefix: int, lengths: Sequence[int], device: torch.device) -> Sight:
     """Who sees whom where the prefix is in the cache and the pass holds some branches, one after the other."""
-    starts = accumulate(lengths, initial=n_prefix)
-    branches = [(0, n_prefix, start, length) for start, length in zip(starts, lengths, strict=False)]
+    starts = accumulate(lengths[:-1], initial=n_prefix)
+    branches = [Branch(0, n_prefix, *place) for place in zip(starts, lengths, strict=True)]
     return Sight(n_prefix, 0, _see_media([], device), tuple(_bunch(branches, device)))
 
 
@@ -204,23 +214,19 @@ def _see_media(media_types: Sequence[Tensor], device: torch.device) -> Tensor:
     return (causal | (media[:, :, None] & media[:, None, :]))[:, None]
 
 
-def _bunch(branches: Sequence[tuple[int, int, int, int]], device: torch.device) -> Iterator[Bunch]:
-    """Branches of like lengths together: none is padded to twice its length.
-
-    Args:
-        branches: (row, tokens of its prefix, column of its first token, its tokens) of each.
-    """
-    waiting = sorted(branches, key=lambda branch: branch[3])
+def _bunch(branches: Sequence[Branch], device: torch.device) -> Iterator[Bunch]:
+    """Branches of like lengths together: none is padded to twice its length."""
+    waiting = sorted(branches, key=lambda branch: branch.length)
     while waiting:
-        size = waiting[0][3].bit_length()
-        several = [branch for branch in waiting if branch[3].bit_length() == size]
-        longest, n_prefix = several[-1][3], max(branch[1] for branch in several)
+        size = waiting[0].length.bit_length()
+        several = [branch for branch in waiting if branch.length.bit_length() == size]
+        longest, n_prefix = several[-1].length, max(branch.n_prefix for branch in several)
         several = several[: max(1, BUNCH_KEYS // (n_prefix + longest))]
         waiting = waiting[len(several) :]
         yield _pad(several, device)
 
 
-def _pad(branches: Sequence[tuple[int, int, int, int]], device: torch.device) -> Bunch:
+def _pad(branches: Sequence[Branch], device: torch.device) -> Bunch:
     rows, prefixes, starts, lengths = (torch.tensor(each)[:, None] for each in zip(*branches, strict=True))
     steps = torch.arange(int(lengths.max()))
     n_prefix, is_one_prefix = int(prefixes.max()), bool((prefixes == prefixes[0]).all())
