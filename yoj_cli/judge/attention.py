@@ -231,8 +231,9 @@ def _pad(branches: Sequence[Branch], device: torch.device) -> Bunch:
     steps = torch.arange(int(lengths.max()))
     n_prefix, is_one_prefix = int(prefixes.max()), bool((prefixes == prefixes[0]).all())
     mask = None
-    # A mask takes L * (P + L) of work; without one a kernel does half the square of P + L, and does it faster.
-    if n_prefix > len(steps) or not is_one_prefix:
+    # A mask takes L * (P + L) of work; without one a kernel does half the square of P + L. On a CPU the second is
+    # faster from about L = 2 P on: below it saves too little for the rows that it adds.
+    if 2 * n_prefix > len(steps) or not is_one_prefix:
         own = torch.ones(len(steps), len(steps), dtype=torch.bool).tril()
         seen = torch.arange(n_prefix) < (prefixes[:1] if is_one_prefix else prefixes)
         shape = (len(seen), 1, len(steps), -1)
