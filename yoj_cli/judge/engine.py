@@ -86,7 +86,7 @@ class Engine:
             The number of a group and what came out, in the order in which the passes end.
         """
         lengths = [layout.n_tokens for layout in layouts]
-        # Groups with and without media, or with different ones, need different masks and inputs.
+        # Groups with and without media, or with different ones, need different inputs.
         kinds = [_kind(layout) for layout in layouts]
         waiting = cut_rows(lengths, kinds, self.max_batch_tokens)
         while waiting:
