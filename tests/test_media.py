@@ -520,7 +520,7 @@ def test_frames_in_natural_order(tmp_path: Path) -> None:
 def test_frames_are_thinned_evenly_and_keep_their_times(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "f", [f"{i}.png" for i in range(9)])
     clip = load_clip("f", kind="frames", root=tmp_path, max_frames=3)
-    assert (places(clip), clip.times_s, clip.duration_s) == ([0, 4, 8], (0, 2, 4), 4.5)
+    assert (places(clip), clip.times_s, clip.duration_s) == ([0, 4, 8], (0, 16, 32), 36)
     one = load_clip(folder, kind="frames", max_frames=1)
     assert (places(one), one.times_s) == ([0], (0,))
 
@@ -528,6 +528,22 @@ def test_frames_are_thinned_evenly_and_keep_their_times(tmp_path: Path) -> None:
 def test_a_folder_given_as_video_is_a_folder_of_frames(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "f", ["1.png", "2.png"])
     assert load_clip(folder).digest == load_clip(folder, kind="frames").digest
+
+
+def test_frames_are_four_seconds_apart_where_nothing_else_is_said(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "f", ["1.png", "2.png", "3.png"])
+    assert load_clip(folder).times_s == (0, 4, 8)
+    assert load_clip(folder, spacing=0.5).times_s == (0, 0.5, 1)
+
+
+@pytest.mark.parametrize("spacing", [0, -1, float("nan"), float("inf")])
+def test_frames_need_a_positive_spacing_and_clip_files_none(tmp_path: Path, spacing: float) -> None:
+    folder = write_frames(tmp_path / "f", ["1.png"])
+    with pytest.raises(MediaError, match="not a positive number of seconds") as caught:
+        load_clip(folder, spacing=spacing)
+    assert (caught.value.where, "sampling_interval" in caught.value.hint) == (str(folder), True)
+    path = write_clip(tmp_path / "a.mp4")
+    assert load_clip(path, spacing=spacing).digest == load_clip(path).digest
 
 
 def test_frame_folders_that_cannot_be_used(tmp_path: Path) -> None:

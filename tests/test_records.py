@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,6 +91,46 @@ def test_every_spelling_of_media(fields: dict[str, Any], media: tuple[Media, ...
     group = parse({**Q, **AB, **fields})
     assert group.media == media
     assert group.messages == (Message("user", (*media, "q")),)
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds"),
+    [
+        ({}, None),
+        ({"sampling_interval": 2}, 2.0),
+        ({"fps": 2}, 2.0),  # seconds, not frames a second: so the released trainer reads it
+        ({"sampling_interval": 2, "fps": 30}, 2.0),
+        ({"sampling_interval": None, "fps": 0.25}, 0.25),
+        ({"sampling_interval": "1.5"}, 1.5),
+        ({"fps": -1}, -1.0),
+    ],
+)
+def test_the_official_fields_say_how_far_frames_are_apart(
+    fields: dict[str, Any], seconds: float | None
+) -> None:
+    video = Media("video", "walk", seconds)
+    assert parse({**Q, **AB, **fields, "image": "a.png"}).media == (Media("image", "a.png"),)
+    assert parse({**Q, **AB, **fields, "video": "walk"}).media == (video,)
+    assert parse({**Q, **AB, **fields, "video": {"frames": "walk"}}).media == (
+        Media("frames", "walk", seconds),
+    )
+    block = {"type": "video", "video": "walk"}
+    messages = [{"role": "user", "content": [block, {"type": "text", "text": "q"}]}]
+    assert parse({**AB, **fields, "messages": messages}).media == (video,)
+
+
+def test_a_spacing_that_is_no_number_is_left_to_whoever_opens_a_folder() -> None:
+    for value in ("30000/1001", True, [2]):
+        (video,) = parse({**Q, **AB, "video": "a.mp4", "fps": value}).media
+        assert video.seconds_per_frame is not None
+        assert math.isnan(video.seconds_per_frame)
+
+
+def test_two_spacings_must_agree() -> None:
+    record = {**Q, **AB, "video": {"frames": "walk", "seconds_per_frame": 2}}
+    assert parse({**record, "sampling_interval": 2}).media == (Media("frames", "walk", 2.0),)
+    with pytest.raises(InputError, match=r"'seconds_per_frame' is 2 and the line's 'fps' is 0\.5"):
+        parse({**record, "fps": 0.5})
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ class Media:
     Attributes:
         kind: "image", "video" (a file to sample) or "frames" (a folder of pictures sorted by name).
         source: a path, a data: URL, an http(s) URL, or a picture already in memory.
-        seconds_per_frame: time between the frames of a folder; None for everything else.
+        seconds_per_frame: time between the frames of a folder, where one is stated; a clip file has its own.
     """
 
     kind: MediaKind

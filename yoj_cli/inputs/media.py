@@ -33,8 +33,11 @@ from yoj_cli.inputs.records import Media
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SECONDS_PER_FRAME = 0.5
-"""Spacing of the pictures in a folder of frames that states none: two a second, as clips are sampled."""
+SECONDS_PER_FRAME = 4.0
+"""Spacing of the pictures in a folder of frames that states none.
+
+Source: the released trainer's default (mr2rm/data/dataset.py), so what the published weights were trained on.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,11 @@ def _load_frames(source: str, seconds_per_frame: float | None, options: MediaOpt
     """
     spacing_s = SECONDS_PER_FRAME if seconds_per_frame is None else seconds_per_frame
     if not 0 < spacing_s < float("inf"):
-        raise MediaError(f"seconds_per_frame must be positive, not {spacing_s:g}", where=source)
+        raise MediaError(
+            "the time between its frames is not a positive number of seconds",
+            where=source,
+            hint="It is 'seconds_per_frame' beside \"frames\", or the line's 'sampling_interval' or 'fps'.",
+        )
     names = _list_frames(source, options)
     kept = even_indices(len(names), options.max_frames)
     frames: list[NDArray[np.uint8]] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from yoj_cli.errors import InputError
@@ -18,6 +18,11 @@ from yoj_cli.inputs.groups import Media, MediaKind, Message
 PROMPT_KEYS = ("prompt", "question")
 IMAGE_KEYS = ("image", "images")
 VIDEO_KEYS = ("video", "videos")
+SPACING_KEYS = ("sampling_interval", "fps")
+"""Seconds between the frames of a folder in the official format, the first of them that is there.
+
+Both are seconds: the released trainer takes "fps" for the interval too (mr2rm/data/dataset.py).
+"""
 DEFAULT_PROMPT = {"image": "Describe this image.", "video": "Describe this video."}
 
 
@@ -39,6 +44,10 @@ def parse_conversation(record: Mapping[str, Any], before_responses: Any = None) 
         before_responses: the turns that stand in front of each response in TRL's conversational pairs; where
             the record has no prompt they are the conversation, else they have to repeat it.
     """
+    return _space_frames(_parse_turns_and_media(record, before_responses), record)
+
+
+def _parse_turns_and_media(record: Mapping[str, Any], before_responses: Any) -> tuple[Message, ...]:
     media = _parse_media(record)
     key, prompt = one_of(record, PROMPT_KEYS)
     messages = record.get("messages")
@@ -107,6 +116,35 @@ def _place(turns: Sequence[Turn], media: Sequence[Media]) -> tuple[Message, ...]
     if waiting:
         raise InputError(f"the turns do not show all media: {waiting[0].kind} {waiting[0].source} is left")
     return tuple(messages)
+
+
+def _space_frames(messages: tuple[Message, ...], record: Mapping[str, Any]) -> tuple[Message, ...]:
+    """Give the spacing that the record states to all that may turn out to be a folder of frames."""
+    key = next((key for key in SPACING_KEYS if record.get(key) is not None), None)
+    if key is None:
+        return messages
+    # What is no number matters only where there is a folder, and only loading tells.
+    seconds = _parse_seconds(record[key])
+
+    def space(block: str | Media) -> str | Media:
+        if isinstance(block, str) or block.kind == "image":
+            return block
+        if block.seconds_per_frame not in (None, seconds):
+            raise InputError(
+                f"'seconds_per_frame' is {block.seconds_per_frame:g} and the line's {key!r} is {record[key]!r}",
+                hint="Both are the seconds between two frames; keep one of the two.",
+            )
+        return replace(block, seconds_per_frame=seconds)
+
+    return tuple(Message(turn.role, tuple(space(block) for block in turn.blocks)) for turn in messages)
+
+
+def _parse_seconds(raw: Any) -> float:
+    """A number, or a text that holds one, as the released trainer reads it; NaN for anything else."""
+    try:
+        return float(raw) if isinstance(raw, str) or is_number(raw) else math.nan
+    except ValueError:
+        return math.nan
 
 
 def _take(waiting: list[Media], kind: MediaKind) -> Media:
