@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -10,6 +11,9 @@ from yoj_cli.judge.adapter import language_linears
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.features import encode
 from yoj_cli.judge.layout import Layout
+
+if TYPE_CHECKING:
+    from torch.utils.flop_counter import FlopCounterMode
 
 
 @dataclass(frozen=True)
@@ -59,11 +63,23 @@ def count_vision_flops(backbone: Backbone, layout: Layout) -> int:
     Counted by torch while it is done: towers differ by family (overlapping crops, merged patches, several depths),
     and none of it depends on how the responses are read.
     """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), flop_counter() as counter:
         encode(backbone, [layout.media_inputs])
     return int(counter.get_total_flops())
+
+
+def flop_counter() -> FlopCounterMode:
+    """Torch's counter of floating-point operations, attention on a CPU included.
+
+    Torch has a formula for attention on a GPU, and since 2.14 counts the CPU's kernel as nothing. It is the same work.
+    """
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    def count(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
+        return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return FlopCounterMode(display=False, custom_mapping={kernel: count})
 
 
 def causal_pairs(n_tokens: int, n_seen: int = 0) -> int:
