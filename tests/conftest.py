@@ -35,6 +35,8 @@ def yoj(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     def run(*arguments: object, stdin: str = "") -> tuple[int, str, str]:
         from yoj_cli.cli.main import main
 
+        # What a user does not see, the test run does; tests of processes of their own see what a user sees.
+        monkeypatch.setattr("yoj_cli.cli.main.hide_warnings", lambda: None)
         monkeypatch.setattr(sys, "argv", ["yoj", *map(str, arguments)])
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
         capsys.readouterr()

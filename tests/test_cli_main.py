@@ -7,8 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -82,6 +85,32 @@ def test_debug_shows_where(yoj: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--orders: needs at least one order, got 0" in err
     monkeypatch.setenv("YOJ_DEBUG", "1")
     assert yoj("rank", *ASK, "--orders", 0)[2].startswith("Traceback")
+
+
+def test_libraries_warnings_are_shown_with_debug_alone(write_lines: Callable[..., Path]) -> None:
+    program = """
+        import sys, threading, warnings
+        from torch.nn.modules.module import register_module_forward_pre_hook
+        from yoj_cli.cli.main import main
+
+        def warn(*_):
+            if threading.current_thread() is not threading.main_thread():
+                sys.setprofile(None)
+            warnings.warn("old, said " + threading.current_thread().name, FutureWarning)
+
+        register_module_forward_pre_hook(warn)
+        threading.setprofile(warn)
+        main()
+    """
+    picture = Path(__file__).parents[1] / "examples/pictures/scene-1.png"
+    data = write_lines({**GROUP, "image": str(picture)})
+    command = [sys.executable, "-c", textwrap.dedent(program), "score", *map(str, JUDGE), str(data), "-q"]
+    options: dict[str, Any] = {"capture_output": True, "text": True, "timeout": 120, "env": environment()}
+    quiet, debugging = (subprocess.run([*command, *more], **options) for more in ([], ["--debug"]))
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert quiet.stdout == debugging.stdout
+    assert "FutureWarning: old, said MainThread" in debugging.stderr
+    assert debugging.stderr.count("FutureWarning: old, said ") > debugging.stderr.count("said MainThread")
 
 
 def test_version(yoj: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import sys
@@ -10,7 +11,7 @@ import time
 import traceback
 import warnings
 from contextlib import suppress
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -62,6 +63,7 @@ def root(
 
 def main() -> NoReturn:
     """The console script."""
+    hide_warnings()
     code = _run()  # the command's frames, and with them its generators, are gone after this
     if code == ExitCode.INTERRUPTED:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the program on the spot
@@ -69,9 +71,23 @@ def main() -> NoReturn:
     _leave(code)
 
 
+def hide_warnings() -> None:
+    """Keep Python warnings off the screen, from whatever thread; --debug shows them.
+
+    They tell a developer what a library will change, or say what is an error of ours. Filters are left as they are:
+    libraries set them too, and `catch_warnings` in one thread puts back those of another.
+    """
+    show = warnings.showwarning
+
+    @functools.wraps(show)
+    def show_when_debugging(*args: Any, **kwargs: Any) -> None:
+        if is_debugging():
+            show(*args, **kwargs)
+
+    warnings.showwarning = show_when_debugging
+
+
 def _run() -> int:
-    # Pillow warns on standard error about what is an error of ours, or no matter for a user.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         app(prog_name="yoj")
     except SystemExit as ended:

@@ -46,7 +46,10 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
             "debug",
             inspect.Parameter.KEYWORD_ONLY,
             default=False,
-            annotation=Annotated[bool, typer.Option("--debug", help="Show tracebacks (also YOJ_DEBUG=1).")],
+            annotation=Annotated[
+                bool,
+                typer.Option("--debug", help="Show tracebacks and libraries' warnings (also YOJ_DEBUG=1)."),
+            ],
         )
         parameters = [*own, *(each for group in expanded.values() for each in group), debug]
         signature = inspect.Signature(
