@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.conftest import PARITY, Run
 from tests.processes import YOJ, environment, run, run_on_terminal
@@ -133,6 +134,23 @@ def test_a_failed_group_is_reported_in_its_place_and_costs_no_other(score: Run, 
     for line, wanted in zip((line for line in lines if "error" not in line), alone, strict=True):
         assert line["scores"] == pytest.approx(wanted, abs=1e-5)
     assert "3 groups judged · 3 failed" in err
+
+
+def test_what_a_judge_cannot_read_ends_no_run_that_is_to_go_on(
+    yoj: Run, write_lines: Write, tmp_path: Path, qwen_checkpoint: Path
+) -> None:
+    Image.new("RGB", (20_000, 1)).save(tmp_path / "line.png")
+    bad = {"prompt": "q", "responses": ["a"], "image": "line.png"}
+    data = write_lines(GOOD[0], bad, GOOD[1])
+    command = ["score", data, "--model", qwen_checkpoint, "--device", "cpu"]
+    code, out, _ = yoj(*command, "--on-error", "skip")
+    assert code == 1
+    assert [line.get("error", {}).get("type") for line in records(out)] == [None, "MediaError", None]
+    code, out, err = yoj(*command)
+    assert code == 2
+    assert len(records(out)) == 1
+    assert err.startswith(f"yoj: {data}:2: the judge's processor cannot read the group's media: ")
+    assert "Traceback (most recent call last)" in yoj(*command, "--on-error", "skip", "--debug")[2]
 
 
 @pytest.mark.parametrize("output_format", ["csv", "markdown", "table"])

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.conftest import PARITY
 from tests.processes import environment
 from tests.test_judge import random_texts
-from yoj_cli.errors import OutOfMemoryError
+from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError, UnexpectedError
 from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.inputs.records import Failure, parse
 from yoj_cli.judge.engine import Engine, Scored
@@ -197,6 +197,72 @@ def test_a_group_that_fits_in_no_way_fails_alone(judges):
     assert isinstance(found[0], Scored)
     assert isinstance(found[2], Scored)
     assert engine.pass_tokens == engine_of(judge).pass_tokens
+
+
+class Struck(torch.nn.Module):
+    """A backbone that does something to every pass in which a token stands."""
+
+    def __init__(self, model, token, strike):
+        super().__init__()
+        self.model, self.token, self.strike = model, token, strike
+        self.config = model.config
+
+    def forward(self, input_ids, **arguments):
+        found = self.model(input_ids=input_ids, **arguments)
+        struck = (input_ids == self.token).any(1)
+        if struck.any():
+            self.strike(found.last_hidden_state, struck)
+        return found
+
+
+def stream_with_a_struck_group(judges, monkeypatch, strike):
+    """Eight groups read together, of which the third holds the token; and the judge."""
+    judge = judges(MOLMO2, max_batch_tokens=4093)
+    (token,) = judge.backbone.tokenizer.encode("%", add_special_tokens=False)
+    struck = Struck(judge.backbone.model, token, strike)
+    monkeypatch.setattr(judge, "engine", engine_of(judge, 4093, struck))
+    responses = [["a" * (9 - i), "%" if i == 2 else "b"] for i in range(8)]
+    groups = [parse({"prompt": "p", "responses": both}, where=f"f:{i}") for i, both in enumerate(responses)]
+    return judge, groups
+
+
+def raise_(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("strike", "kind", "what"),
+    [
+        (lambda states, rows: states.__setitem__(rows, torch.nan), ModelError, "a score that is no number"),
+        (
+            lambda *_: raise_(IndexError("index out of range in self")),
+            UnexpectedError,
+            "IndexError: index out",
+        ),
+        (lambda *_: raise_(MemoryError()), OutOfMemoryError, "out of memory on a group"),
+    ],
+)
+def test_what_goes_wrong_in_a_pass_costs_the_group_that_brings_it(judges, monkeypatch, strike, kind, what):
+    judge, groups = stream_with_a_struck_group(judges, monkeypatch, strike)
+    found = list(judge.score_groups(groups))
+    assert [isinstance(item, Failure) for item in found] == [i == 2 for i in range(8)]
+    assert type(found[2].error) is kind
+    assert found[2].error.where == "f:2"
+    assert what in found[2].error.what
+    with pytest.raises(kind, match=r"^f:2: "):
+        judge.score_group(groups[2])
+
+
+def test_a_device_that_stops_working_ends_the_stream_after_the_groups_before(judges, monkeypatch):
+    lost = RuntimeError("CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`")
+    judge, groups = stream_with_a_struck_group(judges, monkeypatch, lambda *_: raise_(lost))
+    judge.engine.max_batch_tokens = 1
+    found = []
+    with pytest.raises(
+        DeviceError, match="the GPU stopped working: CUDA error: device-side assert triggered"
+    ):
+        found.extend(judge.score_groups(groups))
+    assert [verdict.group.where for verdict in found] == ["f:0", "f:1"]
 
 
 def test_a_group_without_room_is_a_failure_in_its_place(judges, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tempfile
 import threading
 import time
 
@@ -13,7 +14,14 @@ from PIL import Image
 
 from tests.conftest import PARITY
 from yoj_cli import Judge
-from yoj_cli.errors import DeviceError, InputError, UsageError
+from yoj_cli.errors import (
+    DeviceError,
+    InputError,
+    MediaError,
+    OutOfMemoryError,
+    UnexpectedError,
+    UsageError,
+)
 from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.inputs.records import Failure, parse
 from yoj_cli.judge.judge import AHEAD, AHEAD_BATCHES
@@ -135,6 +143,62 @@ def test_a_stream_gives_failures_in_their_place(judges):
     assert isinstance(found[2], Failure)
     assert str(found[2].error).startswith("f:3: /nowhere.png: ")
     assert [item.group.where for item in (found[0], found[3])] == ["f:1", "f:4"]
+
+
+class Odd(Image.Image):
+    """A picture whose decoder gives up in an odd way."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    @property
+    def size(self):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "what"),
+    [
+        (ZeroDivisionError("1 / 0"), UnexpectedError, "unexpected ZeroDivisionError: 1 / 0"),
+        (MemoryError(), OutOfMemoryError, "out of memory while the group was prepared"),
+        (
+            OSError(24, "Too many open files"),
+            InputError,
+            "the system refused what this group needs: [Errno 24]",
+        ),
+    ],
+)
+def test_whatever_goes_wrong_before_the_pass_costs_its_own_group(judges, error, kind, what):
+    shown = [{}, {"images": [Odd(error)]}, {}]
+    groups = [
+        parse({"prompt": "p", "responses": ["a"], **more}, where=f"f:{i}") for i, more in enumerate(shown)
+    ]
+    first, failed, last = judges(MOLMO2).score_groups(groups)
+    assert (first.group.where, last.group.where) == ("f:0", "f:2")
+    assert type(failed.error) is kind
+    assert str(failed.error).startswith(f"f:1: {what}")
+
+
+def test_a_picture_that_the_processor_refuses_costs_the_groups_that_show_it(
+    judges, qwen_checkpoint, tmp_path
+):
+    Image.new("RGB", (20_000, 1)).save(tmp_path / "line.png")
+    record = {"prompt": "p", "image": str(tmp_path / "line.png"), "responses": ["a"]}
+    groups = [parse(record, where=f"f:{i}") for i in range(6)]
+    found = list(judges(qwen_checkpoint).score_groups(groups))
+    for i, failure in enumerate(found):  # the picture is processed once, and its error told of each group
+        assert type(failure.error) is MediaError
+        assert failure.error.where == f"f:{i}"
+        assert "absolute aspect ratio must be smaller than 200" in failure.error.what
+
+
+def test_a_clip_without_a_temporary_folder_costs_its_own_group(judges, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    group = parse({"video": "data:video/mp4;base64,AAAA", "responses": ["a"]}, where="f:1")
+    (failure,) = judges(MOLMO2).score_groups([group])
+    assert str(failure.error).startswith("f:1: the system refused what this group needs: [Errno 2]")
+    assert "TMPDIR" in failure.error.hint
 
 
 def test_a_stream_is_read_a_bounded_number_of_groups_ahead(judges):

@@ -366,6 +366,7 @@ def test_file_urls_are_local_paths(tmp_path: Path) -> None:
     path = save(Image.new("RGB", (2, 2), RED), tmp_path / "a b.png")
     assert load_picture(path.as_uri()).size == (2, 2)
     assert "cannot name the host" in refusal("file://example.com/a.png").what
+    assert "not a usable path: Invalid IPv6 URL" in refusal("file://[::1").what
 
 
 def test_data_urls(tmp_path: Path) -> None:

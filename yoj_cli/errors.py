@@ -7,15 +7,20 @@
     │   └── TooLongError        2  a group over the token limit
     ├── ModelError              3  a backbone, tokenizer or processor that cannot be used
     │   └── CheckpointError     3  an adapter, value head or config that does not fit
-    └── DeviceError             4  no usable device
-        └── OutOfMemoryError    4  the device is too small for this group
+    ├── DeviceError             4  no usable device
+    │   └── OutOfMemoryError    4  there is too little memory for this group
+    └── UnexpectedError        70  a bug, ours or a library's
 
-`InputError` and `OutOfMemoryError` concern one group: `--on-error skip` reports them and goes on, the next
-group may well succeed.
+Whatever goes wrong while one group is read, prepared or scored is that group's error, of whatever kind: see
+`errors_at`. `--on-error skip` reports it and goes on, the next group may well succeed. Only a device that cannot
+be used ends the run: see `is_of_one_group`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
 from enum import IntEnum
 
 
@@ -53,13 +58,16 @@ class YojError(Exception):
         return f"{head}\n{self.hint}" if self.hint else head
 
     def at(self, where: str) -> YojError:
-        """The same error, with `where` put in front of the place it already names.
+        """A copy of this error, with `where` put in front of the place it already names.
 
-        The inner layers know a path or a token count; only the caller knows the input line.
+        The inner layers know a path or a token count; only the caller knows the input line. Groups that show one
+        picture may share its error, hence the copy.
         """
+        found = copy(self)
+        found.__cause__, found.__traceback__ = self.__cause__, self.__traceback__
         if where and where != self.where:
-            self.where = f"{where}: {self.where}" if self.where else where
-        return self
+            found.where = f"{where}: {self.where}" if self.where else where
+        return found
 
 
 class UsageError(YojError):
@@ -92,3 +100,43 @@ class DeviceError(YojError):
 
 class OutOfMemoryError(DeviceError):
     pass
+
+
+class UnexpectedError(YojError):
+    exit_code = ExitCode.BUG
+
+    @classmethod
+    def of(cls, error: Exception) -> UnexpectedError:
+        """What to say of an exception that nobody foresaw; raise it from that."""
+        return cls(
+            f"unexpected {type(error).__name__}: {error}",
+            hint="This is a bug in yoj; YOJ_DEBUG=1 shows where.",
+        )
+
+
+@contextmanager
+def errors_at(where: str) -> Iterator[None]:
+    """Around what is done for one group: whatever goes wrong leaves as a `YojError` that names the group's line."""
+    try:
+        yield
+    except YojError as error:
+        raise error.at(where) from error.__cause__
+    except MemoryError as error:
+        raise OutOfMemoryError(
+            "there is not enough memory for this group",
+            where=where,
+            hint="Use smaller pictures, fewer frames (--max-frames) or shorter texts, or free memory.",
+        ) from error
+    except OSError as error:  # no file of the group's: no temporary folder, too many open files, a full disk
+        raise InputError(
+            f"the system refused what this group needs: {error}",
+            where=where,
+            hint="Mend that (TMPDIR names the temporary folder) and score the group again.",
+        ) from error
+    except Exception as error:
+        raise UnexpectedError.of(error).at(where) from error
+
+
+def is_of_one_group(error: YojError) -> bool:
+    """Whether an error that came with one group says nothing about the others."""
+    return isinstance(error, OutOfMemoryError) or not isinstance(error, DeviceError)

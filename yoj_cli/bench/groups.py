@@ -154,8 +154,7 @@ class GroupSource:
         except InputError as error:
             if isinstance(error, TooLongError):  # its own advice names options of other commands
                 error.hint = "Give a smaller --n, or shorter texts."
-            error.at(group.where)
-            raise
+            raise error.at(group.where) from error.__cause__
 
     def _find_picture(self, n_tokens: int) -> int | None:
         """Side in pixels; None for no picture, or where the backbone reads none."""

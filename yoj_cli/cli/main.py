@@ -24,7 +24,7 @@ from yoj_cli.cli.quantize import quantize
 from yoj_cli.cli.rank import rank
 from yoj_cli.cli.score import score
 from yoj_cli.cli.train import train
-from yoj_cli.errors import ExitCode, YojError
+from yoj_cli.errors import ExitCode, UnexpectedError, YojError
 from yoj_cli.version import __version__
 
 EXIT_CODES = """\
@@ -97,8 +97,8 @@ def _run() -> int:
     except YojError as error:
         return _report(str(error), error, error.exit_code)
     except Exception as error:
-        what = f"unexpected {type(error).__name__}: {error}\nThis is a bug in yoj; YOJ_DEBUG=1 shows where."
-        return _report(what, error, ExitCode.BUG)
+        unexpected = UnexpectedError.of(error)
+        return _report(str(unexpected), error, unexpected.exit_code)
     return ExitCode.OK
 
 

@@ -7,12 +7,14 @@ import os
 import stat
 import sys
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from yoj_cli.cli.options import is_debugging
 from yoj_cli.config import OutputConfig
 from yoj_cli.errors import UsageError
 
@@ -50,6 +52,8 @@ class Report:
         with writing(self._stream):
             self._writer.write_error(failure, failure.error)
         self.summary.add_failure()
+        if is_debugging():
+            traceback.print_exception(failure.error)
         if not (self._stream.isatty() and sys.stderr is not None and sys.stderr.isatty()):
             complain(str(failure.error))  # on one screen the table says it already
 

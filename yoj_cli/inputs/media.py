@@ -329,15 +329,15 @@ def _resolve(source: str, options: MediaOptions) -> Path:
     if not source:
         raise MediaError("the path is empty", where='""')
     name = source
-    if _scheme(source) == "file":
-        parts = urlsplit(source)
-        if parts.netloc not in ("", "localhost"):
-            raise MediaError(f"a file:// URL cannot name the host {parts.netloc}", where=source)
-        name = url2pathname(parts.path)
     try:
+        if _scheme(source) == "file":
+            parts = urlsplit(source)
+            if parts.netloc not in ("", "localhost"):
+                raise MediaError(f"a file:// URL cannot name the host {parts.netloc}", where=source)
+            name = url2pathname(parts.path)
         path = Path(options.root or options.confine or "", name).resolve()
         inside = options.confine is None or path.is_relative_to(options.confine.resolve())
-    except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL byte
+    except (OSError, ValueError, RuntimeError) as error:  # no URL, a loop of links, a NUL byte
         raise MediaError(f"not a usable path: {error}", where=repr(source)) from error
     if not inside:
         raise MediaError(

@@ -52,6 +52,8 @@ def convert_picture(image: Image.Image, *, where: str, max_pixels: int) -> Image
     _check_size(image, where, max_pixels)
     try:
         image.load()
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's plug-ins raise whatever their parser trips over
         reason = str(error).rstrip(".") or type(error).__name__
         raise MediaError(f"the picture is damaged: {reason}", where=where, hint=HINT_BROKEN) from error
@@ -78,6 +80,8 @@ def _open(file: BinaryIO, *, where: str, max_pixels: int) -> Image.Image:
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large("its header claims more than Pillow accepts", where, max_pixels) from error
+    except MemoryError:
+        raise
     except Exception as error:  # as above
         reason = str(error).rstrip(".") or type(error).__name__
         raise MediaError(f"the picture cannot be opened: {reason}", where=where, hint=HINT_BROKEN) from error

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import IO, Any
 
-from yoj_cli.errors import InputError
+from yoj_cli.errors import InputError, YojError, errors_at
 from yoj_cli.inputs.groups import Failure, Group, Media, Message, id_of
 from yoj_cli.inputs.json_line import parse_line
 from yoj_cli.inputs.turns import is_number, kind_of, one_of, parse_conversation, parse_text
@@ -45,9 +45,10 @@ def read_groups(path: str, stdin: IO[bytes] | None = None) -> Iterator[Group | F
 def _read_line(line: bytes, where: str, number: str) -> Group | Failure | None:
     record: dict[str, Any] | None = {}
     try:
-        record = parse_line(line, where=where)
-        return None if record is None else parse(record, where=where, default_id=number)
-    except InputError as error:
+        with errors_at(where):
+            record = parse_line(line, where=where)
+            return None if record is None else parse(record, where=where, default_id=number)
+    except YojError as error:
         return Failure(where, record or {}, error)
 
 

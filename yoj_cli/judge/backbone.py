@@ -190,20 +190,26 @@ def _first_line(error: BaseException) -> str:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device refused memory; torch has a type of error for a GPU that does, and none for a CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    """Whether memory was refused; torch has a type of error for a GPU that does, and none for a CPU."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError)
+        and any(sign in str(error) for sign in ("DefaultCPUAllocator", "CUDA error: out of memory"))
     )
 
 
 @contextmanager
-def name_memory_errors(build: Callable[[], OutOfMemoryError]) -> Iterator[None]:
-    """Turn the device's refusal of memory into an error that says what it was for."""
+def name_device_errors(build: Callable[[], OutOfMemoryError]) -> Iterator[None]:
+    """Turn the device's refusal of memory into an error that says what it was for, and its end into a DeviceError."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
             raise build() from error
+        if "CUDA error" in str(error):  # from here on every call fails
+            raise DeviceError(
+                f"the GPU stopped working: {_first_line(error)}",
+                hint="Start again; `dmesg` and `nvidia-smi` may say why.",
+            ) from error
         raise
 
 

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import torch
 
-from yoj_cli.errors import OutOfMemoryError
+from yoj_cli.errors import OutOfMemoryError, YojError, errors_at, is_of_one_group
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.features import FeatureMemory
 from yoj_cli.judge.head import ValueHead
@@ -39,7 +39,7 @@ class Scored:
     seconds: float
 
 
-Outcome: TypeAlias = "Scored | OutOfMemoryError"
+Outcome: TypeAlias = "Scored | YojError"
 
 
 @dataclass
@@ -82,8 +82,12 @@ class Engine:
     def score(self, layouts: Sequence[Layout]) -> Iterator[tuple[int, Outcome]]:
         """Score groups, those of like lengths together.
 
+        A pass that fails is cut in two, until a group that fails by itself is alone with its error.
+
         Yields:
             The number of a group and what came out, in the order in which the passes end.
+        Raises:
+            DeviceError: the device cannot be used any more, for whichever group.
         """
         lengths = [layout.n_tokens for layout in layouts]
         # Groups with and without media, or with different ones, need different inputs.
@@ -92,10 +96,14 @@ class Engine:
         while waiting:
             batch = waiting.pop(0)
             try:
-                outcomes: Sequence[Outcome] = self._score_batch([layouts[index] for index in batch])
-            except OutOfMemoryError as error:
+                with errors_at(""):
+                    outcomes: Sequence[Outcome] = self._score_batch([layouts[index] for index in batch])
+            except YojError as error:
+                if not is_of_one_group(error):
+                    raise
                 if len(batch) > 1:
-                    self._shrink(len(batch) * max(lengths[index] for index in batch))
+                    if isinstance(error, OutOfMemoryError):
+                        self._shrink(len(batch) * max(lengths[index] for index in batch))
                     half = len(batch) // 2
                     waiting = [batch[:half], batch[half:], *waiting]
                     outcomes = []

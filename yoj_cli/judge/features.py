@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
+from yoj_cli.errors import MediaError
+from yoj_cli.judge.backbone import is_out_of_memory
+
 if TYPE_CHECKING:
     from yoj_cli.inputs.media import Clip, Picture
     from yoj_cli.judge.backbone import Backbone
@@ -59,7 +62,11 @@ class MediaProcessor:
         self._kept: OrderedDict[MediaKey, Future[Processed]] = OrderedDict()
 
     def process(self, media: Sequence[Picture | Clip]) -> Processed:
-        """A group's media as the model reads them; what another thread is just processing is waited for."""
+        """A group's media as the model reads them; what another thread is just processing is waited for.
+
+        Raises:
+            MediaError: the family's processor cannot read them.
+        """
         key = tuple(("image" if hasattr(medium, "image") else "video", medium.digest) for medium in media)
         if not key:
             return Processed((), {}, {})
@@ -81,6 +88,21 @@ class MediaProcessor:
         return ours.result()
 
     def _process(self, key: MediaKey, media: Sequence[Picture | Clip]) -> Processed:
+        try:
+            inputs, expansions = self._run(media)
+        except Exception as error:  # the library's processors raise whatever their arithmetic trips over
+            if is_out_of_memory(error):
+                raise
+            raise MediaError(
+                f"the judge's processor cannot read the group's media: {error or type(error).__name__}",
+                hint="It may be far too small, too large, too wide or too high; scale it or cut it.",
+            ) from error
+        if self._pin:
+            inputs = {name: tensor.pin_memory() for name, tensor in inputs.items()}
+        return Processed(key, inputs, expansions)
+
+    def _run(self, media: Sequence[Picture | Clip]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """Inputs and expansions, as `Processed` describes them."""
         processor = self._processor
         pictures = [medium.image for medium in media if hasattr(medium, "image")]
         clips = [medium for medium in media if not hasattr(medium, "image")]
@@ -104,9 +126,7 @@ class MediaProcessor:
                 processor.replace_video_token(found, video_idx=index) for index in range(len(clips))
             ]
             inputs.update({name: value for name, value in found.items() if name != "video_metadata"})
-        if self._pin:
-            inputs = {name: tensor.pin_memory() for name, tensor in inputs.items()}
-        return Processed(key, inputs, expansions)
+        return inputs, expansions
 
 
 def _clip_metadata(clip: Clip) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from yoj_cli.config import JudgeConfig
-from yoj_cli.errors import InputError, ModelError, OutOfMemoryError, UsageError
+from yoj_cli.errors import ModelError, UsageError, YojError, errors_at, is_of_one_group
 from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.inputs.records import Failure, Group, parse
 from yoj_cli.judge.ahead import Ahead
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.checkpoint import Checkpoint, load_checkpoint
-from yoj_cli.judge.engine import Engine, Outcome, Scored
+from yoj_cli.judge.engine import Engine, Outcome
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.layout import Layout, LayoutBuilder
 from yoj_cli.outputs.ranking import Verdict, build_verdict
@@ -151,11 +151,9 @@ class Judge:
 
     def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
         """Score one parsed group; see `score`."""
-        plan, layout = self.prepare(group, media or MediaOptions())
-        ((_, outcome),) = self.engine.score([layout])
-        if isinstance(outcome, OutOfMemoryError):
-            raise outcome
-        return _verdict(Prepared(group, plan, layout), outcome)
+        prepared = Prepared(group, *self.prepare(group, media or MediaOptions()))
+        ((_, outcome),) = self.engine.score([prepared.layout])
+        return _verdict(prepared, outcome)
 
     def score_groups(
         self, groups: Iterable[Group | Failure], *, media: MediaOptions | None = None, live: bool = False
@@ -164,13 +162,15 @@ class Judge:
 
         Short groups are read together. Which ones follows from the stream alone, so that the same stream gives
         the same scores to the last bit; beside other groups a group's scores differ by rounding.
-        A group that cannot be scored gives a Failure in its place and the stream goes on; the caller decides
-        whether that ends the run. Memory does not grow with the stream.
+        A group that cannot be scored, for whatever reason, gives a Failure in its place and the stream goes on;
+        the caller decides whether that ends the run. Memory does not grow with the stream.
 
         Args:
             groups: read in a thread of its own.
             live: no group waits for those that are yet to come (a slow pipe); those that are there are read
                 together, and the last digits of a score depend on the moment.
+        Raises:
+            DeviceError: the device cannot be used any more; after the groups before the first one it failed for.
         """
         options = media or MediaOptions()
 
@@ -179,7 +179,9 @@ class Judge:
                 return item
             try:
                 return Prepared(item, *self.prepare(item, options))
-            except InputError as error:
+            except YojError as error:
+                if not is_of_one_group(error):
+                    raise
                 return Failure(item.where, item.record, error)
 
         ahead = Ahead(
@@ -243,14 +245,19 @@ class Judge:
             raise error
 
     def prepare(self, group: Group, options: MediaOptions) -> tuple[Plan, Layout]:
-        """Everything before the forward pass: files, frames, tokens. Runs in a worker thread."""
-        plan = build_plan(
-            len(group.responses),
-            mode=self.mode,
-            orders=self.config.orders,
-            window=self.config.window,
-            seed=self.config.seed,
-        )
+        """Everything before the forward pass: files, frames, tokens. Runs in a worker thread.
+
+        Raises:
+            YojError: whatever goes wrong, with the group's line in front.
+        """
+        with errors_at(group.where):
+            plan = build_plan(
+                len(group.responses),
+                mode=self.mode,
+                orders=self.config.orders,
+                window=self.config.window,
+                seed=self.config.seed,
+            )
         return plan, self._layouts.prepare(group, plan, options)
 
 
@@ -267,21 +274,23 @@ def _size(item: Prepared | Failure) -> int:
 
 
 def _verdict_or_failure(prepared: Prepared, outcome: Outcome) -> Verdict | Failure:
-    group = prepared.group
-    if isinstance(outcome, OutOfMemoryError):
-        return Failure(group.where, group.record, outcome.at(group.where))
-    return _verdict(prepared, outcome)
+    try:
+        return _verdict(prepared, outcome)
+    except YojError as error:
+        return Failure(prepared.group.where, prepared.group.record, error)
 
 
-def _verdict(prepared: Prepared, scored: Scored) -> Verdict:
+def _verdict(prepared: Prepared, outcome: Outcome) -> Verdict:
     group = prepared.group
-    if not all(math.isfinite(value) for branch in scored.values for value in branch):
-        raise ModelError(
-            "the judge gave a score that is no number",
-            where=group.where,
-            hint="Try --dtype bfloat16 or float32; if it persists the weights are damaged.",
+    with errors_at(group.where):
+        if isinstance(outcome, YojError):
+            raise outcome
+        if not all(math.isfinite(value) for branch in outcome.values for value in branch):
+            raise ModelError(
+                "the judge gave a score that is no number",
+                hint="Try --dtype bfloat16 or float32; if it persists the weights are damaged.",
+            )
+        scores, spread = join(prepared.plan, outcome.values)
+        return build_verdict(
+            group, scores, spread=spread, n_tokens=prepared.layout.n_tokens, seconds=outcome.seconds
         )
-    scores, spread = join(prepared.plan, scored.values)
-    return build_verdict(
-        group, scores, spread=spread, n_tokens=prepared.layout.n_tokens, seconds=scored.seconds
-    )

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from yoj_cli.errors import InputError, ModelError, TooLongError
+from yoj_cli.errors import ModelError, OutOfMemoryError, TooLongError, errors_at
 from yoj_cli.inputs.media import MediaOptions, load
+from yoj_cli.judge.backbone import name_device_errors
 from yoj_cli.judge.conversation import Runs, render
 from yoj_cli.judge.features import MediaKey, MediaProcessor, Processed
 from yoj_cli.judge.tokens import Separator, SpecialTokens, TextEncoder
@@ -93,15 +94,10 @@ class LayoutBuilder:
         """Load a group's media and lay it out: everything before the forward pass. Runs in a worker thread.
 
         Raises:
-            InputError: as from `load` and `build`, with the group's line in front.
+            YojError: whatever goes wrong, with the group's line in front.
         """
-        try:
+        with errors_at(group.where), name_device_errors(_no_room_to_prepare):
             return self.build(group, [load(medium, media) for medium in group.media], plan)
-        except InputError as error:
-            error.at(group.where)
-            raise
-        except Exception as error:  # a bug, here or in a library: say at least which line brought it out
-            raise RuntimeError(f"{group.where}: {type(error).__name__}: {error}") from error
 
     def build(self, group: Group, media: Sequence[Picture | Clip], plan: Plan) -> Layout:
         """Lay a group out.
@@ -215,6 +211,13 @@ def share_prefix(
         media_inputs=media.inputs,
         n_prefix=n_prefix,
         media_key=media.key,
+    )
+
+
+def _no_room_to_prepare() -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "out of memory while the group was prepared",
+        hint="Use smaller pictures, fewer frames (--max-frames) or shorter texts, or free memory.",
     )
 
 

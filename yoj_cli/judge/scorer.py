@@ -14,7 +14,7 @@ from torch import Tensor
 
 from yoj_cli.errors import OutOfMemoryError
 from yoj_cli.judge.attention import see_cached
-from yoj_cli.judge.backbone import Backbone, name_memory_errors
+from yoj_cli.judge.backbone import Backbone, name_device_errors
 from yoj_cli.judge.features import Encoded, FeatureMemory, encode, encoder_outputs
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.kv_cache import cache_argument, cache_of
@@ -52,7 +52,7 @@ def branch_scores(
     chunks = list(cut_branches(layout, pass_tokens))
     if len(chunks) == 1:
         return batch_scores(backbone, head, [layout], memory=memory)[0]
-    with name_memory_errors(lambda: _no_room([layout])):
+    with name_device_errors(lambda: _no_room([layout])):
         hidden = _by_chunks(backbone, layout, chunks, _encoder(backbone, memory))
         return _split(head(hidden), [layout])[0]
 
@@ -70,7 +70,7 @@ def batch_scores(
     Raises:
         OutOfMemoryError: the device has no room for the pass.
     """
-    with name_memory_errors(lambda: _no_room(layouts)):
+    with name_device_errors(lambda: _no_room(layouts)):
         rows = stack(layouts, backbone.device, media_sees_itself=backbone.family.media_sees_itself)
         hidden = _one_pass(backbone, rows, _encoder(backbone, memory))
         return _split(head(hidden), layouts)

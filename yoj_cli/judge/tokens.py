@@ -50,7 +50,8 @@ class TextEncoder:
         """Token ids of a text; `name` is what an error calls it ("responses[1]").
 
         Raises:
-            InputError: the text holds half of a surrogate pair, which no encoding has bytes for.
+            InputError: the text holds half of a surrogate pair, which no encoding has bytes for, or the tokenizer
+                does not take it.
         """
         try:
             text.encode()
@@ -59,7 +60,10 @@ class TextEncoder:
                 f"{name} holds half of a surrogate pair ({text[error.start]!a}), which is no character",
                 hint="The text was cut inside an emoji or decoded wrongly; repair it at its source.",
             ) from error
-        return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        try:
+            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise InputError(f"the judge's tokenizer cannot read {name}: {error}") from error
 
 
 @dataclass(frozen=True)

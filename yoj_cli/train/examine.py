@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from yoj_cli.config import TrainConfig
-from yoj_cli.errors import InputError, TooLongError, YojError
+from yoj_cli.errors import InputError, TooLongError, YojError, is_of_one_group
 from yoj_cli.inputs.records import Failure, Group
 from yoj_cli.judge.ahead import map_ahead
 from yoj_cli.judge.judge import AHEAD
@@ -124,7 +124,9 @@ def examine(
         plan = build_plan(len(group.responses), mode=config.mode)
         try:
             return item, builder.prepare(group, plan, media).n_tokens
-        except InputError as error:
+        except YojError as error:
+            if not is_of_one_group(error):
+                raise
             return Failure(group.where, group.record, error), 0
 
     with closing(map_ahead(prepare, items, n_ahead=AHEAD)) as stream:

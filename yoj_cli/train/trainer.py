@@ -15,7 +15,7 @@ from transformers.trainer_utils import rotate_checkpoints
 
 from yoj_cli.config import TrainConfig
 from yoj_cli.errors import ModelError, OutOfMemoryError, UsageError
-from yoj_cli.judge.backbone import name_memory_errors
+from yoj_cli.judge.backbone import name_device_errors
 from yoj_cli.judge.layout import LayoutBuilder
 from yoj_cli.outputs.ranking import agreement
 from yoj_cli.train.data import Example, Examples, Source
@@ -151,7 +151,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
             )
 
         try:
-            with name_memory_errors(build):
+            with name_device_errors(build):
                 loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
                 return loss
         except OutOfMemoryError as error:  # the forward pass has named it in the scorer's words
