@@ -19,7 +19,7 @@ from yoj_cli.bench.groups import Case
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.features import encode, encoder_outputs
 from yoj_cli.judge.head import ValueHead
-from yoj_cli.judge.kv_cache import cache_argument, cache_of
+from yoj_cli.judge.kv_cache import cache_of
 from yoj_cli.judge.layout import Layout
 from yoj_cli.judge.scorer import branch_scores
 from yoj_cli.plan import join
@@ -98,8 +98,8 @@ def read_batch_over_cache(subject: Subject, case: Case) -> list[float]:
         return read_alone(subject, case)
     n_prefix = layout.n_prefix
     prefix = backbone.model(**_inputs(backbone, layout, n_prefix), use_cache=True)
-    cache = cache_of(prefix)
-    cache.batch_repeat_interleave(case.n)
+    cache = cache_of(backbone.model, prefix)
+    cache.states.batch_repeat_interleave(case.n)
     rows = [
         slice(start, start + length)
         for start, length in zip(layout.branch_starts, layout.branch_lengths, strict=True)
@@ -107,7 +107,7 @@ def read_batch_over_cache(subject: Subject, case: Case) -> list[float]:
     states = backbone.model(
         input_ids=_pad([layout.input_ids[0, row] for row in rows]).to(backbone.device),
         position_ids=_pad_positions([layout.position_ids[..., row] for row in rows]).to(backbone.device),
-        **cache_argument(backbone.model, cache),
+        **cache.arguments,
         use_cache=True,
     ).last_hidden_state
     ends = [ends[0] - start for ends, start in zip(layout.ends, layout.branch_starts, strict=True)]

@@ -7,7 +7,7 @@ warns, and goes with 5.40. Code that comes with a checkpoint may keep it for lon
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -15,12 +15,24 @@ NAMES = ("cache", "past_key_values")
 """Newest first."""
 
 
-def cache_argument(model: nn.Module, cache: Any) -> dict[str, Any]:
-    """A KV cache as an argument of the model's forward pass."""
-    taken = inspect.signature(type(model).forward).parameters
-    return {next((name for name in NAMES if name in taken), NAMES[0]): cache}
+class KVCache(NamedTuple):
+    """A cache that a forward pass filled, and the argument by which the next pass takes it."""
+
+    argument: str
+    states: Any
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """For the backbone's forward."""
+        return {self.argument: self.states}
 
 
-def cache_of(output: Any) -> Any:
-    """The KV cache among what a forward pass returned (a transformers ModelOutput, a mapping of what it holds)."""
-    return output[next((name for name in NAMES if name in output), NAMES[0])]
+def cache_of(model: nn.Module, output: Any) -> KVCache:
+    """The KV cache that a forward pass left.
+
+    Args:
+        output: what the model returned (transformers' ModelOutput, which is a mapping).
+    """
+    returned = next(name for name in NAMES if name in output)
+    takes = inspect.signature(model.forward).parameters
+    return KVCache(next((name for name in NAMES if name in takes), returned), output[returned])

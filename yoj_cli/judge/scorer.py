@@ -17,7 +17,7 @@ from yoj_cli.judge.attention import see_cached
 from yoj_cli.judge.backbone import Backbone, name_device_errors
 from yoj_cli.judge.features import Encoded, FeatureMemory, encode, encoder_outputs
 from yoj_cli.judge.head import ValueHead
-from yoj_cli.judge.kv_cache import cache_argument, cache_of
+from yoj_cli.judge.kv_cache import cache_of
 from yoj_cli.judge.layout import Layout
 from yoj_cli.judge.rows import Rows, stack
 
@@ -127,7 +127,7 @@ def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], 
         arguments["mm_token_type_ids"] = layout.media_types[:, :n_prefix].to(device)
         arguments["mm_encoder_outputs"] = encoder_outputs(encode([layout]))
     prefix = backbone.model(**arguments, use_cache=True)
-    cache = cache_of(prefix)
+    cache = cache_of(backbone.model, prefix)
     states: Tensor = prefix.last_hidden_state.new_empty(layout.n_tokens, backbone.hidden_size)
     states[:n_prefix] = prefix.last_hidden_state[0]
     for chunk in chunks:
@@ -139,12 +139,12 @@ def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], 
             input_ids=ids[:, own],
             position_ids=positions[..., own],
             **sight.arguments,
-            **cache_argument(backbone.model, cache),
+            **cache.arguments,
             use_cache=True,
         )
         sight.check_used(backbone.n_layers)
         states[own] = found.last_hidden_state[0]
-        cache.crop(-sum(lengths))
+        cache.states.crop(-sum(lengths))
     return states[torch.tensor([end for ends in layout.ends for end in ends], device=device)]
 
 
