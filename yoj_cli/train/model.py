@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -44,7 +45,10 @@ class RewardModel(nn.Module):
         self.head = ValueHead(HeadConfig("mlp", config.head_dim, "silu", width, math.sqrt(width)))
         self.head.to(backbone.device)
         if config.gradient_checkpointing:
-            self.decoder.activation_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+            # The newer name is transformers 5.23's; for Python 3.10 there are older releases alone.
+            enable: Any = getattr(self.decoder, "activation_checkpointing_enable", None)
+            enable = enable or self.decoder.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
 
     def forward(self, layout: Layout) -> list[Tensor]:
         """Score every response of every branch; see `branch_scores`."""
