@@ -33,6 +33,7 @@ def a_report(*sizes, difference=1e-6, error=None):
             picture_tokens=[18],
             prefix_tokens=[30] if n > 1 else None,
             alone_tokens=[[35] * n],
+            n_orders=min(n, 2),
             rows=[row(key, n) for key in "abcdefg"],
             slower=None,
             tolerance=1e-4,
@@ -76,6 +77,7 @@ def test_the_document_has_every_way_at_every_size(document):
     for run in document["runs"]:
         assert sorted(row["key"] for row in run["variants"] if row["in_table"]) == list("abcdefg")
         assert len(run["variants"]) == 8  # (c) is done in two ways
+    assert [run["orders"] for run in document["runs"]] == [1, 2]
 
 
 def test_rates_follow_from_the_median(document):

@@ -82,6 +82,12 @@ def test_spread_over_orders(rank: Run) -> None:
     line = line_of(rank("-p", "q", "-t", "a", "-t", "b", "-t", "c", "--orders", 3)[1])
     assert len(line["spread"]) == 3
     assert line["judge"]["orders"] == 3
+    assert 0 <= line["order_agreement"] <= 1
+
+
+def test_more_orders_than_there_are_name_those_that_were_read(rank: Run) -> None:
+    record = line_of(rank("-p", "q", "-t", "a", "-t", "b", "-t", "c", "--orders", 99_999)[1])
+    assert record["judge"]["orders"] == 6
 
 
 @pytest.mark.parametrize(

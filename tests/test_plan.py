@@ -7,11 +7,20 @@ import random
 import statistics
 from collections import Counter
 from itertools import combinations, pairwise, permutations, product
+from typing import Any
 
 import pytest
 
 from yoj_cli.errors import UsageError
-from yoj_cli.plan import DEFAULT_ROUNDS, Plan, build_plan, check_plan_options, join, williams_design
+from yoj_cli.plan import (
+    DEFAULT_ROUNDS,
+    Plan,
+    build_plan,
+    check_plan_options,
+    join,
+    order_agreement,
+    williams_design,
+)
 
 SIZES = range(2, 10)
 WINDOWS = list(product((3, 4, 5, 7, 8, 12, 13, 24, 50), (2, 3, 4, 5, 8), (0, 1, 2)))
@@ -276,3 +285,69 @@ def test_identical_responses_tie_over_symmetric_orders() -> None:
 def test_scores_that_do_not_fit_the_branches_are_refused() -> None:
     with pytest.raises(ValueError, match=r"branches of \[3\]"):
         join(build_plan(3), [[1.0, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("options", "n", "n_orders"),
+    [
+        ({}, 4, 1),
+        ({"mode": "single"}, 4, 1),
+        ({"mode": "single"}, 1, 1),
+        ({"orders": 2}, 4, 2),
+        ({"orders": 99_999}, 4, 24),
+        ({"orders": 4}, 2, 2),
+        ({"orders": 4}, 1, 1),
+        ({"orders": 5}, 7, 5),
+        ({"orders": 5, "window": 4}, 4, 5),
+        ({"window": 4}, 9, 3),
+        ({"window": 4}, 3, 1),
+        ({"orders": 5, "window": 4}, 9, 5),
+        ({"orders": 2, "window": 2}, 3, 2),
+    ],
+)
+def test_a_plan_knows_its_orders_or_rounds(options: dict[str, Any], n: int, n_orders: int) -> None:
+    assert build_plan(n, **options).n_orders == n_orders
+
+
+def agreed(plan: Plan, *branch_scores: list[float]) -> float | None:
+    return order_agreement(plan, branch_scores, join(plan, branch_scores)[0])
+
+
+def test_order_agreement_is_the_share_of_the_orders_that_choose_the_joined_best() -> None:
+    # Centred and joined: response 0 has 1 + 2 - 1, response 1 has 0 - 1 + 1, response 2 has -1 - 1 + 0.
+    plan = Plan("multi", 3, ((0, 1, 2), (2, 0, 1), (1, 2, 0)))
+    assert agreed(plan, [6, 5, 4], [9, 12, 9], [1, 0, -1]) == pytest.approx(2 / 3)
+    assert agreed(plan, [6, 5, 4], [9, 12, 9], [-1, 0, 1]) == 1.0
+
+
+def test_orders_may_all_disagree_with_the_best_that_they_agree_on_together() -> None:
+    plan = build_plan(3, orders=2)
+    assert agreed(plan, [5, 4, 0], [5, 4, 0]) == 0.0  # 0 wins, then 2; the second of both wins in the mean
+
+
+def test_tied_bests_count_by_their_overlap() -> None:
+    both = Plan("multi", 2, ((0, 1), (1, 0)))
+    assert agreed(both, [3, 3], [7, 7]) == 1.0  # all tie in every order
+    assert agreed(both, [3, 2], [3, 2]) == 0.5  # whoever is first wins, and together they tie
+    assert agreed(both, [3, 2], [3, 3]) == 0.75
+
+
+def test_order_agreement_needs_two_orders_of_the_whole_group() -> None:
+    assert agreed(build_plan(3), [1, 2, 3]) is None
+    assert agreed(build_plan(2, mode="single"), [1], [2]) is None
+    assert agreed(build_plan(1, orders=4), [1]) is None
+    windows = build_plan(5, window=2)
+    assert agreed(windows, *[[1.0, 0.0]] * len(windows.branches)) is None
+    assert agreed(build_plan(2, orders=2, window=2), [1, 0], [0, 1]) == 1.0
+
+
+def test_full_agreement_is_when_every_order_has_the_same_best() -> None:
+    rng = random.Random(3)
+    for _ in range(300):
+        plan = build_plan(rng.randint(2, 5), orders=rng.randint(2, 6), seed=rng.randrange(9))
+        values = [[rng.gauss(0, 1) for _ in branch] for branch in plan.branches]
+        bests = {
+            branch[max(range(plan.n), key=row.__getitem__)]
+            for branch, row in zip(plan.branches, values, strict=True)
+        }
+        assert (agreed(plan, *values) == 1.0) == (len(bests) == 1)

@@ -161,12 +161,30 @@ def test_the_output_line_is_the_input_line_and_the_verdict() -> None:
     assert {key: record[key] for key in group.record} == group.record
     assert record["scores"] == [0.1, 2.0]
     assert (record["ranks"], record["best"], record["spread"]) == ([2, 1], 1, [0.5, 0.25])
-    assert record["judge"] == JUDGE
+    assert record["judge"] == JUDGE | {"orders": 1}
     assert "scores" not in group.record
 
 
 def test_no_spread_no_key() -> None:
-    assert "spread" not in to_record(build_verdict(make_group(2), (1.0, 0.0)), JUDGE)
+    record = to_record(build_verdict(make_group(2), (1.0, 0.0)), JUDGE)
+    assert not {"spread", "order_agreement"} & set(record)
+
+
+def test_the_output_line_says_how_many_orders_agree_and_how_many_were_read() -> None:
+    verdict = build_verdict(
+        make_group(4), (3.0, 2.0, 1.0, 0.0), spread=(0, 0, 0, 0), order_agreement=2 / 3, n_orders=24
+    )
+    record = to_record(verdict, JUDGE | {"orders": 99999, "seed": 0})
+    assert list(record)[-4:] == ["spread", "order_agreement", "best", "judge"]
+    assert record["order_agreement"] == 0.6666667
+    assert record["judge"] == JUDGE | {"orders": 24, "seed": 0}
+
+
+def test_a_summary_counts_the_groups_whose_orders_do_not_agree() -> None:
+    summary = Summary()
+    for order_agreement in (1.0, 0.75, None, 0.0):
+        summary.add(build_verdict(make_group(2), (1.0, 0.0), order_agreement=order_agreement, n_orders=4))
+    assert (summary.n_scored, summary.n_reordered, summary.n_changed) == (4, 3, 2)
 
 
 def test_top_lists_the_best_first() -> None:
@@ -189,7 +207,9 @@ def test_an_error_line_says_what_and_where() -> None:
 
 def test_judging_a_line_again_replaces_the_old_verdict() -> None:
     group = make_group(2)
-    first = to_record(build_verdict(group, (1.0, 0.0), spread=(1.0, 1.0)), {"model": "old"}, top=1)
+    first = to_record(
+        build_verdict(group, (1.0, 0.0), spread=(1.0, 1.0), order_agreement=0.5), {"model": "old"}, top=1
+    )
     again = Group("g1", group.messages, group.responses, None, first)
     record = to_record(build_verdict(again, (0.0, 1.0)), JUDGE)
     assert list(record) == ["prompt", "responses", "scores", "ranks", "p_best", "best", "judge"]
@@ -203,7 +223,7 @@ def test_judging_a_line_again_replaces_the_old_verdict() -> None:
 def test_a_field_of_the_user_with_a_name_of_ours_is_kept_aside() -> None:
     record = to_record(build_verdict(make_group(2, judge="gpt", scores=[9, 8]), (1.0, 0.0)), JUDGE)
     assert record["input_fields"] == {"judge": "gpt", "scores": [9, 8]}
-    assert (record["judge"], record["scores"]) == (JUDGE, [1.0, 0.0])
+    assert (record["judge"], record["scores"]) == (JUDGE | {"orders": 1}, [1.0, 0.0])
 
 
 def test_floats_are_written_with_the_fewest_digits_that_keep_the_float32() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.verdicts import FULL
+from tests.verdicts import FULL, make_verdict
 from yoj_cli.outputs.ranking import Summary
 from yoj_cli.outputs.wording import one_line, render_summary
 
@@ -19,6 +19,13 @@ def test_a_summary() -> None:
     summary.add_failure()
     assert "1 failed" in render_summary(summary)
     assert render_summary(Summary()) == "0 groups judged"
+
+
+def test_a_summary_says_how_often_the_best_changed_with_the_order() -> None:
+    summary = Summary()
+    for order_agreement in (1.0, 0.75, None):
+        summary.add(make_verdict(("a", "b"), (1.0, 0.0), order_agreement=order_agreement, n_orders=4))
+    assert render_summary(summary).splitlines()[1] == "best changed with the order in 50% of 2 groups"
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,17 @@ from yoj_cli.outputs.writers import FORMATS, Format, open_writer, render_json
 
 def test_a_csv() -> None:
     verdict = make_verdict(
-        ('say "hi", now', "two\nlines", "cr\ronly"), (0.5, 1.25, -1.0), spread=(0.0, 0.5, 1.0)
+        ('say "hi", now', "two\nlines", "cr\ronly"),
+        (0.5, 1.25, -1.0),
+        spread=(0.0, 0.5, 1.0),
+        order_agreement=0.25,
+        n_orders=4,
     )
     assert written("csv", verdict) == (
-        "id,index,rank,score,p_best,spread,response,error\n"
-        'g1,1,1,1.25,0.63380764,0.5,"two\nlines",\n'
-        'g1,0,2,0.5,0.29938953,0.0,"say ""hi"", now",\n'
-        'g1,2,3,-1.0,0.066802834,1.0,"cr\ronly",\n'
+        "id,index,rank,score,p_best,spread,order_agreement,response,error\n"
+        'g1,1,1,1.25,0.63380764,0.5,0.25,"two\nlines",\n'
+        'g1,0,2,0.5,0.29938953,0.0,0.25,"say ""hi"", now",\n'
+        'g1,2,3,-1.0,0.066802834,1.0,0.25,"cr\ronly",\n'
     )
 
 
@@ -44,11 +48,18 @@ def test_markdown() -> None:
     ]
 
 
+def test_markdown_says_how_many_orders_agree_on_the_best() -> None:
+    verdict = make_verdict(("a", "b"), (1.0, 0.0), spread=(0.5, 0.5), order_agreement=0.5, n_orders=2)
+    assert written("markdown", verdict).splitlines()[2] == (
+        "2 responses · 1 of 2 orders agree on the best · 1,234 tokens · 500 ms"
+    )
+
+
 def test_jsonl_is_utf8_without_ascii_escapes() -> None:
     verdict = make_verdict(("日本", "é"), (1.0, 0.0), prompt="😀?", spread=(0.0, 0.0))
     line = written("jsonl", verdict, judge={"model": "demo"})
     assert line.startswith('{"id": "g1", "prompt": "😀?", "responses": ["日本", "é"], "scores": [1.0, 0.0], ')
-    assert line.endswith('"spread": [0.0, 0.0], "best": 0, "judge": {"model": "demo"}}\n')
+    assert line.endswith('"spread": [0.0, 0.0], "best": 0, "judge": {"model": "demo", "orders": 1}}\n')
 
 
 class CountingStream(io.StringIO):
@@ -110,10 +121,10 @@ def test_a_markdown_row_stays_a_row() -> None:
 
 def test_a_csv_gives_back_every_text() -> None:
     rows = list(csv.reader(io.StringIO(written("csv", hostile_verdict()).replace("\0", "NUL"), newline="")))
-    assert [row[6] for row in rows[1:]] == [
+    assert [row[7] for row in rows[1:]] == [
         text.replace("\0", "NUL").replace("\ud83d", "\\ud83d") for text in HOSTILE
     ]
-    assert {len(row) for row in rows} == {8}
+    assert {len(row) for row in rows} == {9}
 
 
 def test_jsonl_gives_back_every_text_even_half_a_character() -> None:

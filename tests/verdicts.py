@@ -34,6 +34,8 @@ def make_verdict(
     group_id: str = "g1",
     rankings: tuple[float, ...] | None = None,
     spread: tuple[float, ...] | None = None,
+    order_agreement: float | None = None,
+    n_orders: int = 1,
     media: tuple[Media, ...] = (),
     n_tokens: int = 1234,
     seconds: float = 0.5,
@@ -41,7 +43,15 @@ def make_verdict(
 ) -> Verdict:
     record = {"id": group_id, "prompt": prompt, "responses": list(responses), **extra}
     group = Group(group_id, (Message("user", (*media, prompt)),), responses, rankings, record, "d.jsonl:1")
-    return build_verdict(group, scores, spread=spread, n_tokens=n_tokens, seconds=seconds)
+    return build_verdict(
+        group,
+        scores,
+        spread=spread,
+        order_agreement=order_agreement,
+        n_orders=n_orders,
+        n_tokens=n_tokens,
+        seconds=seconds,
+    )
 
 
 def written(output_format: Format, *verdicts: Verdict, **options: Any) -> str:

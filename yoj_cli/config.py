@@ -61,7 +61,11 @@ class JudgeConfig(LoadConfig):
         None,
         "multi reads all responses together, single reads each one alone. Default: as the checkpoint was trained.",
     )
-    orders: int = option(1, "Average over K orders of the responses and report the spread.", metavar="K")
+    orders: int = option(
+        1,
+        "Average over K orders of the responses (N have N! at most); report the spread and how many agree.",
+        metavar="K",
+    )
     window: int | None = option(None, "Above W responses, compare random W at a time and join.", metavar="W")
     layout: Role | None = option(
         None, "Turn that holds the responses. Default: as the checkpoint was trained."

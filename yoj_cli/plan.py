@@ -5,7 +5,7 @@ shared prefix. For three responses:
 
     --mode multi      (0,1,2)                       the paper: one branch, the order given
     --mode single     (0) (1) (2)                   each judged alone
-    --orders 3        (0,1,2) (1,2,0) (2,0,1)       order bias averaged out
+    --orders 3        (0,1,2) (1,2,0) (2,0,1)       order bias averaged out, and measured
     --window 2        (0,2) (1,0) (2,1) ...         many responses, a few at a time
 
 A score compares only with the others of its branch: every branch has an unknown offset of its own. `join`
@@ -47,6 +47,12 @@ class Plan:
     mode: Mode
     n: int
     branches: tuple[Order, ...]
+
+    @property
+    def n_orders(self) -> int:
+        """How often every response is read, at least: in orders of the whole group, or in rounds of windows."""
+        n_per_round = -(-self.n // len(self.branches[0]))
+        return len(self.branches) // n_per_round
 
 
 def check_plan_options(mode: str, orders: int, window: int | None) -> None:
@@ -292,6 +298,36 @@ def join(
         for column, mean in zip(values, means, strict=True)
     ]
     return _to_float32(means), _to_float32(spread)
+
+
+def order_agreement(
+    plan: Plan, branch_scores: Sequence[Sequence[float]], scores: Sequence[float]
+) -> float | None:
+    """The share of a group's orders whose own best response is the best one of the joined scores.
+
+    An order counts 1 if the two are the same and 0 if not. Where several responses tie at the top, it counts by
+    how much the two sets overlap: those in both over those in either.
+
+    Args:
+        branch_scores: for each branch the scores in the branch's own order.
+        scores: (N,) from `join`.
+    Returns:
+        0.0 to 1.0, and 1.0 exactly where all orders have the same best. None where there are no two orders of the
+        whole group to compare: one branch, `single`, or windows (a window has no say on what it does not read).
+    """
+    if len(plan.branches) == 1 or any(len(branch) < plan.n for branch in plan.branches):
+        return None
+    best = _best(range(plan.n), scores)
+    overlaps = []
+    for branch, values in _pairs(plan, branch_scores):
+        own = _best(branch, values)
+        overlaps.append(len(own & best) / len(own | best))
+    return math.fsum(overlaps) / len(overlaps)
+
+
+def _best(responses: Iterable[int], scores: Sequence[float]) -> set[int]:
+    highest = max(scores)
+    return {i for i, score in zip(responses, scores, strict=True) if score == highest}
 
 
 def _pairs(plan: Plan, branch_scores: Sequence[Sequence[float]]) -> Iterable[tuple[Order, Sequence[float]]]:

@@ -41,6 +41,7 @@ class Comparison:
         picture_tokens: of each group.
         prefix_tokens: of each group, what all of its responses share; None for N = 1, where nothing says.
         alone_tokens: of each response's own pass: prefix, response and what the template puts after it.
+        n_orders: of (f); a group of N has N! at most.
         rows: in the order of their keys; of the two ways to do (c) the faster one.
         slower: the other one; None where one of them did not fit.
         tolerance: how far scores may deviate.
@@ -50,6 +51,7 @@ class Comparison:
     picture_tokens: list[int]
     prefix_tokens: list[int] | None
     alone_tokens: list[list[int]]
+    n_orders: int
     rows: list[Row]
     slower: Row | None
     tolerance: float
@@ -141,6 +143,7 @@ class SpeedReport:
             "prefix_tokens": found.prefix_tokens,
             "picture_tokens": found.picture_tokens,
             "alone_tokens": found.alone_tokens,
+            "orders": found.n_orders,
             "token_ratio": found.token_ratio,
             "score_tolerance": found.tolerance,
             "agrees": not found.disagreements,

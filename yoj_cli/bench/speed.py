@@ -157,6 +157,7 @@ def compare(
         picture_tokens=[case.multi.n_media_tokens for case in cases],
         prefix_tokens=[case.single.n_prefix for case in cases] if cases[0].n > 1 else None,
         alone_tokens=[[layout.n_tokens for layout in case.alone] for case in cases],
+        n_orders=cases[0].plan.n_orders,
         rows=sorted([*rows.values(), faster], key=lambda row: row.key),
         slower=slower,
         tolerance=tolerance * max([1.0, *map(abs, scores)]),

@@ -93,6 +93,7 @@ def _remarks(found: Comparison) -> list[str]:
     if other is not None and found.n > 1:
         took = other.timing.error or f"{1e3 * (other.median_s or 0):,.1f} ms"
         lines.append(f"(c) is the faster of two; {other.name}: {took}")
+    lines.append(f"(f) reads {found.n_orders} order{'s' * (found.n_orders != 1)} of the responses")
     if found.row("f").tokens > found.n_groups * PASS_TOKENS:
         lines.append(f"(d) and (f) are read {PASS_TOKENS:,} tokens at a time, over the cached prefix")
     multi = found.row("e")

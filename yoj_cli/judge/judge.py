@@ -20,7 +20,7 @@ from yoj_cli.judge.engine import Engine, Outcome
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.layout import Layout, LayoutBuilder
 from yoj_cli.outputs.ranking import Verdict, build_verdict
-from yoj_cli.plan import Plan, build_plan, check_plan_options, join
+from yoj_cli.plan import Plan, build_plan, check_plan_options, join, order_agreement
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -292,5 +292,11 @@ def _verdict(prepared: Prepared, outcome: Outcome) -> Verdict:
             )
         scores, spread = join(prepared.plan, outcome.values)
         return build_verdict(
-            group, scores, spread=spread, n_tokens=prepared.layout.n_tokens, seconds=outcome.seconds
+            group,
+            scores,
+            spread=spread,
+            order_agreement=order_agreement(prepared.plan, outcome.values, scores),
+            n_orders=prepared.plan.n_orders,
+            n_tokens=prepared.layout.n_tokens,
+            seconds=outcome.seconds,
         )

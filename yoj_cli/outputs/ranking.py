@@ -10,7 +10,7 @@ from typing import Any
 
 from yoj_cli.inputs.groups import Group
 
-OUTPUT_KEYS = ("scores", "ranks", "p_best", "spread", "best", "top", "judge", "error")
+OUTPUT_KEYS = ("scores", "ranks", "p_best", "spread", "order_agreement", "best", "top", "judge", "error")
 """What `to_record` and `to_error_record` write; see `_input_fields` for an input line that has such a key."""
 
 FLOAT32_MIN_NORMAL, FLOAT32_MAX = 2.0**-126, (2 - 2.0**-23) * 2.0**127
@@ -26,6 +26,9 @@ class Verdict:
         ranks: (N,) 1 = best; ties share the better rank ("1224").
         p_best: (N,) softmax of the scores, sums to 1.
         spread: (N,) how far each score moved between branches; None where there was one branch.
+        order_agreement: the share of the orders whose own best response is the best one here; None where the
+            group was not read in several orders (one order, `single`, windows). See `plan.order_agreement`.
+        n_orders: orders that were read (a group of N has N! at most), or rounds of windows.
         n_tokens: tokens read for this group, over all branches.
         seconds: time spent on this group.
     """
@@ -35,6 +38,8 @@ class Verdict:
     ranks: tuple[int, ...]
     p_best: tuple[float, ...]
     spread: tuple[float, ...] | None
+    order_agreement: float | None
+    n_orders: int
     n_tokens: int
     seconds: float
 
@@ -54,6 +59,8 @@ def build_verdict(
     scores: Sequence[float],
     *,
     spread: Sequence[float] | None = None,
+    order_agreement: float | None = None,
+    n_orders: int = 1,
     n_tokens: int = 0,
     seconds: float = 0.0,
 ) -> Verdict:
@@ -71,6 +78,8 @@ def build_verdict(
         ranks=rank(scores),
         p_best=p_best(scores),
         spread=None if spread is None else tuple(spread),
+        order_agreement=order_agreement,
+        n_orders=n_orders,
         n_tokens=n_tokens,
         seconds=seconds,
     )
@@ -187,12 +196,17 @@ def mean_agreement(agreements: Iterable[Agreement]) -> MeanAgreement | None:
 
 @dataclass(slots=True)
 class Summary:
-    """Running totals over a stream of groups, in constant memory."""
+    """Running totals over a stream of groups, in constant memory.
+
+    `n_reordered` groups were read in several orders; in `n_changed` of them the orders do not all agree on the best.
+    """
 
     n_scored: int = 0
     n_failed: int = 0
     n_responses: int = 0
     n_tokens: int = 0
+    n_reordered: int = 0
+    n_changed: int = 0
     n_ranked: int = 0
     n_pairs: int = 0
     n_right: int = 0
@@ -204,6 +218,9 @@ class Summary:
         self.n_scored += 1
         self.n_responses += len(verdict.scores)
         self.n_tokens += verdict.n_tokens
+        if verdict.order_agreement is not None:
+            self.n_reordered += 1
+            self.n_changed += verdict.order_agreement < 1
         if verdict.group.rankings is not None:
             self.add_agreement(agreement(verdict.scores, verdict.group.rankings))
 
@@ -239,7 +256,7 @@ def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = N
     """The output line: the input fields unchanged and in their order, then the verdict.
 
     Args:
-        judge: written as "judge": what scored it and how.
+        judge: written as "judge": what scored it and how, with the orders that this group was read in.
         top: also write "top", the best `top` responses, best first (all of them if there are fewer).
     """
     record = _input_fields(verdict.group.record)
@@ -248,6 +265,8 @@ def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = N
     record["p_best"] = [shortest_float32(p) for p in verdict.p_best]
     if verdict.spread is not None:
         record["spread"] = [shortest_float32(spread) for spread in verdict.spread]
+    if verdict.order_agreement is not None:
+        record["order_agreement"] = shortest_float32(verdict.order_agreement)
     record["best"] = verdict.best
     if top is not None:
         record["top"] = [
@@ -259,7 +278,7 @@ def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = N
             }
             for i in verdict.order[:top]
         ]
-    record["judge"] = dict(judge)
+    record["judge"] = {**judge, "orders": verdict.n_orders}
     return record
 
 

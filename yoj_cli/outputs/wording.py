@@ -77,10 +77,13 @@ def labels_of(group: Group, length: int = LABEL_LENGTH) -> list[str]:
 
 
 def facts_of(verdict: Verdict) -> str:
-    """The line under the title: media, responses, tokens, time."""
+    """The line under the title: media, responses, what their order did, tokens, time."""
     n = len(verdict.scores)
     facts = [f"{media.kind} {one_line(_media_name(media), LABEL_LENGTH)}" for media in verdict.group.media]
     facts.append(f"{n} response{'s' * (n != 1)}")
+    if verdict.order_agreement is not None:
+        n_agreeing = verdict.order_agreement * verdict.n_orders  # no whole number where responses tie
+        facts.append(f"{n_agreeing:.3g} of {verdict.n_orders} orders agree on the best")
     if verdict.n_tokens:
         facts.append(f"{verdict.n_tokens:,} tokens")
     if verdict.seconds:
@@ -117,7 +120,7 @@ def is_hit(verdict: Verdict, i: int) -> bool | None:
 
 
 def render_summary(summary: Summary, *, seconds: float | None = None) -> str:
-    """What happened over all groups, in one or two lines.
+    """What happened over all groups, in one to three lines.
 
     Args:
         seconds: wall time of the whole run, to say how fast it went.
@@ -130,6 +133,9 @@ def render_summary(summary: Summary, *, seconds: float | None = None) -> str:
     if seconds and summary.n_scored:
         facts.append(f"{seconds:,.1f} s, {summary.n_scored / seconds:,.1f} groups/s")
     lines = [" · ".join(facts)]
+    if summary.n_reordered:
+        changed, n = percent(summary.n_changed / summary.n_reordered), summary.n_reordered
+        lines.append(f"best changed with the order in {changed} of {n:,} group{'s' * (n != 1)}")
     mean = summary.agreement
     if mean is not None:
         lines.append(

@@ -33,7 +33,7 @@ from yoj_cli.outputs.wording import (
 Format = Literal["table", "jsonl", "csv", "markdown"]
 FORMATS: tuple[Format, ...] = ("table", "jsonl", "csv", "markdown")
 
-CSV_COLUMNS = ("id", "index", "rank", "score", "p_best", "spread", "response", "error")
+CSV_COLUMNS = ("id", "index", "rank", "score", "p_best", "spread", "order_agreement", "response", "error")
 MARKDOWN_TEXT_LENGTH = 200
 
 
@@ -61,7 +61,7 @@ def open_writer(
     """The writer of a format.
 
     Args:
-        judge: what scored the groups and how; jsonl writes it into every line.
+        judge: what scored the groups and how; jsonl writes it into every line, with the group's orders.
         top: show only the best `top` responses; jsonl keeps all scores and adds them as "top".
         width: columns of a table; None asks the terminal (80 where there is none).
     """
@@ -119,6 +119,7 @@ class CsvWriter:
                     shortest_float32(verdict.scores[i]),
                     shortest_float32(verdict.p_best[i]),
                     None if verdict.spread is None else shortest_float32(verdict.spread[i]),
+                    None if verdict.order_agreement is None else shortest_float32(verdict.order_agreement),
                     verdict.group.responses[i],
                     None,
                 )
