@@ -19,6 +19,20 @@ Run = Callable[..., tuple[int, str, str]]
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Processes of `-n auto`, which pyproject.toml asks for: up to four, of 1 GB each, for the whole suite.
+
+    None for files that are named: they are done before a second process has imported what it needs.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, 4) if config.args_source is not pytest.Config.ArgsSource.ARGS and cores > 1 else 0
+
+
+if n_workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+    # Read when torch is imported: without it each process would take all cores for itself, and wait for them.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // n_workers)))
+
+
 @pytest.fixture(autouse=True)
 def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     home = tmp_path_factory.mktemp("home")

@@ -108,6 +108,7 @@ def test_json_is_the_last_line_and_all_of_standard_output(yoj, tmp_path):
     assert "RANDOM WEIGHTS" in (tmp_path / "a.svg").read_text()
 
 
+@pytest.mark.slow
 def test_the_tables_fit_80_columns_and_say_what_was_measured():
     code, shown, _ = run_on_terminal([*RANDOM, "--n", "2"], columns=80)
     assert code == 0

@@ -87,6 +87,7 @@ def test_debug_shows_where(yoj: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert yoj("rank", *ASK, "--orders", 0)[2].startswith("Traceback")
 
 
+@pytest.mark.slow
 def test_libraries_warnings_are_shown_with_debug_alone(write_lines: Callable[..., Path]) -> None:
     program = """
         import sys, threading, warnings
@@ -127,6 +128,7 @@ def write_groups(path: Path, count: int) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_ends_the_program_quietly(tmp_path: Path) -> None:
     data = write_groups(tmp_path / "data.jsonl", 3000)
     yoj = subprocess.Popen(
@@ -187,6 +189,7 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_a_clip_is_decoded_is_quiet_and_leaves_nothing(tmp_path: Path) -> None:
     clip = write_slow_clip(tmp_path / "slow.mp4")
     data = tmp_path / "data.jsonl"

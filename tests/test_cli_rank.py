@@ -151,6 +151,7 @@ def test_pillow_does_not_talk_beside_our_own_error(rank: Run, tmp_path: Path) ->
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_on_a_terminal_the_best_is_marked_and_quiet_is_quiet(files: list[Path]) -> None:
     arguments = ["rank", *JUDGE, "-q", "-p", "Which?", "-r", files[0], "-t", "\x1b[31mred"]

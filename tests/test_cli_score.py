@@ -299,6 +299,7 @@ def test_output_is_utf_8_whatever_the_locale(
         assert "ü" in raw.getvalue().decode("utf-8")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_a_terminal_gets_tables_and_each_failure_once(write_lines: Write) -> None:
     data = write_lines(GOOD[0], "{bad", {"prompt": "long " * 100, "responses": ["word " * 100, "b"]})
@@ -315,6 +316,7 @@ def test_a_terminal_gets_tables_and_each_failure_once(write_lines: Write) -> Non
     assert any(line.startswith("2 groups judged · 1 failed") for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="needs a terminal")
 def test_progress_is_on_the_terminal_and_never_in_the_data(write_lines: Write) -> None:
     data = write_lines(*GOOD * 3, "{bad")
@@ -327,6 +329,7 @@ def test_progress_is_on_the_terminal_and_never_in_the_data(write_lines: Write) -
     assert "not JSON" in " ".join(screen.split())
 
 
+@pytest.mark.slow
 def test_a_group_from_a_slow_pipe_is_given_out_before_the_next_one_comes() -> None:
     process = subprocess.Popen(
         [*YOJ, "score", *map(str, (*JUDGE, *TOGETHER)), "-"],
@@ -347,6 +350,7 @@ def test_a_group_from_a_slow_pipe_is_given_out_before_the_next_one_comes() -> No
         assert process.wait(60) == 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_ends_a_program_that_waits_for_input() -> None:
     with subprocess.Popen(
         [*YOJ, "score", *map(str, (*JUDGE, *TOGETHER)), "-"],

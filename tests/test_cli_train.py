@@ -71,6 +71,7 @@ def test_a_recipe_gives_the_options_and_the_command_line_has_precedence(yoj, dat
     assert "10 steps of 3 groups, 5 epochs" in err
 
 
+@pytest.mark.slow
 def test_the_recipe_of_a_run_repeats_it(yoj, data, tmp_path):
     yoj(
         "train",

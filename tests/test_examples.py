@@ -31,6 +31,7 @@ def run(script, *arguments):
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 @needs_jq
 def test_best_of_n_prints_one_response_a_group():
     lines = run("best_of_n.sh", CANDIDATES, "--model", "demo")
@@ -38,6 +39,7 @@ def test_best_of_n_prints_one_response_a_group():
     assert all(line in group["responses"] for line, group in zip(lines, GROUPS, strict=True))
 
 
+@pytest.mark.slow
 @needs_jq
 def test_confident_prints_groups_above_nine_tenths():
     found = [json.loads(line) for line in run("confident.sh", CANDIDATES, "--model", "demo")]
@@ -45,11 +47,13 @@ def test_confident_prints_groups_above_nine_tenths():
     assert all(group["p"] > 0.9 for group in found)
 
 
+@pytest.mark.slow
 def test_first_stops_after_one_group():
     (line,) = run("first.sh", CANDIDATES, "--model", "demo")
     assert json.loads(line)["id"] == GROUPS[0]["id"]
 
 
+@pytest.mark.slow
 @needs_jq
 def test_preference_pairs_can_be_scored_again(tmp_path, yoj):
     pairs = run("preference_pairs.sh", CANDIDATES, "--model", "demo")
@@ -60,11 +64,13 @@ def test_preference_pairs_can_be_scored_again(tmp_path, yoj):
     assert (code, out.count("\n")) == (0, len(GROUPS))
 
 
+@pytest.mark.slow
 def test_rank_files_prints_a_table_with_the_files_names():
     text = "\n".join(run("rank_files.sh"))
     assert all(name in text for name in ("answers/a.txt", "answers/b.txt", "Describe this image."))
 
 
+@pytest.mark.slow
 def test_the_library_example_prints_three_responses_best_first():
     done = subprocess.run(
         [sys.executable, EXAMPLES / "library.py"], capture_output=True, text=True, check=True, timeout=120

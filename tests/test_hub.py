@@ -58,6 +58,7 @@ def set_base(folder, base):
         (folder / name).write_text(json.dumps(raw | {key: base}))
 
 
+@pytest.mark.slow
 def test_a_pushed_judge_gives_the_same_scores_by_its_name_and_from_the_cache(
     checkpoint, judges, tmp_path, write_lines
 ):

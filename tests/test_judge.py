@@ -216,6 +216,7 @@ def test_a_stream_is_read_a_bounded_number_of_groups_ahead(judges):
     assert n_read <= 6
 
 
+@pytest.mark.slow
 def test_a_stream_of_tiny_groups_keeps_few_of_them_in_memory(judges):
     judge = judges(MOLMO2, max_batch_tokens=256)
     group = parse({"prompt": "p", "responses": ["a"]})

@@ -133,6 +133,7 @@ def test_training_twice_gives_the_same_weights(groups, tmp_path):
     assert same(weights(tmp_path / "one"), weights(tmp_path / "two"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop_at", [2, 3])
 def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(groups, tmp_path, stop_at):
     options = {"epochs": 3, "lora_dropout": 0.1, "save_every": 1, "batch_size": 3}
@@ -156,6 +157,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(groups, tmp_path, 
     assert whole == parts
 
 
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(groups, tmp_path):
     options = ["--base", BASE, "--device", "cpu", "--lora-r", "4", "--head-dim", "16", "--batch-size", "2"]
     options += ["--epochs", "3", "--save-every", "2", "--no-gradient-checkpointing"]
@@ -263,6 +265,7 @@ def test_a_loss_that_is_no_number_stops_with_the_groups_line(groups, tmp_path):
         run(groups, tmp_path / "out", **options)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_no_earlier_state(groups, tmp_path):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
 
