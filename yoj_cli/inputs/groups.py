@@ -6,12 +6,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from yoj_cli.errors import YojError
+from yoj_cli.errors import InputError, YojError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MediaKind = Literal["image", "video", "frames"]
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+"""Whose a turn may be; a role is printed by many chat templates, so it is never a text of the line's own."""
+
+
+def check_role(role: str, name: str) -> None:
+    """Refuse a role that is none of ROLES.
+
+    Args:
+        name: what an error calls the turn ("messages[0]").
+    Raises:
+        InputError: it is unknown.
+    """
+    if role not in ROLES:
+        shown = role if len(role) <= 40 else role[:39] + "…"
+        raise InputError(
+            f"{name} has the unknown role {shown!r}", hint=f"A turn is from one of: {', '.join(ROLES)}."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +49,7 @@ class Media:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `blocks` holds texts (str) and the media shown between them, in order."""
+    """One turn. `role` is one of ROLES; `blocks` holds texts (str) and the media shown between them, in order."""
 
     role: str
     blocks: tuple[str | Media, ...]

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from yoj_cli.errors import InputError
-from yoj_cli.inputs.groups import Media, MediaKind, Message
+from yoj_cli.inputs.groups import Media, MediaKind, Message, check_role
 
 PROMPT_KEYS = ("prompt", "question")
 IMAGE_KEYS = ("image", "images")
@@ -85,6 +85,7 @@ def _parse_turns(raw: Any, field_name: str) -> list[Turn]:
     for index, turn in enumerate(raw):
         if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
             raise InputError(f"{field_name}[{index}] must be an object with 'role' and 'content'")
+        check_role(turn["role"], f"{field_name}[{index}]")
         turns.append((turn["role"], _parse_content(turn.get("content"), f"{field_name}[{index}].content")))
     last_role = turns[-1][0]
     if last_role != "user":

@@ -19,7 +19,7 @@ from torch import Tensor
 from yoj_cli.errors import ModelError, OutOfMemoryError, TooLongError, errors_at
 from yoj_cli.inputs.media import MediaOptions, load
 from yoj_cli.judge.backbone import name_device_errors
-from yoj_cli.judge.conversation import Runs, render
+from yoj_cli.judge.conversation import Roles, Runs, render
 from yoj_cli.judge.features import MediaKey, MediaProcessor, Processed
 from yoj_cli.judge.tokens import Separator, SpecialTokens, TextEncoder
 
@@ -77,6 +77,8 @@ class LayoutBuilder:
         role: the turn that holds the responses: "assistant" (how the weights were trained) or "user".
         max_tokens: longest sequence (prefix and one branch) accepted.
         where: the checkpoint, for errors.
+    Raises:
+        CheckpointError: a separator or a chat template that cannot be used.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class LayoutBuilder:
         self._specials = SpecialTokens(backbone.tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
         self._encoder = TextEncoder(backbone.tokenizer)
+        self._roles = Roles(backbone, role, where=where)
         self._media = MediaProcessor(backbone.processor, pin=backbone.device.type == "cuda")
 
     def prepare(self, group: Group, plan: Plan, media: MediaOptions) -> Layout:
@@ -111,7 +114,9 @@ class LayoutBuilder:
         """
         self.backbone.family.check_media(group.media)
         processed = self._media.process(media)
-        before, after = render(group, self.role, self.backbone, self._specials, processed.expansions)
+        before, after = render(
+            group, self.role, self.backbone, self._specials, self._roles, processed.expansions
+        )
         sequences = self._branch_sequences(before, after, group.responses, plan)
         longest = max(len(ids) for ids, _ in sequences)
         if longest > self.max_tokens:
