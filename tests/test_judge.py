@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import shutil
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -324,9 +328,28 @@ def test_an_unknown_option_is_a_usage_error():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_no_gpu_and_no_choice_is_an_error_that_names_the_ways_out(adapter_checkpoint):
-    with pytest.raises(DeviceError, match=r"--model demo.*--device cpu"):
-        Judge.load(str(adapter_checkpoint))
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_small_judge_runs_on_a_cpu_unasked_and_a_large_one_is_refused(adapter_checkpoint, tmp_path):
+    """By what its weight files weigh, its base's among them."""
+    assert Judge.load(str(adapter_checkpoint)).backbone.device.type == "cpu"
+    folder = Path(shutil.copytree(adapter_checkpoint, tmp_path / "judge"))
+    base = Path(shutil.copytree(MOLMO2, tmp_path / "base"))
+    (base / "large.safetensors").touch()
+    os.truncate(base / "large.safetensors", 9_000_000_000)  # holds nothing and takes no room
+    config = json.loads((folder / "reward_model_config.json").read_text())
+    (folder / "reward_model_config.json").write_text(json.dumps(config | {"base_model": str(base)}))
+    with pytest.raises(DeviceError, match=r"9\.0 GB of weights(?s:.*)--model demo.*--device cpu"):
+        Judge.load(str(folder))
+
+
+def test_what_auto_stood_for_is_named_so_that_a_run_can_be_repeated(judges, adapter_checkpoint, tmp_path):
+    asked = judges(adapter_checkpoint, quant="auto", dtype="auto").description
+    again = judges(adapter_checkpoint, quant=asked["quant"], dtype=asked["dtype"])
+    assert again.description == asked
+    assert asked["quant"] in ("4bit", "none")
+    assert judges("demo", quant="auto", dtype="auto").description["quant"] == "4bit"
+    assert judges("demo", quant="auto", dtype="auto").description["dtype"] == "float32"
+    assert judges("demo", quant="none", dtype="bfloat16").description["quant"] == "none"
 
 
 def test_the_description_tells_judges_apart(judges):

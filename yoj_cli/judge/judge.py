@@ -112,7 +112,7 @@ class Judge:
             "orders": self.config.orders,
             "window": self.config.window,
             "layout": self.role,
-            "quant": self.config.quant,
+            "quant": self.backbone.quant,
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
             "seed": self.config.seed,
             "revision": self.checkpoint.revision,
