@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from yoj_cli.config import JudgeConfig, Quant, QuantChoice
-from yoj_cli.errors import ModelError, OutOfMemoryError
+from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError
 from yoj_cli.judge.attention import install
 from yoj_cli.judge.device import UNSTATED, Precision, resolve_dtype, resolve_quant
 from yoj_cli.judge.family import Family, family_of
