@@ -16,7 +16,7 @@ from tests.conftest import PARITY, Run
 from tests.processes import run_on_terminal
 
 MODEL = PARITY / "checkpoint"
-JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none", "--dtype", "float32")
+JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none")
 
 
 @pytest.fixture
@@ -97,7 +97,15 @@ def test_more_orders_than_there_are_name_those_that_were_read(rank: Run) -> None
         (["-t", "a"], 'text alone needs a prompt\nGive one with -p "…" or -p @FILE.'),
         (["-p", "q", "-r", "nope.txt"], "nope.txt: there is no such file"),
         (["-p", "q", "-r", "."], ".: cannot be read (Is a directory)"),
-        (["-p", "@nope.txt", "-t", "a"], "nope.txt: there is no such file"),
+        (
+            ["-p", "@nope.txt", "-t", "a"],
+            "--prompt: there is no file 'nope.txt'\nA prompt that begins with @",
+        ),
+        (
+            ["-p", "@", "-t", "a"],
+            "--prompt: no file is named after the @\nA prompt that begins with @ itself",
+        ),
+        (["-i", "nope.png", "-t", "a"], "nope.png: there is no such file"),
         (["-p", "@-", "-r", "-"], "standard input can be read once only"),
         (["-p", "q", "-r", "-", "-r", "-"], "standard input can be read once only"),
         (["-p", "q", "-t", "a", "--media-root", "nope"], "--media-root: there is no folder nope"),
@@ -120,13 +128,34 @@ def test_a_text_that_the_locale_hid_is_read(rank: Run) -> None:
     hidden = "日本".encode().decode("ascii", "surrogateescape")
     line = line_of(rank("-p", hidden, "-t", hidden)[1])
     assert (line["prompt"], line["responses"]) == ("日本", ["日本"])
-    assert rank("-p", "q", "-t", "\udcff")[::2] == (2, "yoj: an argument: is not UTF-8 text (byte 0)\n")
+    assert rank("-p", "q", "-t", "\udcff")[::2] == (2, "yoj: --text 1: is not UTF-8 text (byte 0)\n")
+    assert rank("-p", "q", "-t", "a", "-t", "b\udcff")[2] == "yoj: --text 2: is not UTF-8 text (byte 1)\n"
+    assert rank("-p", "\udcff", "-t", "a")[2] == "yoj: --prompt: is not UTF-8 text (byte 0)\n"
 
 
 def test_a_file_that_is_read_is_not_overwritten(yoj: Run, files: list[Path]) -> None:
     code, _, err = yoj("rank", "-m", "./no_model", "-p", "q", "-r", files[0], "-o", files[0])
     assert (code, err) == (2, f"yoj: {files[0]}: the output would overwrite this input\n")
     assert files[0].read_bytes() == b"one\ntwo\n\n"
+
+
+def test_earlier_results_are_kept_unless_told_otherwise(rank: Run, tmp_path: Path) -> None:
+    result, arguments = tmp_path / "out.jsonl", ("-p", "q", "-t", "a", "-t", "b")
+    assert rank(*arguments, "-o", result) == (0, "", "")
+    before = result.read_text()
+    code, _, err = rank(*arguments, "-o", result)
+    assert (code, err.splitlines()[0]) == (2, f"yoj: {result}: holds results already")
+    assert result.read_text() == before
+    assert rank("-p", "another", "-t", "a", "-o", result, "--overwrite")[0] == 0
+    assert json.loads(result.read_text())["prompt"] == "another"
+
+
+def test_a_picture_that_cannot_be_read_is_found_before_the_judge_is_loaded(yoj: Run, tmp_path: Path) -> None:
+    picture = tmp_path / "text.png"
+    picture.write_text("no picture")
+    code, _, err = yoj("rank", "-m", "./no_model", "-i", picture, "-t", "a")
+    assert code == 2
+    assert err.startswith(f"yoj: {picture}: not a picture")
 
 
 def huge_png(path: Path) -> Path:

@@ -23,7 +23,7 @@ from tests.processes import YOJ, environment, run, run_on_terminal
 MODEL = PARITY / "checkpoint"
 # Groups score the same to the last digit only where they are read beside the same others.
 ALONE, TOGETHER = ("--max-batch-tokens", 1), ("--max-batch-tokens", 1024)
-JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none", "--dtype", "float32", *ALONE)
+JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none", *ALONE)
 GOOD = [
     {"id": "x", "prompt": "Which?", "responses": ["one", "two", "three"], "source": {"é": [1, None]}},
     {"prompt": "And?", "responses": ["no", "yes, this one"], "rankings": [2, 1]},
@@ -220,7 +220,7 @@ def test_an_output_file_holds_what_standard_output_would(
 ) -> None:
     data, result = write_lines(*GOOD), tmp_path / "out.jsonl"
     result.write_text("old\n" * 100)
-    code, out, _ = score(data, "-o", result)
+    code, out, _ = score(data, "-o", result, "--overwrite")
     assert (code, out) == (0, "")
     assert result.read_text(encoding="utf-8") == score(data)[1]
 
@@ -239,7 +239,9 @@ def test_a_judge_that_does_not_load_costs_no_earlier_result(
 ) -> None:
     result = tmp_path / "out.jsonl"
     result.write_text("old\n")
-    code, _, _ = yoj("score", write_lines(GOOD[0]), "-m", tmp_path, "--device", "cpu", "-o", result)
+    code, _, _ = yoj(
+        "score", write_lines(GOOD[0]), "-m", tmp_path, "--device", "cpu", "-o", result, "--overwrite"
+    )
     assert code == 3
     assert result.read_text() == "old\n"
 
@@ -279,7 +281,11 @@ def test_nothing_to_score_is_no_error(score: Run, tmp_path: Path) -> None:
     empty = tmp_path / "empty.jsonl"
     empty.write_text("\n")
     assert score(empty) == (0, "", "0 groups judged\n")
-    assert score(empty, "-f", "csv", "-q") == (0, "id,index,rank,score,p_best,spread,response,error\n", "")
+    assert score(empty, "-f", "csv", "-q") == (
+        0,
+        "id,index,rank,score,p_best,spread,order_agreement,response,error\n",
+        "",
+    )
 
 
 def test_quiet_keeps_errors(score: Run, write_lines: Write) -> None:

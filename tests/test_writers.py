@@ -14,6 +14,7 @@ import pytest
 from tests.verdicts import FULL, HOSTILE, THREE, hostile_verdict, make_verdict, written
 from yoj_cli.errors import MediaError
 from yoj_cli.inputs.records import Failure
+from yoj_cli.outputs.wording import BIDI_CONTROLS
 from yoj_cli.outputs.writers import FORMATS, Format, open_writer, render_json
 
 
@@ -119,12 +120,42 @@ def test_a_markdown_row_stays_a_row() -> None:
     assert max(map(len, rows)) < 300
 
 
-def test_a_csv_gives_back_every_text() -> None:
-    rows = list(csv.reader(io.StringIO(written("csv", hostile_verdict()).replace("\0", "NUL"), newline="")))
+def test_a_csv_gives_back_every_text_where_that_is_asked_for() -> None:
+    rows = list(
+        csv.reader(io.StringIO(written("csv", hostile_verdict(), raw=True).replace("\0", "NUL"), newline=""))
+    )
     assert [row[7] for row in rows[1:]] == [
         text.replace("\0", "NUL").replace("\ud83d", "\\ud83d") for text in HOSTILE
     ]
     assert {len(row) for row in rows} == {9}
+
+
+FORMULAS = ("=cmd|' /C calc'!A0", "+1", "-1", "@SUM(1)", "\t=1", "\r=1", "\n=1", "＝1", "plain", "")
+
+
+def test_a_csv_cell_is_nothing_that_a_spreadsheet_runs() -> None:
+    verdict = make_verdict(FORMULAS, tuple(float(-i) for i in range(len(FORMULAS))), group_id="=id()")
+    rows = list(csv.reader(io.StringIO(written("csv", verdict), newline="")))[1:]
+    assert [row[7] for row in rows] == [*(f"'{text}" for text in FORMULAS[:-2]), "plain", ""]
+    assert {row[0] for row in rows} == {"'=id()"}
+    assert rows[1][3] == "-1.0"  # a number of ours is one
+    raw = list(csv.reader(io.StringIO(written("csv", verdict, raw=True), newline="")))[1:]
+    assert [row[7] for row in raw] == list(FORMULAS)
+
+
+@pytest.mark.parametrize("output_format", FORMATS)
+def test_nothing_that_is_printed_is_acted_on_by_a_terminal(output_format: Format) -> None:
+    text = written(output_format, hostile_verdict(), width=80)
+    found = {char for char in text if char < " " or "\x7f" <= char <= "\x9f"} - set("\n\t\r")
+    assert not found
+    assert not BIDI_CONTROLS & set(text)
+    assert output_format == "csv" or not set("\t\r") & set(text)  # quoted, in a cell
+
+
+def test_an_error_in_a_csv_is_disarmed_too() -> None:
+    stream = io.StringIO()
+    open_writer("csv", stream).write_error({"id": "+id"}, MediaError("\x1b[2Jboom"))
+    assert stream.getvalue().splitlines()[1] == "'+id,,,,,,,,MediaError: ␛[2Jboom"
 
 
 def test_jsonl_gives_back_every_text_even_half_a_character() -> None:
@@ -135,7 +166,8 @@ def test_jsonl_gives_back_every_text_even_half_a_character() -> None:
     assert [one["response"] for one in record["top"]] == list(HOSTILE)
 
 
-def test_half_a_character_is_the_only_escape() -> None:
+def test_half_a_character_and_what_a_terminal_acts_on_are_the_only_escapes() -> None:
+    assert render_json({"a": "\x9b2J \x7f \u202e é"}) == '{"a": "\\u009b2J \\u007f \\u202e é"}'
     assert render_json({"a": "\ud83d x é \\ud83d"}) == '{"a": "\\ud83d x é \\\\ud83d"}'
 
 

@@ -17,7 +17,6 @@ DEFAULT_MODEL = "yinuoy/MR2-Molmo2-4B-RM"
 DEMO = "demo"
 
 Quant = Literal["4bit", "8bit", "none"]
-QuantChoice = Literal["auto", "4bit", "8bit", "none"]
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 Mode = Literal["multi", "single"]
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
@@ -46,15 +45,8 @@ class LoadConfig:
     )
     revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.", metavar="REV")
     device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE")
-    quant: QuantChoice = option(
-        "auto",
-        "Weights of the language model: 4bit (NF4), 8bit or none. auto: as stored or trained, else 4bit on a GPU, "
-        "and on a CPU none where its memory allows.",
-    )
-    dtype: Dtype = option(
-        "auto",
-        "Compute type. auto: as trained, else bfloat16 where the device has it, else float16 or float32.",
-    )
+    quant: Quant = option("4bit", "Weights of the language model: 4bit (NF4), 8bit or none.")
+    dtype: Dtype = option("auto", "Compute type; auto is bfloat16 on a GPU that has it and float32 on a CPU.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +110,7 @@ class JudgeConfig(LoadConfig):
 
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
-    "quant": ("auto", "4bit", "8bit", "none"),
+    "quant": ("4bit", "8bit", "none"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
     "mode": ("multi", "single", None),
     "layout": ("assistant", "user", None),
@@ -148,9 +140,13 @@ class OutputConfig:
     )
     json: bool = option(False, "Short for --format jsonl.", "--json")
     output: Path | None = option(
-        None, "Write to this file instead of standard output.", "--output", "-o", metavar="FILE"
+        None, "Write to this new file instead of standard output.", "--output", "-o", metavar="FILE"
     )
+    overwrite: bool = option(False, "Let -o replace the results that FILE holds.")
     top: int | None = option(None, "Show only the K best responses of a group.", metavar="K")
+    raw: bool = option(
+        False, "CSV cells exactly as in the input, also those that a terminal or spreadsheet would act on."
+    )
     quiet: bool = option(False, "No progress, no summary.", "--quiet", "-q")
 
     def __post_init__(self) -> None:
@@ -158,6 +154,10 @@ class OutputConfig:
             raise UsageError(f"{self.top} is not a positive number", where="--top")
         if self.json and self.format not in ("auto", "jsonl"):
             raise UsageError(f"--json contradicts --format {self.format}")
+        if self.overwrite and self.output is None:
+            raise UsageError("there is nothing to overwrite without -o FILE", where="--overwrite")
+        if self.raw and self.format != "csv":
+            raise UsageError("is for --format csv; no other format changes a text", where="--raw")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

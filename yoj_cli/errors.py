@@ -23,6 +23,9 @@ from contextlib import contextmanager
 from copy import copy
 from enum import IntEnum
 
+LINE_BREAKS = {ord(sign): repr(sign)[1:-1] for sign in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+"""How they are written in a message, where a file's name holds one; else it could say a line in our name."""
+
 
 class ExitCode(IntEnum):
     """What the process ends with; the README documents the same table."""
@@ -42,7 +45,8 @@ class YojError(Exception):
     Args:
         what: one sentence that says what is wrong.
         where: "file:line", a path or an option name; "" when there is no such place.
-        hint: one sentence that says what to do next; "" when `what` already does.
+        hint: one sentence that says what to do next; "" when `what` already does. It may have several lines, and
+            so holds nobody else's words.
     """
 
     exit_code = ExitCode.MODEL
@@ -55,6 +59,7 @@ class YojError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
+        head = head.translate(LINE_BREAKS)
         return f"{head}\n{self.hint}" if self.hint else head
 
     def at(self, where: str) -> YojError:

@@ -8,8 +8,9 @@ from typing import Annotated, Optional
 import typer
 
 from yoj_cli.cli.input import build_media_options, check_paths
+from yoj_cli.cli.messages import complain, say
 from yoj_cli.cli.options import with_options
-from yoj_cli.cli.output import complain, open_output, say, writing
+from yoj_cli.cli.output import open_output, writing
 from yoj_cli.cli.progress import show_status
 from yoj_cli.config import BenchConfig, InputConfig, OutputConfig
 from yoj_cli.errors import ExitCode, UsageError

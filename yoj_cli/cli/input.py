@@ -27,6 +27,8 @@ def check_paths(paths: Sequence[str] | None) -> list[str]:
             raise UsageError("no input", hint="Name a JSON Lines file, or - to read standard input.")
         return ["-"]
     check_stdin_once(paths)
+    if "-" in paths and sys.stdin is None:
+        raise UsageError("standard input is closed")
     for path in paths:
         if path == "-":
             continue
@@ -51,6 +53,8 @@ def read_text(path: str) -> str:
         InputError: it cannot be read, or is not UTF-8.
     """
     name = "stdin" if path == "-" else path
+    if path == "-" and sys.stdin is None:
+        raise UsageError("standard input is closed")
     try:
         raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
         text = raw.decode("utf-8-sig")
@@ -63,14 +67,18 @@ def read_text(path: str) -> str:
     return text.removesuffix("\n").removesuffix("\r")
 
 
-def decode_argument(text: str) -> str:
-    """A text from the command line; UTF-8 that the locale made Python keep as bytes (LC_ALL=C) is read."""
+def decode_argument(text: str, where: str) -> str:
+    """A text from the command line; UTF-8 that the locale made Python keep as bytes (LC_ALL=C) is read.
+
+    Args:
+        where: the option that holds it.
+    """
     if text.isascii() or not any("\udc80" <= char <= "\udcff" for char in text):
         return text
     try:
         return os.fsencode(text).decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text (byte {error.start})", where="an argument") from error
+        raise InputError(f"is not UTF-8 text (byte {error.start})", where=where) from error
 
 
 def build_media_options(config: InputConfig, max_frames: int, *, beside: str = "-") -> MediaOptions:

@@ -18,8 +18,8 @@ import typer
 from yoj_cli.cli.bench_speed import bench_speed
 from yoj_cli.cli.info import info
 from yoj_cli.cli.merge import merge
+from yoj_cli.cli.messages import complain
 from yoj_cli.cli.options import is_debugging
-from yoj_cli.cli.output import complain
 from yoj_cli.cli.quantize import quantize
 from yoj_cli.cli.rank import rank
 from yoj_cli.cli.score import score

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
+from yoj_cli.cli.messages import Complaints, say
 from yoj_cli.cli.options import is_debugging
 from yoj_cli.config import OutputConfig
 from yoj_cli.errors import UsageError
@@ -38,10 +39,9 @@ class Report:
         self.summary = Summary()
         self._config, self._stream = config, stream
         self._started = time.perf_counter()
-        with writing(stream):
-            if config.output is not None and stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                stream.truncate(0)  # only now: a judge that does not load must not cost earlier results
-            self._writer = open_writer(resolve_format(config, stream), stream, judge=judge, top=config.top)
+        self._complaints = Complaints()
+        output_format = resolve_format(config, stream)
+        self._writer = open_writer(output_format, stream, judge=judge, top=config.top, raw=config.raw)
 
     def write(self, verdict: Verdict) -> None:
         with writing(self._stream):
@@ -55,15 +55,31 @@ class Report:
         if is_debugging():
             traceback.print_exception(failure.error)
         if not (self._stream.isatty() and sys.stderr is not None and sys.stderr.isatty()):
-            complain(str(failure.error))  # on one screen the table says it already
+            self._complaints.add(failure.error)  # on one screen the table says it already
 
     def finish(self) -> None:
         from yoj_cli.outputs.wording import render_summary
 
         with writing(self._stream):
             self._writer.finish()
+        self._complaints.finish()
         if not self._config.quiet and self.summary.n_scored + self.summary.n_failed != 1:
             say(render_summary(self.summary, seconds=time.perf_counter() - self._started))
+
+    def interrupted(self, n_groups: int | None) -> None:
+        """Say how far the run came; nothing where no group is written.
+
+        Args:
+            n_groups: groups of the whole run; None where nobody knows (a pipe).
+        """
+        from yoj_cli.outputs.wording import one_line
+
+        n_written = self.summary.n_scored + self.summary.n_failed
+        if self._config.quiet or not n_written:
+            return
+        of_all = f" of {n_groups:,}" if n_groups is not None else ""
+        place = f" to {one_line(str(self._config.output))}" if self._config.output else ""
+        say(f"interrupted: {n_written:,}{of_all} groups are written{place}")
 
 
 def resolve_format(config: OutputConfig, stream: IO[str]) -> Any:
@@ -79,41 +95,40 @@ def resolve_format(config: OutputConfig, stream: IO[str]) -> Any:
 def open_output(config: OutputConfig, inputs: Sequence[str] = ()) -> Iterator[IO[str]]:
     """Standard output, or the file of --output; UTF-8 whatever the locale, except for tables on a terminal.
 
-    An existing file keeps its content until a `Report` starts on it.
+    A file is made at the first write; until then nothing of it is there, or what it holds stays.
 
     Args:
         inputs: paths that will be read, "-" for standard input.
     Raises:
-        UsageError: the file cannot be written, or is one of the inputs.
+        UsageError: the file cannot be written, holds results, is written by another process, or is one of the
+            inputs.
     """
-    if config.output is None:
+    if config.output is None or str(config.output) == "-":
         stream: IO[str] | None = sys.stdout
         if stream is None:
             raise UsageError("standard output is closed")
-        _refuse_overwriting(stream, inputs)
+        with suppress(OSError):  # a stream without a file behind it
+            _refuse_overwriting(os.fstat(stream.fileno()), inputs)
         if isinstance(stream, io.TextIOWrapper) and resolve_format(config, stream) != "table":
             stream.reconfigure(encoding="utf-8", newline="\n")
         yield stream
         return
-    try:
-        file = config.output.open("a", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(config.output)) from error
-    with file:
-        _refuse_overwriting(file, inputs)
+    from yoj_cli.cli.result_file import open_result
+
+    with suppress(OSError):  # not there yet
+        _refuse_overwriting(config.output.stat(), inputs)
+    with open_result(config.output, overwrite=config.overwrite) as file:
         yield file
 
 
-def _refuse_overwriting(stream: IO[str], inputs: Sequence[str]) -> None:
+def _refuse_overwriting(output: os.stat_result, inputs: Sequence[str]) -> None:
     """`yoj score a.jsonl -o a.jsonl` would lose its input, `>> a.jsonl` would never end."""
-    with suppress(OSError):  # a stream without a file behind it
-        output = os.fstat(stream.fileno())
-        for path in inputs if stat.S_ISREG(output.st_mode) else ():
-            with suppress(OSError, AttributeError, ValueError):  # not there, a data: URL, no standard input
-                found = os.fstat(sys.stdin.fileno()) if path == "-" else os.stat(path)
-                if os.path.samestat(found, output):
-                    where = "stdin" if path == "-" else path
-                    raise UsageError("the output would overwrite this input", where=where)
+    for path in inputs if stat.S_ISREG(output.st_mode) else ():
+        with suppress(OSError, AttributeError, ValueError):  # not there, a data: URL, no standard input
+            found = os.fstat(sys.stdin.fileno()) if path == "-" else os.stat(path)
+            if os.path.samestat(found, output):
+                where = "stdin" if path == "-" else path
+                raise UsageError("the output would overwrite this input", where=where)
 
 
 @contextmanager
@@ -131,19 +146,3 @@ def writing(stream: IO[str]) -> Iterator[None]:
         if isinstance(error, BrokenPipeError):
             raise typer.Exit from None
         raise UsageError(f"the results cannot be written ({error.strerror})") from error
-
-
-def complain(text: str) -> None:
-    """An error or a warning for a person, on standard error."""
-    say(f"yoj: {text}")
-
-
-def say(text: str) -> None:
-    """A message for a person, on standard error, with nothing in it that a terminal acts on."""
-    from yoj_cli.outputs.wording import one_line, plain_signs
-
-    if sys.stderr is None:
-        return
-    signs = plain_signs(sys.stderr.encoding or "utf-8")
-    with suppress(OSError):  # nobody listens
-        sys.stderr.write("".join(one_line(line).translate(signs) + "\n" for line in text.splitlines()))

@@ -8,8 +8,8 @@ from typing import Annotated, Optional
 import typer
 
 from yoj_cli.cli.merge import render_size
+from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
-from yoj_cli.cli.output import say
 from yoj_cli.config import Dtype, JudgeConfig
 
 

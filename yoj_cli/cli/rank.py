@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any, Optional
 
 import typer
 
 from yoj_cli.cli.input import build_media_options, check_stdin_once, decode_argument, read_text
+from yoj_cli.cli.look import look_at_media
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import Report, open_output
 from yoj_cli.cli.progress import show_loading
@@ -54,8 +56,16 @@ def rank(
     Files come before literal texts in the numbering. A line break at the end of a file is not part of the
     response.
     """
-    files, texts = response or [], [decode_argument(each) for each in text or []]
+    texts = [decode_argument(each, f"--text {number}") for number, each in enumerate(text or [], start=1)]
+    files = response or []
     prompt_file = prompt[1:] if prompt is not None and prompt.startswith("@") else None
+    if prompt_file is not None and prompt_file != "-" and not os.path.exists(prompt_file):
+        what = f"there is no file {prompt_file!r}" if prompt_file else "no file is named after the @"
+        raise UsageError(
+            what,
+            where="--prompt",
+            hint="A prompt that begins with @ itself can be given on standard input: -p @-.",
+        )
     text_files = files if prompt_file is None else [prompt_file, *files]
     if not files and not texts:
         raise UsageError("no responses", hint="Give at least one with -r FILE or -t TEXT.")
@@ -63,12 +73,13 @@ def rank(
         raise UsageError("text alone needs a prompt", hint='Give one with -p "…" or -p @FILE.')
     check_stdin_once(text_files)
     if prompt is not None:
-        prompt = decode_argument(prompt) if prompt_file is None else read_text(prompt_file)
+        prompt = decode_argument(prompt, "--prompt") if prompt_file is None else read_text(prompt_file)
     record = _build_record(prompt, image or [], video or [], files, texts)
     from yoj_cli.inputs.records import parse
 
     group = parse(record)
     with open_output(output, inputs=[*text_files, *(image or []), *(video or [])]) as stream:
+        look_at_media(group, media)
         with show_loading(judge, output):
             from yoj_cli.judge.judge import Judge
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
 from yoj_cli.cli.input import build_media_options, check_paths
+from yoj_cli.cli.look import look_at_files, stopped_by
+from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import is_debugging, with_options
-from yoj_cli.cli.output import Report, open_output, say
-from yoj_cli.cli.progress import show_loading, show_progress
+from yoj_cli.cli.output import Report, open_output
+from yoj_cli.cli.progress import count_lines, show_loading, show_progress
 from yoj_cli.config import InputConfig, JudgeConfig, OutputConfig
-from yoj_cli.errors import ExitCode, YojError
+from yoj_cli.errors import ExitCode
 
 if TYPE_CHECKING:
     from yoj_cli.inputs.records import Failure
@@ -49,26 +51,30 @@ def score(
 
     {"prompt": "...", "image": "a.png", "responses": ["...", "..."]}
 
-    Also read: "messages", "chosen"/"rejected", "candidates", "question", "images", "video",
-    "rankings" (1 = best), "ratings" (higher is better).
+    Also read: "messages", "chosen"/"rejected", "candidates", "question", "images", "video", "rankings".
     Relative media paths start from the file's own folder. All other fields are passed through.
     """
     paths = check_paths(files)
     with open_output(output, inputs=paths) as stream:
+        stdin = look_at_files(paths, media, skip=on_error == "skip", limit=limit)
         with show_loading(judge, output):
             from yoj_cli.inputs.records import Failure
             from yoj_cli.judge.judge import Judge
 
             loaded = Judge.from_config(judge)
         report = Report(output, stream, loaded.description)
-        results = _score_files(loaded, paths, media, limit)
-        for item in show_progress(results, paths, limit, output, pause=stream.isatty()):
-            if not isinstance(item, Failure):
-                report.write(item)
-            elif on_error == "skip":
-                report.write_failure(item)
-            else:
-                raise _stopped_by(item.error)
+        results = _score_files(loaded, paths, media, limit, stdin)
+        try:
+            for item in show_progress(results, paths, limit, output, pause=stream.isatty()):
+                if not isinstance(item, Failure):
+                    report.write(item)
+                elif on_error == "skip":
+                    report.write_failure(item)
+                else:
+                    raise stopped_by(item.error)
+        except KeyboardInterrupt:
+            report.interrupted(count_lines(paths, limit))
+            raise
         report.finish()
         if is_debugging():
             say(loaded.engine.describe_usage())
@@ -76,14 +82,8 @@ def score(
         raise typer.Exit(ExitCode.SOME_FAILED)
 
 
-def _stopped_by(error: YojError) -> YojError:
-    way_on = "To report such groups and score the others: --on-error skip."
-    error.hint = f"{error.hint}\n{way_on}" if error.hint else way_on
-    return error
-
-
 def _score_files(
-    judge: Judge, paths: Sequence[str], media: InputConfig, limit: int | None
+    judge: Judge, paths: Sequence[str], media: InputConfig, limit: int | None, stdin: Iterable[bytes]
 ) -> Iterator[Verdict | Failure]:
     from yoj_cli.inputs.records import read_groups
 
@@ -91,7 +91,7 @@ def _score_files(
     for path in paths:
         options = build_media_options(media, judge.config.max_frames, beside=path)
         live = path == "-" or not os.path.isfile(path)
-        for item in judge.score_groups(islice(read_groups(path), left), media=options, live=live):
+        for item in judge.score_groups(islice(read_groups(path, stdin), left), media=options, live=live):
             yield item
             left = None if left is None else left - 1
         if left == 0:

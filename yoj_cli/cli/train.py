@@ -9,8 +9,8 @@ from typing import Annotated, Optional
 import typer
 
 from yoj_cli.cli.input import build_media_options, check_paths
+from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
-from yoj_cli.cli.output import say
 from yoj_cli.cli.recipe import read_recipe
 from yoj_cli.config import InputConfig, TrainConfig
 from yoj_cli.errors import ExitCode, UsageError
@@ -23,7 +23,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.", metavar="DIR")],
     data: Annotated[
         Optional[list[str]],  # noqa: UP045  (read at run time, also by Python 3.10)
-        typer.Argument(help="JSON Lines files with rankings or ratings.", metavar="DATA"),
+        typer.Argument(help="JSON Lines files with rankings.", metavar="DATA"),
     ] = None,
     held_out: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -53,8 +53,7 @@ def train(
 ) -> None:
     """Train a judge: LoRA and a value head on a frozen 4-bit backbone, one forward pass per group.
 
-    DATA is what `yoj score` reads, with "rankings" (1 = best, ties allowed), "ratings" (higher is better), or
-    chosen/rejected pairs.
+    DATA is what `yoj score` reads, with "rankings" (1 = best, ties allowed), or chosen/rejected pairs.
     The defaults are the paper's.
     """
     if not data:

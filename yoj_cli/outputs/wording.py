@@ -36,6 +36,11 @@ def one_line(text: str, length: int | None = None) -> str:
     return line
 
 
+def visible(text: str) -> str:
+    """The text with nothing left that a terminal acts on, but its line breaks and tabs."""
+    return "".join(char if char in "\t\r\n" else _visible(char) for char in text)
+
+
 def _visible(char: str) -> str:
     code = ord(char)
     if code < 0x20:

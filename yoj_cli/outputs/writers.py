@@ -20,6 +20,7 @@ from typing import IO, Any, Literal, Protocol
 from yoj_cli.inputs.groups import Failure, Group
 from yoj_cli.outputs.ranking import Verdict, shortest_float32, to_error_record, to_record
 from yoj_cli.outputs.wording import (
+    BIDI_CONTROLS,
     encodable,
     error_text,
     facts_of,
@@ -28,6 +29,7 @@ from yoj_cli.outputs.wording import (
     name_of,
     one_line,
     percent,
+    visible,
 )
 
 Format = Literal["table", "jsonl", "csv", "markdown"]
@@ -35,6 +37,13 @@ FORMATS: tuple[Format, ...] = ("table", "jsonl", "csv", "markdown")
 
 CSV_COLUMNS = ("id", "index", "rank", "score", "p_best", "spread", "order_agreement", "response", "error")
 MARKDOWN_TEXT_LENGTH = 200
+
+FORMULA_STARTS = tuple("=+-@＝＋－＠\t\r\n")
+"""What makes a spreadsheet run a cell, or look for that behind it; the wide signs count as the plain ones."""
+
+
+ESCAPED = "[\x7f-\x9f\ud800-\udfff" + "".join(sorted(BIDI_CONTROLS)) + "]"
+"""DEL, the C1 controls, lone surrogates, and what turns the writing direction; JSON escapes the rest by itself."""
 
 
 class Writer(Protocol):
@@ -57,6 +66,7 @@ def open_writer(
     judge: Mapping[str, Any] | None = None,
     top: int | None = None,
     width: int | None = None,
+    raw: bool = False,
 ) -> Writer:
     """The writer of a format.
 
@@ -64,11 +74,12 @@ def open_writer(
         judge: what scored the groups and how; jsonl writes it into every line, with the group's orders.
         top: show only the best `top` responses; jsonl keeps all scores and adds them as "top".
         width: columns of a table; None asks the terminal (80 where there is none).
+        raw: csv cells hold texts as they are, also what a terminal or a spreadsheet acts on.
     """
     if output_format == "jsonl":
         return JsonlWriter(stream, judge=judge or {}, top=top)
     if output_format == "csv":
-        return CsvWriter(stream, top=top)
+        return CsvWriter(stream, top=top, raw=raw)
     if output_format == "markdown":
         return MarkdownWriter(stream, top=top)
     from yoj_cli.outputs.table import TableWriter  # the only format that needs rich
@@ -97,47 +108,68 @@ class JsonlWriter:
 
 
 def render_json(record: Mapping[str, Any]) -> str:
-    """One line of JSON. UTF-8 has no lone surrogates, so these (and only these) stay \\uXXXX escapes."""
+    """One line of JSON. As \\uXXXX stay only lone surrogates, which UTF-8 has not, and what a terminal acts on."""
     text = json.dumps(record, ensure_ascii=False)
-    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text)
+    return re.sub(ESCAPED, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 class CsvWriter:
-    """One row a response, best first; RFC 4180 quoting, line feeds, the full response text."""
+    """One row a response, best first; RFC 4180 quoting, line feeds, the full response text.
 
-    def __init__(self, stream: IO[str], *, top: int | None = None) -> None:
-        self.stream, self.top = stream, top
-        self._row(CSV_COLUMNS)
+    Texts are other people's, and a spreadsheet runs a cell that begins with "=". Unless `raw`, such a cell gets an
+    apostrophe in front (as OWASP, "CSV Injection", advises), and what a terminal acts on is made visible.
+    """
+
+    def __init__(self, stream: IO[str], *, top: int | None = None, raw: bool = False) -> None:
+        self.stream, self.top, self.raw = stream, top, raw
+        self._has_header = False
 
     def write(self, verdict: Verdict) -> None:
         for i in verdict.order[: self.top]:
             self._row(
                 (
-                    verdict.group.id,
+                    self._text(verdict.group.id),
                     i,
                     verdict.ranks[i],
                     shortest_float32(verdict.scores[i]),
                     shortest_float32(verdict.p_best[i]),
                     None if verdict.spread is None else shortest_float32(verdict.spread[i]),
                     None if verdict.order_agreement is None else shortest_float32(verdict.order_agreement),
-                    verdict.group.responses[i],
+                    self._text(verdict.group.responses[i]),
                     None,
                 )
             )
         self.stream.flush()
 
     def write_error(self, source: Group | Failure | Mapping[str, Any], error: Exception) -> None:
-        self._row((name_of(source), *[None] * (len(CSV_COLUMNS) - 2), error_text(error)))
+        name, empty = self._text(name_of(source)), [None] * (len(CSV_COLUMNS) - 2)
+        self._row((name, *empty, self._text(error_text(error))))
         self.stream.flush()
 
     def finish(self) -> None:
+        self._begin()
         self.stream.flush()
 
+    def _begin(self) -> None:
+        if not self._has_header:
+            self._has_header = True
+            self._row(CSV_COLUMNS)
+
+    def _text(self, text: str) -> str:
+        return text if self.raw else disarmed(text)
+
     def _row(self, cells: Sequence[object]) -> None:
+        self._begin()
         row = StringIO(newline="")
         # Before Python 3.13 a lone \r is quoted only where the line ends with one; hence the detour.
         csv.writer(row, lineterminator="\r\n").writerow(cells)
         self.stream.write(encodable(row.getvalue().removesuffix("\r\n"), "utf-8") + "\n")
+
+
+def disarmed(text: str) -> str:
+    """The text of a cell that a spreadsheet shows and does not run, and that a terminal only prints."""
+    shown = visible(text)
+    return f"'{shown}" if shown.startswith(FORMULA_STARTS) else shown
 
 
 class MarkdownWriter:

@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from yoj_cli.config import TrainConfig
-from yoj_cli.errors import InputError, TooLongError, YojError, is_of_one_group
+from yoj_cli.errors import LINE_BREAKS, InputError, TooLongError, YojError, is_of_one_group
 from yoj_cli.inputs.records import Failure, Group
 from yoj_cli.judge.ahead import map_ahead
 from yoj_cli.judge.judge import AHEAD
@@ -156,12 +156,12 @@ def _refuse(errors: Sequence[YojError], problem: str, way_out: str, *, stop: boo
     if len(errors) == 1:
         errors[0].hint = hint
         raise errors[0]
-    raise InputError(f"{len(errors)} groups {problem}:\n{list_errors(errors)}", hint=hint)
+    raise InputError(f"{len(errors)} groups {problem}:", hint=f"{list_errors(errors)}\n{hint}")
 
 
 def list_errors(errors: Sequence[YojError]) -> str:
     """The first few errors, a line each."""
-    lines = [f"  {error.where}: {error.what}" for error in errors[:N_LISTED]]
+    lines = [f"  {error.where}: {error.what}".translate(LINE_BREAKS) for error in errors[:N_LISTED]]
     more = len(errors) - N_LISTED
     return "\n".join([*lines, f"  … and {more} more"] if more > 0 else lines)
 
