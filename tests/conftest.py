@@ -115,7 +115,7 @@ def judges() -> Iterator[Callable[..., Any]]:
     loaded: dict[tuple[object, ...], Judge] = {}
 
     def load(model: Path | str, **options: Any) -> Judge:
-        options = {"device": "cpu", "quant": "none", **options}
+        options = {"device": "cpu", "quant": "none", "dtype": "float32", **options}
         key = (str(model), *sorted(options.items()))
         if key not in loaded:
             loaded[key] = Judge.load(str(model), **options)

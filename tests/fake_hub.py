@@ -23,6 +23,8 @@ class Model:
     private: bool
     files: dict[str, bytes] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
+    listed: dict[str, int] = field(default_factory=dict)
+    """Files, by their size, that are listed and cannot be had."""
 
     @property
     def commit(self) -> str:
@@ -94,7 +96,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def info(self, token: str, body: bytes, name: str) -> None:
         if model := self.find(name, token):
-            self.send({"id": name, "sha": model.commit, "private": model.private, "siblings": []})
+            sizes = {path: len(content) for path, content in model.files.items()} | model.listed
+            files = [{"rfilename": path, "size": size} for path, size in sizes.items()]
+            self.send({"id": name, "sha": model.commit, "private": model.private, "siblings": files})
 
     def tree(self, token: str, body: bytes, name: str) -> None:
         if model := self.find(name, token):

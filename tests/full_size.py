@@ -1,7 +1,7 @@
 """Check and time a judge of full size with random weights: what it needs does not depend on their values.
 
     python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cpu --media-root DIR
-    python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cuda --media-root DIR --train
+    python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cuda --media-root DIR --quant 4bit --train
 
 CONFIG_FOLDER holds a backbone's configuration, tokenizer and processor files (allenai/Molmo2-4B's, say) and no
 weights. The last line of standard output is one JSON document; on a CUDA device it also compares the scores with
@@ -78,16 +78,19 @@ def write_checkpoint(source: Path, folder: Path, seed: int) -> int:
 
 
 def measure(
-    folder: Path, device: str, quant: str, groups: list[Group], media: MediaOptions
+    folder: Path, device: str, quant: str, dtype: str, groups: list[Group], media: MediaOptions
 ) -> dict[str, object]:
     """Load once, score every group, and say how long it took and how much memory it held."""
     on_gpu = device.startswith("cuda")
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     started = time.perf_counter()
-    judge = Judge.load(str(folder), device=device, quant=quant)
+    judge = Judge.load(str(folder), device=device, quant=quant, dtype=dtype)
     loaded_s = time.perf_counter() - started
-    found: dict[str, object] = {"device": device, "quant": quant, "load_s": round(loaded_s, 1)}
+    resolved = {key: judge.description[key] for key in ("quant", "dtype")}
+    found: dict[str, object] = {"device": device, **resolved, "load_s": round(loaded_s, 1)}
+    if not on_gpu:
+        found["load_peak_bytes"] = peak_rss_bytes()
     if on_gpu:
         found["loaded_bytes"] = torch.cuda.memory_allocated()
     scored = []
@@ -102,14 +105,17 @@ def measure(
                 "scores": [round(score, 5) for score in verdict.scores],
             }
         )
-        sys.stderr.write(f"{device} {quant} {group.id}: {verdict.n_tokens} tokens, {verdict.seconds:.2f} s\n")
+        sys.stderr.write(
+            f"{device} {resolved} {group.id}: {verdict.n_tokens} tokens, {verdict.seconds:.2f} s\n"
+        )
     found["groups"] = scored
-    found["peak_bytes"] = (
-        torch.cuda.max_memory_allocated()
-        if on_gpu
-        else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    )
+    found["peak_bytes"] = torch.cuda.max_memory_allocated() if on_gpu else peak_rss_bytes()
     return found
+
+
+def peak_rss_bytes() -> int:
+    """Largest resident memory of this process until now: of several runs, only the first one's own."""
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def measure_training(
@@ -152,7 +158,8 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("groups")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--quant", nargs="+", default=["4bit"])
+    parser.add_argument("--quant", nargs="+", default=["auto"])
+    parser.add_argument("--dtype", default="auto")
     parser.add_argument("--limit", type=int, default=3)
     parser.add_argument("--media-root", type=Path)
     parser.add_argument("--seed", type=int, default=0)
@@ -167,7 +174,9 @@ def main() -> None:
         report: dict[str, object] = {"torch": torch.__version__, "machine": platform.platform()}
         if not (folder / "reward_model_config.json").exists():
             report["n_parameters"] = write_checkpoint(args.config, folder, args.seed)
-        report["runs"] = [measure(folder, args.device, quant, groups, media) for quant in args.quant]
+        report["runs"] = [
+            measure(folder, args.device, quant, args.dtype, groups, media) for quant in args.quant
+        ]
         if args.train:
             report["training"] = [
                 measure_training(folder, args.device, quant, groups, media, checkpointing=checkpointing)
@@ -176,7 +185,7 @@ def main() -> None:
             ]
         if args.device.startswith("cuda"):
             report["gpu"] = torch.cuda.get_device_name()
-            report["cpu"] = measure(folder, "cpu", args.quant[0], groups[:1], media)
+            report["cpu"] = measure(folder, "cpu", args.quant[0], args.dtype, groups[:1], media)
         sys.stdout.write(json.dumps(report) + "\n")
     finally:
         if not args.keep:

@@ -21,7 +21,7 @@ PICTURE = {"prompt": "what?", "images": [str(PARITY / "img4.png")], "responses":
 
 
 def load(folder, **options):
-    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", **options})
+    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", "dtype": "float32", **options})
 
 
 def rewrite(folder, change):

@@ -163,7 +163,7 @@ def score(judge, responses):
 
 def load(folder, donor, architecture, mode="single", **options):
     made = make_text_only(folder / architecture, donor, architecture, **options)
-    return Judge.load(str(made), device="cpu", quant="none", mode=mode)
+    return Judge.load(str(made), device="cpu", quant="none", dtype="float32", mode=mode)
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "llama", "mistral", "gemma", "gpt_neox", "phi3"])

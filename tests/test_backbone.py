@@ -1,38 +1,12 @@
-"""Devices, compute types and families."""
+"""Families, and how a decoder is loaded."""
 
 from __future__ import annotations
 
 import pytest
-import torch
 
-from yoj_cli.config import JudgeConfig
-from yoj_cli.errors import DeviceError, InputError
+from yoj_cli.errors import InputError
 from yoj_cli.inputs.records import Media
-from yoj_cli.judge.backbone import family_of, resolve_device, resolve_dtype
-
-without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-
-
-def test_the_cpu_is_used_where_it_is_asked_for():
-    assert resolve_device(JudgeConfig(device="cpu"), embedded=False).type == "cpu"
-
-
-@without_gpu
-def test_the_embedded_judge_runs_without_a_gpu():
-    assert resolve_device(JudgeConfig(), embedded=True).type == "cpu"
-
-
-@without_gpu
-@pytest.mark.parametrize(("device", "embedded"), [("auto", False), ("cuda", True), ("cuda:0", False)])
-def test_a_gpu_that_is_wanted_and_missing_is_an_error(device, embedded):
-    with pytest.raises(DeviceError, match=r"--model demo.*--device cpu"):
-        resolve_device(JudgeConfig(model="someone/judge", device=device), embedded=embedded)
-
-
-def test_the_cpu_computes_in_float32_unless_asked_otherwise():
-    cpu = torch.device("cpu")
-    assert resolve_dtype(JudgeConfig(), cpu) is torch.float32
-    assert resolve_dtype(JudgeConfig(dtype="bfloat16"), cpu) is torch.bfloat16
+from yoj_cli.judge.backbone import family_of
 
 
 def test_an_unknown_architecture_is_read_as_a_text_only_decoder():

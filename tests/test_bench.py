@@ -36,7 +36,7 @@ SIZES = Sizes(prompt=7, response=5, picture=18)
 
 
 def config(**options):
-    return JudgeConfig(device="cpu", **{"quant": "none", **options})
+    return JudgeConfig(device="cpu", **{"quant": "none", "dtype": "float32", **options})
 
 
 def build(seed=0, **options):
@@ -337,7 +337,9 @@ def test_a_way_that_reads_something_else_is_found_out(tiny):
     """(a) and (b) are given other responses than the rest, and (e) and (g) agree on theirs."""
     good, wrong = draw(tiny, 2)[0], draw(tiny, 3)[0]
     mixed = replace(good, alone=wrong.alone[1:])
-    settings = BenchConfig(random_init="tiny", device="cpu", quant="none", repeats=1, warmup=0)
+    settings = BenchConfig(
+        random_init="tiny", device="cpu", quant="none", dtype="float32", repeats=1, warmup=0
+    )
     found = compare(tiny, [mixed], settings, tell=lambda what: None)
     assert [row.key for row in found.disagreements] == ["c", "d", "c"]
 

@@ -18,7 +18,7 @@ MERGED = PARITY / "checkpoint"
 
 
 def load(folder, **options):
-    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", **options})
+    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", "dtype": "float32", **options})
 
 
 @pytest.fixture
@@ -213,6 +213,31 @@ def test_a_folder_that_is_no_reward_model_says_so(tmp_path):
 def test_a_missing_folder_is_not_looked_up_on_the_hub(name):
     with pytest.raises(ModelError, match="there is no such folder"):
         load(name)
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("nosuchmodel", "not in the local cache, and the Hub cannot be reached"),
+        ("someone/some-model", "not in the local cache, and the Hub cannot be reached"),
+        ("no such model", "neither a folder here nor a model on the Hub"),
+        ("/etc", "is not a reward model"),
+        (__file__, "is a file, not the folder"),
+        ("DEMO", "Did you mean `demo`"),
+    ],
+)
+def test_a_wrong_name_is_named_and_not_the_missing_gpu(name, problem, device):
+    """A GPU that was asked for comes second, too."""
+    with pytest.raises(ModelError, match=problem):
+        load(name, device=device)
+
+
+@pytest.mark.parametrize("value", ["3bit", 4, "auto"])
+def test_a_quantization_that_was_trained_in_and_is_none_is_named(merged, value):
+    edit_json(merged / "reward_model_config.json", quant=value)
+    with pytest.raises(CheckpointError, match=f"quant is {value!r}; known are 4bit, 8bit, none"):
+        load(merged)
 
 
 def test_a_hub_model_that_is_not_cached_says_so_when_offline():

@@ -14,7 +14,7 @@ from yoj_cli.bench.report import Comparison, Row, SpeedReport
 from yoj_cli.cli.speed_tables import render_report
 
 SMALL = ("--prompt-tokens", 6, "--response-tokens", 5, "--picture-tokens", 18, "--repeats", 1, "--warmup", 0)
-RANDOM = ("bench-speed", "--random-init", "tiny", "--quant", "none", *SMALL)
+RANDOM = ("bench-speed", "--random-init", "tiny", "--quant", "none", "--dtype", "float32", *SMALL)
 
 
 def a_report(*sizes, difference=1e-6, error=None):

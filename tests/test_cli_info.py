@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.conftest import PARITY, Run
 from yoj_cli.config import DEFAULT_MODEL
@@ -42,7 +43,7 @@ def test_the_default_judge_is_named_and_not_fetched(yoj: Run, tmp_path: Path) ->
 
 
 def test_a_folder_and_its_device(yoj: Run) -> None:
-    judge = facts(yoj, "-m", MODEL, "--device", "cpu")["judge"]
+    judge = facts(yoj, "-m", MODEL, "--device", "cpu", "--dtype", "float32")["judge"]
     assert (judge["model"], judge["chosen_by"]) == (str(MODEL), "--model")
     assert (judge["device"], judge["dtype"], judge["device_problem"]) == ("cpu", "float32", None)
     assert judge["checkpoint"]["folder"] == str(MODEL)
@@ -61,6 +62,22 @@ def test_an_adapter_names_its_backbone(yoj: Run, adapter_checkpoint: Path) -> No
 def test_the_embedded_judge_runs_anywhere(yoj: Run) -> None:
     judge = facts(yoj, "-m", "demo")["judge"]
     assert judge["device_problem"] is None
+    assert (judge["quant"], judge["dtype"]) == ("4bit", "float32")  # what its figures were measured in
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_what_would_be_used_is_what_is_then_used(yoj: Run, adapter_checkpoint: Path, judges: Any) -> None:
+    judge = facts(yoj, "-m", adapter_checkpoint)["judge"]
+    used = judges(adapter_checkpoint, quant="auto", dtype="auto")
+    assert (judge["quant"], judge["dtype"]) == (used.description["quant"], used.description["dtype"])
+    assert judge["device"] == str(used.backbone.device)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_without_a_gpu_the_default_judge_needs_asking(yoj: Run) -> None:
+    assert "--device cpu" in facts(yoj)["judge"]["device_problem"]
+    judge = facts(yoj, "--device", "cpu")["judge"]
+    assert (judge["device"], judge["quant"], judge["device_problem"]) == ("cpu", None, None)
 
 
 def test_the_environment_names_the_judge(yoj: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,14 +97,14 @@ def test_what_is_wrong_with_a_judge_is_said_and_is_no_failure(yoj: Run, model: s
 
 
 def test_for_people(yoj: Run) -> None:
-    code, out, err = yoj("info", "-m", MODEL, "--device", "cpu")
+    code, out, err = yoj("info", "-m", MODEL, "--device", "cpu", "--dtype", "float32")
     assert (code, err) == (0, "")
     rows = [(line[:15].rstrip(), line[15:]) for line in out.splitlines()]
     names = [name for name, _ in rows]
     assert names[:3] == ["yoj", "python", "system"]
     assert ("judge", f"{MODEL} (--model)") in rows
     assert ("files", f"{MODEL} (2 MB)") in rows
-    assert ("runs on", "cpu, float32") in rows
+    assert ("runs on", "cpu, float32, unquantized") in rows
     assert all(line == line.rstrip() for line in out.splitlines())
 
 

@@ -16,7 +16,7 @@ from tests.conftest import PARITY, Run
 from tests.processes import run_on_terminal
 
 MODEL = PARITY / "checkpoint"
-JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none")
+JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none", "--dtype", "float32")
 
 
 @pytest.fixture

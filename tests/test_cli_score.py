@@ -23,7 +23,7 @@ from tests.processes import YOJ, environment, run, run_on_terminal
 MODEL = PARITY / "checkpoint"
 # Groups score the same to the last digit only where they are read beside the same others.
 ALONE, TOGETHER = ("--max-batch-tokens", 1), ("--max-batch-tokens", 1024)
-JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none", *ALONE)
+JUDGE = ("-m", MODEL, "--device", "cpu", "--quant", "none", "--dtype", "float32", *ALONE)
 GOOD = [
     {"id": "x", "prompt": "Which?", "responses": ["one", "two", "three"], "source": {"é": [1, None]}},
     {"prompt": "And?", "responses": ["no", "yes, this one"], "rankings": [2, 1]},

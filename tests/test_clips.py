@@ -230,6 +230,43 @@ def test_a_clip_whose_end_is_missing_is_an_error(tmp_path: Path) -> None:
         decode_clip(str(half), **GENEROUS)
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.mkv", "libx264", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+        ("a.avi", "mpeg4", "yuv420p"),
+        ("a.gif", "gif", "rgb8"),
+        ("a.apng", "apng", "rgb24"),
+    ],
+)
+def test_a_clip_cut_anywhere_is_an_error(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
+    path = write_clip(tmp_path / name, 60, codec=codec, pix_fmt=pix_fmt)
+    data = path.read_bytes()
+    decode_clip(str(path), **GENEROUS)
+    for share in range(1, 20):
+        path.write_bytes(data[: len(data) * share // 20])
+        with pytest.raises(MediaError, match=r"cut short|not a clip|cannot be decoded") as caught:
+            decode_clip(str(path), **GENEROUS)
+        assert caught.value.hint
+
+
+def test_a_live_recording_whose_length_is_unknown_is_whole(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.mkv", 12, container_options={"live": "1"})
+    assert len(decode_clip(str(path), **GENEROUS).frames) > 1
+
+
+def test_reading_that_stops_is_an_error_that_names_no_path_of_ours(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "a.apng", 20, codec="apng", pix_fmt="rgb24")
+    before, chunk, after = path.read_bytes().rpartition(b"fdAT")
+    path.write_bytes(before + b"ABCD" + after)  # a chunk of a kind that FFmpeg does not know
+    with pytest.raises(MediaError, match="the clip is damaged") as caught:
+        decode_clip(str(path), **GENEROUS)
+    assert chunk
+    assert "Errno" not in caught.value.what
+    assert str(path) not in caught.value.what
+
+
 def test_sound_alone_is_not_a_clip(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     with av.open(str(path), "w") as container:
@@ -251,8 +288,20 @@ def test_what_is_no_clip_says_so(tmp_path: Path) -> None:
         decode_clip(str(text), **GENEROUS)
     picture = tmp_path / "a.png"
     Image.new("RGB", (8, 8)).save(picture)
-    with pytest.raises(MediaError, match="still picture"):
-        decode_clip(str(picture), **GENEROUS)
+    for name in ("a.png", "a.avif", "a.ico", "a.webp"):
+        Image.new("RGB", (64, 48)).save(tmp_path / name)
+        with pytest.raises(MediaError, match="still picture"):
+            decode_clip(str(tmp_path / name), **GENEROUS)
+
+
+def test_an_animated_webp_is_not_called_a_still_picture(tmp_path: Path) -> None:
+    from PIL import Image
+
+    frames = [Image.new("RGB", (64, 48), (60 * i, 0, 0)) for i in range(4)]
+    frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:], duration=250)
+    with pytest.raises(MediaError, match="an animated WebP, which FFmpeg cannot decode") as caught:
+        decode_clip(str(tmp_path / "a.webp"), **GENEROUS)
+    assert "GIF or MP4" in caught.value.hint
 
 
 def test_playlists_are_refused(tmp_path: Path) -> None:

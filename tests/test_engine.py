@@ -309,7 +309,7 @@ import resource, sys
 from pathlib import Path
 from yoj_cli import Judge
 
-judge = Judge.load(sys.argv[1], device="cpu", quant="none", mode="single")
+judge = Judge.load(sys.argv[1], device="cpu", quant="none", dtype="float32", mode="single")
 responses = [" ".join(f"w{i * j % 97}" for j in range(150)) for i in range(100)]
 judge.score(prompt="p", responses=responses[:2])
 judge.engine.pass_tokens = 10**6  # all in one pass, for its need of memory

@@ -9,6 +9,7 @@ import sys
 
 import huggingface_hub
 import pytest
+import torch
 from huggingface_hub import constants
 
 from tests import fake_hub
@@ -71,7 +72,8 @@ def test_a_pushed_judge_gives_the_same_scores_by_its_name_and_from_the_cache(
         return environment(**{"HF_ENDPOINT": hub.url, **home, **changes})
 
     def score(**changes):
-        command = ["score", data, "-m", "someone/judge", "--device", "cpu", "--quant", "none", "-f", "jsonl"]
+        command = ["score", data, "-m", "someone/judge", "--device", "cpu", "-f", "jsonl"]
+        command += ["--quant", "none", "--dtype", "float32"]
         done = run(*command, env=elsewhere(**changes))
         assert done.returncode == 0, done.stderr.decode()
         return json.loads(done.stdout)
@@ -92,6 +94,21 @@ def test_a_pushed_judge_gives_the_same_scores_by_its_name_and_from_the_cache(
     wanted = judges(checkpoint).score(**GROUP).scores
     assert online["scores"] == offline["scores"] == pytest.approx(wanted, abs=1e-6)
     assert online["judge"]["revision"] == offline["judge"]["revision"] == commit
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_large_model_is_refused_where_there_is_no_gpu_before_it_is_fetched(tmp_path, write_lines):
+    data = write_lines(GROUP)
+    with fake_hub.serve() as hub:
+        sizes = {"model-1.safetensors": 5_000_000_000, "model-2.safetensors": 3_900_000_000}
+        hub.models["someone/large"] = fake_hub.Model(private=False, listed=sizes)
+        done = run(
+            *("score", data, "-m", "someone/large"),
+            env=environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path), HF_HUB_OFFLINE="0"),
+        )
+        assert not any("/resolve/" in request for request in hub.requests)
+    assert done.returncode == 4
+    assert b"someone/large has 8.9 GB of weights" in done.stderr
 
 
 def test_training_state_stays_at_home(hub, checkpoint):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import shutil
 import tempfile
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -275,6 +279,67 @@ def test_pictures_in_memory_score_as_their_files(judges, tmp_path):
     assert from_file.group.prompt == "Describe this image."
 
 
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"responses": "ab"}, "'responses' must be a list of at least one text, found a text"),
+        ({"responses": b"ab"}, "'responses' must be a list of at least one text, found a bytes"),
+        ({"responses": {"a", "b"}}, "'responses' must be a list of at least one text, found a set"),
+        ({"responses": {"a": 1}}, "'responses' must be a list of at least one text, found an object"),
+        ({"responses": None}, "the line has no responses"),
+        ({"responses": []}, "'responses' must be a list of at least one text, found an empty list"),
+        ({"responses": [1]}, "'responses[0]' must be a text, found the number 1"),
+        ({"prompt": ["a"]}, "prompt[0] must be an object with 'role' and 'content'"),
+        ({"messages": "hi", "prompt": None}, "'messages' must be a list of turns, found a text"),
+        ({"messages": []}, "the line has both 'messages' and 'prompt'"),
+        ({"prompt": None}, "the line has no prompt"),
+        ({"images": 5}, "'images' must name a picture, found the number 5"),
+        ({"images": ""}, "'images' must name a picture, found an empty text"),
+        ({"images": b"GIF"}, "'images' must name a picture, found a bytes"),
+        ({"images": torch.zeros(4, 4, 3)}, "'images' must name a picture, found a Tensor"),
+        (
+            {"images": np.zeros((4, 4, 3))},
+            "an array in 'images' must be (height, width, 3) of uint8 (RGB), found",
+        ),
+        (
+            {"images": [np.zeros((3, 4, 4), np.uint8)]},
+            "an array in 'images' must be (height, width, 3) of uint8",
+        ),
+        (
+            {"images": np.zeros((4, 4), np.uint8)},
+            "an array in 'images' must be (height, width, 3) of uint8 (RGB)",
+        ),
+        ({"videos": np.zeros((2, 4, 4, 3), np.uint8)}, "'videos' must name a clip, found a ndarray"),
+    ],
+)
+def test_values_of_a_wrong_type_are_refused_with_what_to_give(judges, given, what):
+    with pytest.raises(InputError) as refused:
+        judges(MOLMO2).score(**{"prompt": "p", "responses": ["a"], **given})
+    assert refused.value.what.startswith(what)
+
+
+def test_one_picture_stands_for_a_list_of_one(judges, tmp_path):
+    judge = judges(MOLMO2)
+    pixels = np.random.default_rng(1).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    wanted = judge.score(images=[path], responses=["a", "b"]).scores
+    for one in (str(path), path, Image.fromarray(pixels), pixels, pixels[None], (path,), iter([path])):
+        assert judge.score(images=one, responses=("a", "b")).scores == wanted
+
+
+@pytest.mark.parametrize("responses", [("a", "b"), np.array(["a", "b"]), (text for text in "ab")])
+def test_responses_may_be_whatever_holds_texts_in_an_order(judges, responses):
+    assert judges(MOLMO2).score(prompt="p", responses=responses).group.responses == ("a", "b")
+
+
+def test_an_empty_prompt_is_a_prompt_as_in_a_line(judges):
+    image = Image.new("RGB", (30, 30))
+    asked = judges(MOLMO2).score(prompt="", images=image, responses=["a"])
+    assert asked.group.prompt == "" == parse({"prompt": "", "image": image, "responses": ["a"]}).prompt
+    assert judges(MOLMO2).score(images=image, responses=["a"]).group.prompt == "Describe this image."
+
+
 def test_many_responses_are_scored(judges):
     verdict = judges(MOLMO2, mode="single").score(prompt="p", responses=[f"r{i}" for i in range(64)])
     assert len(verdict.scores) == 64
@@ -324,9 +389,28 @@ def test_an_unknown_option_is_a_usage_error():
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_no_gpu_and_no_choice_is_an_error_that_names_the_ways_out(adapter_checkpoint):
-    with pytest.raises(DeviceError, match=r"--model demo.*--device cpu"):
-        Judge.load(str(adapter_checkpoint))
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_small_judge_runs_on_a_cpu_unasked_and_a_large_one_is_refused(adapter_checkpoint, tmp_path):
+    """By what its weight files weigh, its base's among them."""
+    assert Judge.load(str(adapter_checkpoint)).backbone.device.type == "cpu"
+    folder = Path(shutil.copytree(adapter_checkpoint, tmp_path / "judge"))
+    base = Path(shutil.copytree(MOLMO2, tmp_path / "base"))
+    (base / "large.safetensors").touch()
+    os.truncate(base / "large.safetensors", 9_000_000_000)  # holds nothing and takes no room
+    config = json.loads((folder / "reward_model_config.json").read_text())
+    (folder / "reward_model_config.json").write_text(json.dumps(config | {"base_model": str(base)}))
+    with pytest.raises(DeviceError, match=r"9\.0 GB of weights(?s:.*)--model demo.*--device cpu"):
+        Judge.load(str(folder))
+
+
+def test_what_auto_stood_for_is_named_so_that_a_run_can_be_repeated(judges, adapter_checkpoint, tmp_path):
+    asked = judges(adapter_checkpoint, quant="auto", dtype="auto").description
+    again = judges(adapter_checkpoint, quant=asked["quant"], dtype=asked["dtype"])
+    assert again.description == asked
+    assert asked["quant"] in ("4bit", "none")
+    assert judges("demo", quant="auto", dtype="auto").description["quant"] == "4bit"
+    assert judges("demo", quant="auto", dtype="auto").description["dtype"] == "float32"
+    assert judges("demo", quant="none", dtype="bfloat16").description["quant"] == "none"
 
 
 def test_the_description_tells_judges_apart(judges):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import os
 import re
@@ -200,18 +201,86 @@ def test_the_content_decides_not_the_name(tmp_path: Path) -> None:
     assert load_picture(path).getpixel((0, 0)) == RED
 
 
-@pytest.mark.parametrize("name", ["a.webp", "a.avif", "a.bmp", "a.tif", "a.gif", "a.ppm"])
+FORMATS = [f"a.{n}" for n in ("png", "jpg", "webp", "avif", "bmp", "tif", "gif", "ppm", "jp2", "dib", "ico")]
+
+
+@pytest.mark.parametrize("name", FORMATS)
 def test_formats(tmp_path: Path, name: str) -> None:
     if Path(name).suffix not in Image.registered_extensions():
         pytest.skip("this Pillow cannot write it")
     assert load_picture(save(Image.new("RGB", (20, 10), RED), tmp_path / name)).size == (20, 10)
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.tif", "a.webp"])
-def test_the_first_of_several_pictures_counts(tmp_path: Path, name: str) -> None:
+def save_several(path: Path, **options: Any) -> Path:
     more = [Image.new("RGB", (20, 10), colour) for colour in (GREEN, BLUE)]
-    path = save(Image.new("RGB", (20, 10), RED), tmp_path / name, save_all=True, append_images=more)
+    return save(Image.new("RGB", (20, 10), RED), path, save_all=True, append_images=more, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "way_out"),
+    [
+        ("a.gif", "3 frames", "Give it as a video"),
+        ("a.png", "3 frames", "Give it as a video"),
+        ("a.avif", "3 frames", "Give it as a video"),
+        ("a.webp", "3 frames", "convert all to GIF or MP4"),
+        ("a.tif", "3 pages", "Save the page"),
+    ],
+)
+def test_one_of_several_pictures_is_not_guessed(tmp_path: Path, name: str, what: str, way_out: str) -> None:
+    path = save_several(tmp_path / name)
+    error = refusal(path)
+    assert error.what == f"it has {what}, and an image is one picture"
+    assert way_out in error.hint
+    if "video" in way_out:
+        assert load_clip(path).frames.shape[1:] == (10, 20, 3)
+    with Image.open(path) as image, pytest.raises(MediaError, match=what):
+        load(Media("image", image))
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif", "a.avif"])
+def test_an_animation_of_one_frame_is_a_picture(tmp_path: Path, name: str) -> None:
+    path = save(Image.new("RGB", (20, 10), RED), tmp_path / name, save_all=True)
     assert load_picture(path).getpixel((3, 3)) == pytest.approx(RED, abs=10)
+    with Image.open(path) as image:
+        image.load()
+    assert load_picture(image).size == (20, 10)  # its file is closed
+
+
+def test_the_preview_in_a_cameras_picture_does_not_count(tmp_path: Path) -> None:
+    assert load_picture(save_several(tmp_path / "a.jpg", format="MPO")).getpixel((3, 3)) == pytest.approx(
+        RED, abs=10
+    )
+
+
+@pytest.mark.parametrize(("kind", "n_pages"), [(0, 2), (1, 1), (4, 1)])  # a page, a thumbnail, a mask
+def test_thumbnails_in_a_tiff_do_not_count_as_pages(tmp_path: Path, kind: int, n_pages: int) -> None:
+    second = Image.new("RGB", (20, 10), BLUE)
+    second.encoderinfo = {"tiffinfo": {254: kind}}
+    path = save(Image.new("RGB", (20, 10), RED), tmp_path / "a.tif", save_all=True, append_images=[second])
+    if n_pages == 1:
+        assert load_picture(path).getpixel((3, 3)) == RED
+    else:
+        assert "2 pages" in refusal(path).what
+
+
+@pytest.mark.parametrize("name", ["a.eps", "a.pcx", "a.tga"])
+def test_a_format_that_is_not_on_the_list_is_refused_and_starts_no_program(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ghostscript = tmp_path / "bin" / "gs"
+    ghostscript.parent.mkdir()
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{ghostscript.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(
+        "PIL.EpsImagePlugin.gs_binary", None
+    )  # as in a process that has not looked for it yet
+    path = save(Image.new("RGB", (20, 10), RED), tmp_path / name)
+    path = path.rename(path.with_suffix(".png"))  # the name promises another format
+    error = refusal(path)
+    assert error.what.startswith("not a picture in a format that is read (PNG, JPEG,")
+    assert "convert it to PNG" in error.hint
+    assert not (tmp_path / "started").exists()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
@@ -249,11 +318,16 @@ def test_missing_empty_folder_and_nonsense(tmp_path: Path) -> None:
         ("a\0b.png", "not a usable path"),
         ("x" * 5000, "cannot be read|not a usable path"),
         ("s3://bucket/a.png", "s3:// addresses cannot be read"),
+        ("file://[::1", "not a usable path: Invalid IPv6 URL"),
     ]:
         error = refusal(name, root=tmp_path)
         assert re.search(what, error.what), error
+        assert error.hint
         assert error.exit_code == 2
-    assert refusal("none.png", root=tmp_path).where == "none.png"
+    missing = refusal("none.png", root=tmp_path)
+    assert (missing.where, f"starts from {tmp_path}" in missing.hint) == ("none.png", True)
+    assert "from the current folder), or name another folder with --media-root" in refusal("none.png").hint
+    assert f"starts from {tmp_path})." in refusal("none.png", confine=tmp_path).hint
     assert "folder" in refusal(tmp_path).what
 
 
@@ -281,6 +355,31 @@ def test_a_truncated_picture_is_an_error(tmp_path: Path, name: str) -> None:
     assert "damaged" in error.what or "opened" in error.what or "not a picture" in error.what
     assert error.where == str(path)
     assert error.hint
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_picture_cut_anywhere_is_an_error_or_whole(tmp_path: Path, name: str) -> None:
+    y, x = np.mgrid[0:48, 0:64]
+    image = Image.fromarray(np.stack([x * 4, y * 5, x * y % 256], -1).astype(np.uint8))
+    path = save(image, tmp_path / name)
+    data, whole = path.read_bytes(), np.asarray(load_picture(path))
+    for share in range(1, 40):
+        path.write_bytes(data[: len(data) * share // 40])
+        if share > 35:  # all but the end marks of a few formats may be there
+            with contextlib.suppress(MediaError):
+                assert np.array_equal(load_picture(path), whole)
+        else:
+            error = refusal(path)
+            assert (error.where, bool(error.hint)) == (str(path), True)
+
+
+@pytest.mark.parametrize("n_frames", [1, 3])
+def test_a_gif_without_its_end_is_an_error(tmp_path: Path, n_frames: int) -> None:
+    frames = [Image.new("L", (20, 10), 90 * i) for i in range(n_frames)]
+    path = save(frames[0], tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "its end is missing" in refusal(path).what
+    assert "cut short" in refusal(path, "video").what
 
 
 def test_a_picture_over_the_limit_is_refused_before_decoding(tmp_path: Path) -> None:
@@ -563,7 +662,7 @@ def test_frame_folders_that_cannot_be_used(tmp_path: Path) -> None:
     (folder / "2b.txt").write_text("notes")
     for max_frames in (2, 16):  # also where it would not be shown
         error = refusal(folder, "frames", max_frames=max_frames)
-        assert (Path(error.where).name, error.what) == ("2b.txt", "not a picture that Pillow can read")
+        assert (Path(error.where).name, error.what[:29]) == ("2b.txt", "not a picture in a format tha")
     (folder / "2b.txt").unlink()
     (folder / "more").mkdir()
     assert refusal(folder, "frames").where.endswith("more")

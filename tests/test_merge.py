@@ -39,7 +39,7 @@ def run(checkpoint, out):
 
 
 def load(folder, **options):
-    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", **options})
+    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", "dtype": "float32", **options})
 
 
 def scores(folder, **options):
@@ -143,7 +143,9 @@ def test_the_command_line_scores_the_same_before_and_after(yoj, adapter, tmp_pat
     data = write_lines(GROUP)
     found = []
     for model in (adapter, tmp_path / "merged"):
-        code, out, _ = yoj("score", data, "-m", model, "--device", "cpu", "--quant", "none")
+        code, out, _ = yoj(
+            "score", data, "-m", model, "--device", "cpu", "--quant", "none", "--dtype", "float32"
+        )
         assert code == 0
         found.append(json.loads(out)["scores"])
     assert found[0] == pytest.approx(found[1], abs=FLOAT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from tests.conftest import PARITY
 
 TOLERANCE = 1e-4
+CLIPS = Path(__file__).parent.parent / "examples" / "clips"
 
 
 def as_arguments(group: dict[str, Any]) -> dict[str, Any]:
@@ -35,3 +38,20 @@ def test_single_scores_equal_the_official_separate_passes(judges, golden, index)
     judge = judges(PARITY / "checkpoint", mode="single")
     verdict = judge.score(**as_arguments(golden[index]))
     assert verdict.scores == pytest.approx(golden[index]["single"]["scores"], abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("index", range(3))
+def test_clips_are_sampled_and_scored_as_by_the_official_class(judges, index):
+    from yoj_cli.inputs.media import MediaOptions, load
+    from yoj_cli.inputs.records import parse
+
+    wanted = json.loads((PARITY / "clips_golden.json").read_text(encoding="utf-8"))["groups"][index]
+    judge = judges(PARITY / "checkpoint", layout=wanted["layout"])
+    arguments = {"prompt": wanted["prompt"], "responses": wanted["responses"]}
+    arguments["videos"] = [str(CLIPS / wanted["clip"])]
+    group, options = parse(arguments), MediaOptions(max_frames=wanted["max_frames"])
+    assert load(group.media[0], options).times_s == pytest.approx(wanted["times_s"], abs=1e-6)
+    _, built = judge.prepare(group, options)
+    assert built.n_tokens == wanted["n_tokens"]
+    assert list(built.ends[0]) == wanted["ends"]
+    assert judge.score(**arguments, media=options).scores == pytest.approx(wanted["scores"], abs=TOLERANCE)

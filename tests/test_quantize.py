@@ -29,7 +29,7 @@ def run(checkpoint, out, **options):
 
 
 def load(folder, **options):
-    return Judge.load(str(folder), **{"device": "cpu", **options})
+    return Judge.load(str(folder), **{"device": "cpu", "quant": "4bit", "dtype": "float32", **options})
 
 
 def edit_json(path, **changes):
@@ -138,8 +138,8 @@ def test_other_weights_than_the_stored_ones_cannot_be_had(quantized, quant):
         load(quantized("merged"), quant=quant)
 
 
-def test_the_description_says_4bit(quantized):
-    assert load(quantized("merged")).description["quant"] == "4bit"
+def test_unasked_the_stored_quantization_is_taken_and_named(quantized):
+    assert load(quantized("merged"), quant="auto").description["quant"] == "4bit"
 
 
 def test_the_command_line_scores_the_same_and_reports_what_was_gained(
@@ -151,7 +151,7 @@ def test_the_command_line_scores_the_same_and_reports_what_was_gained(
     assert re.fullmatch(r"quantized: 0\.8 MB -> 0\.5 MB, loads in [\d.]+ s instead of [\d.]+ s\n", err)
     data, found = write_lines(GROUP), []
     for folder in (model, out):
-        code, text, _ = yoj("score", data, "-m", folder, "--device", "cpu")
+        code, text, _ = yoj("score", data, "-m", folder, "--device", "cpu", "--quant", "4bit")
         assert code == 0
         found.append(json.loads(text)["scores"])
     assert found[0] == found[1]

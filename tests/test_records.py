@@ -182,6 +182,8 @@ def test_media_without_a_prompt_are_to_be_described(fields: dict[str, Any], prom
         ({"candidates": ["a", "b"]}, ("a", "b"), None),
         ({"responses": ["a", "b"], "rankings": None}, ("a", "b"), None),
         ({"responses": ["a", "b", "c"], "rankings": [2, 1, 1.5]}, ("a", "b", "c"), (2.0, 1.0, 1.5)),
+        ({"responses": ["a", "b"], "ratings": [0.1, 0.93]}, ("a", "b"), (2.0, 1.0)),
+        ({"responses": ["a", "b", "c"], "ratings": [-7, 1e300, -7]}, ("a", "b", "c"), (2.0, 1.0, 2.0)),
         ({"chosen": "a", "rejected": "b"}, ("a", "b"), (1.0, 2.0)),
         ({"chosen": "a", "rejected": "b", "responses": None}, ("a", "b"), (1.0, 2.0)),
         (
@@ -266,6 +268,27 @@ def test_the_line_is_kept_as_it_is() -> None:
         ({**Q, **AB, "rankings": [True, False]}, "'rankings' must be a list of numbers, 1 = best"),
         ({**Q, **AB, "rankings": [1, 10**400]}, "'rankings' must be a list of numbers, 1 = best"),
         ({**Q, **AB, "rankings": [1]}, "'rankings' has 1 entries for 2 responses"),
+        (
+            {**Q, **AB, "rankings": [0.93, 0.1]},
+            "'rankings' holds the number 0.93; ranks of 2 responses go from",
+        ),
+        ({**Q, **AB, "rankings": [100, 1]}, "'rankings' holds the number 100; ranks of 2 responses go from"),
+        (
+            {**Q, **AB, "rankings": [0, 1]},
+            "'rankings' holds the number 0; ranks of 2 responses go from 1 (the",
+        ),
+        ({**Q, **AB, "rankings": [1, -1]}, "'rankings' holds the number -1; ranks of 2 responses go from 1"),
+        (
+            {**Q, **AB, "rankings": [1, 2], "ratings": [1, 2]},
+            "the line has both 'rankings' and 'ratings'; keep",
+        ),
+        ({**Q, **AB, "ratings": "5"}, "'ratings' must be a list of numbers, higher is better"),
+        ({**Q, **AB, "ratings": [5, None]}, "'ratings' must be a list of numbers, higher is better"),
+        ({**Q, **AB, "ratings": [1, 2, 3]}, "'ratings' has 3 entries for 2 responses"),
+        (
+            {**Q, "chosen": "a", "rejected": "b", "ratings": [2, 1]},
+            "the line has both 'ratings' and 'chosen'",
+        ),
         ({"prompt": 3, **AB}, "'prompt' must be a text, found the number 3"),
         ({"question": {"a": 1}, **AB}, "'question' must be a text, found an object"),
         (

@@ -218,7 +218,7 @@ def test_the_separators_row_stays_as_it_was(groups, tmp_path):
     run(groups, tmp_path / "out", epochs=1)
     rows = []
     for model in (BASE, tmp_path / "out"):
-        backbone = Judge.load(str(model), device="cpu").backbone
+        backbone = Judge.load(str(model), device="cpu", dtype="float32").backbone
         token = backbone.tokenizer.convert_tokens_to_ids("<|resp_sep|>")
         rows.append(backbone.model.get_input_embeddings().weight[token])
     assert torch.equal(*rows)

@@ -17,6 +17,7 @@ DEFAULT_MODEL = "yinuoy/MR2-Molmo2-4B-RM"
 DEMO = "demo"
 
 Quant = Literal["4bit", "8bit", "none"]
+QuantChoice = Literal["auto", "4bit", "8bit", "none"]
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 Mode = Literal["multi", "single"]
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
@@ -45,8 +46,15 @@ class LoadConfig:
     )
     revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.", metavar="REV")
     device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE")
-    quant: Quant = option("4bit", "Weights of the language model: 4bit (NF4), 8bit or none.")
-    dtype: Dtype = option("auto", "Compute type; auto is bfloat16 on a GPU that has it and float32 on a CPU.")
+    quant: QuantChoice = option(
+        "auto",
+        "Weights of the language model: 4bit (NF4), 8bit or none. auto: as stored or trained, else 4bit on a GPU, "
+        "and on a CPU none where its memory allows.",
+    )
+    dtype: Dtype = option(
+        "auto",
+        "Compute type. auto: as trained, else bfloat16 where the device has it, else float16 or float32.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +118,7 @@ class JudgeConfig(LoadConfig):
 
 
 _CHOICES: dict[str, tuple[str | None, ...]] = {
-    "quant": ("4bit", "8bit", "none"),
+    "quant": ("auto", "4bit", "8bit", "none"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
     "mode": ("multi", "single", None),
     "layout": ("assistant", "user", None),

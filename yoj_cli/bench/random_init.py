@@ -18,13 +18,19 @@ from yoj_cli.bench.groups import Picture
 from yoj_cli.bench.pictures import draw_noise, find_side
 from yoj_cli.config import JudgeConfig
 from yoj_cli.judge.attention import install
-from yoj_cli.judge.backbone import Backbone, quiet_libraries, resolve_device, resolve_dtype
+from yoj_cli.judge.backbone import Backbone, quiet_libraries
+from yoj_cli.judge.device import resolve_device, resolve_dtype, resolve_quant
 from yoj_cli.judge.family import family_of
 from yoj_cli.judge.head import HeadConfig, ValueHead
 from yoj_cli.judge.quantization import compute_as_asked
 
 HEAD_DIM = 1024
 """Width of the published head's middle layer."""
+
+STORED_BYTES = 2
+"""A parameter's, in the bfloat16 files that models are published in."""
+
+WAYS_OUT = "`--random-init tiny` runs anywhere; `--device cpu` is slow."
 
 
 def read_architecture(name: str) -> dict[str, Any]:
@@ -46,27 +52,25 @@ def build_random(name: str, config: JudgeConfig, seed: int) -> tuple[Backbone, V
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModel
 
-    device = resolve_device(config, embedded=name == "tiny")
-    dtype = resolve_dtype(config, device)
     quiet_libraries()
     model_config = AutoConfig.for_model(**read_architecture(name)["model"])
     with init_empty_weights(include_buffers=False):  # rotary tables are buffers, and computed here
         model = AutoModel.from_config(model_config, attn_implementation="sdpa")
     family = family_of(model_config.model_type)
+    n_parameters = sum(weight.numel() for weight in model.parameters())
+    device = resolve_device(config, n_parameters * STORED_BYTES, ways_out=WAYS_OUT)
+    dtype = resolve_dtype(config.dtype, device)
+    quant = resolve_quant(config.quant, device, dtype, n_parameters=n_parameters)
     generator = torch.Generator(device).manual_seed(seed)
     for path, module in list(model.named_modules()):
-        if (
-            isinstance(module, nn.Linear)
-            and path.startswith(family.language_prefix)
-            and config.quant != "none"
-        ):
-            model.set_submodule(path, _build_quantized(module, config.quant, device, dtype, generator))
+        if isinstance(module, nn.Linear) and path.startswith(family.language_prefix) and quant != "none":
+            model.set_submodule(path, _build_quantized(module, quant, device, dtype, generator))
         else:
             _fill(module, device, dtype, generator)
     model.to(device).eval().requires_grad_(False)  # the buffers that are left
     compute_as_asked(model, dtype, stored=False)
     install(model)
-    backbone = Backbone(model, None, family, device, dtype)
+    backbone = Backbone(model, None, family, device, dtype, quant)
     return backbone, _build_head(backbone, seed)
 
 

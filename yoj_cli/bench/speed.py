@@ -83,11 +83,12 @@ def _load(config: BenchConfig, path: str | None, media: MediaOptions) -> tuple[S
             pictures = draw_pictures(name, sizes.picture, config.groups, config.seed)
             return draw_ids(backbone, n, sizes, pictures, orders=config.orders, seed=config.seed)
 
-        facts = {"model": None, "quant": config.quant, "groups": "random token ids and noise"}
+        facts = {"model": None, "quant": backbone.quant, "groups": "random token ids and noise"}
         return Subject.build(backbone, head), draw, facts
     judge = Judge.from_config(config.judge)
     source = GroupSource(judge)
-    facts = {"model": judge.checkpoint.name, "revision": judge.checkpoint.revision, "quant": config.quant}
+    facts = {"model": judge.checkpoint.name, "revision": judge.checkpoint.revision}
+    facts["quant"] = judge.backbone.quant
     facts["groups"] = Path(path).name if path else "random words and noise"
     read = (
         partial(source.read, path, media=media, **options)
@@ -151,7 +152,7 @@ def compare(
         )
     faster, slower = sorted((rows.pop("c1"), rows.pop("c2")), key=_seconds)
     scores = [score for timing in timings.values() for scores in timing.found or () for score in scores]
-    tolerance = tolerance_of(str(backbone.dtype).removeprefix("torch."), config.quant)
+    tolerance = tolerance_of(str(backbone.dtype).removeprefix("torch."), backbone.quant)
     return Comparison(
         n=cases[0].n,
         picture_tokens=[case.multi.n_media_tokens for case in cases],

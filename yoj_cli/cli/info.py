@@ -8,15 +8,18 @@ import platform
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
-from yoj_cli.config import DEMO, JudgeConfig, OutputConfig
+from yoj_cli.config import JudgeConfig, OutputConfig
 from yoj_cli.errors import DeviceError, ModelError
 from yoj_cli.version import __version__
+
+if TYPE_CHECKING:
+    from yoj_cli.judge.checkpoint import Checkpoint
 
 LIBRARIES = (
     "torch",
@@ -80,46 +83,57 @@ def _machine() -> dict[str, Any]:
 
 
 def _judge(config: JudgeConfig) -> dict[str, Any]:
-    """The judge that these options name, on the device they name; `problem` is None where all is well."""
-    from yoj_cli.judge.backbone import resolve_device, resolve_dtype
+    """The judge that these options name, where its files lie, and what `auto` stands for."""
+    from yoj_cli.judge.checkpoint import find_base, read_checkpoint
 
     chosen_by = "--model" if config.model else "$YOJ_MODEL" if os.environ.get("YOJ_MODEL") else "default"
     config = config.resolved()
     facts: dict[str, Any] = {"model": config.model, "chosen_by": chosen_by}
-    facts |= {"quant": config.quant, "device": None, "dtype": None, "device_problem": None}
-    try:
-        device = resolve_device(config, embedded=config.model == DEMO)
-        facts |= {"device": str(device), "dtype": str(resolve_dtype(config, device)).removeprefix("torch.")}
-    except DeviceError as error:
-        facts["device_problem"] = str(error)
-    return facts | _files(config)
-
-
-def _files(config: JudgeConfig) -> dict[str, Any]:
-    """Where the judge's files lie: the checkpoint and, where it is an adapter, the backbone under it."""
-    from yoj_cli.judge.checkpoint import read_checkpoint
-    from yoj_cli.judge.files import find_folder
-
-    facts: dict[str, Any] = {"checkpoint": {"folder": None, "size_gb": None, "problem": None}, "base": None}
+    places: dict[str, Any] = {"checkpoint": {"folder": None, "size_gb": None, "problem": None}, "base": None}
     try:
         checkpoint = read_checkpoint(config, local_only=True)
     except ModelError as error:
-        facts["checkpoint"]["problem"] = error.what
-        return facts
-    facts["checkpoint"] |= _place(checkpoint.folder)
-    if checkpoint.base_model is None:
-        return facts
-    facts["base"] = {"name": checkpoint.base_model, "folder": None, "size_gb": None, "problem": None}
+        places["checkpoint"]["problem"] = str(error.what)
+        return facts | _resolved(config) | places
+    places["checkpoint"] |= _place(checkpoint.folder)
+    base = None
     try:
-        folder = find_folder(
-            checkpoint.base_model,
-            checkpoint.base_revision,
-            relative_to=checkpoint.folder,
-            local_only=True,
-        )
-        facts["base"] |= _place(folder)
+        base = find_base(checkpoint, local_only=True)
     except ModelError as error:
-        facts["base"]["problem"] = error.what
+        places["base"] = {
+            "name": checkpoint.base_model,
+            "folder": None,
+            "size_gb": None,
+            "problem": error.what,
+        }
+    else:
+        if checkpoint.base_model is not None:
+            places["base"] = {"name": checkpoint.base_model, **_place(base), "problem": None}
+    return facts | _resolved(config, checkpoint, base) | places
+
+
+def _resolved(
+    config: JudgeConfig, checkpoint: Checkpoint | None = None, base: Path | None = None
+) -> dict[str, Any]:
+    """Device, compute type and quantization as they would be; None where that is not known.
+
+    Args:
+        checkpoint, base: what is known of the judge, where its files are on this machine.
+    """
+    from yoj_cli.judge.backbone import resolve_stored
+    from yoj_cli.judge.checkpoint import judge_bytes
+    from yoj_cli.judge.device import UNSTATED, dtype_name, resolve_device, resolve_dtype
+
+    facts: dict[str, Any] = {"device": None, "dtype": None, "quant": None, "device_problem": None}
+    trained = checkpoint.trained if checkpoint else UNSTATED
+    try:
+        device = resolve_device(config, judge_bytes(checkpoint) if checkpoint and base else None)
+        dtype = resolve_dtype(config.dtype, device, trained.dtype)
+        facts |= {"device": str(device), "dtype": dtype_name(dtype)}
+        if base:
+            facts["quant"] = resolve_stored(config.quant, device, dtype, base, trained)
+    except (DeviceError, ModelError) as error:
+        facts["device_problem"] = str(error)
     return facts
 
 
@@ -131,7 +145,8 @@ def _place(folder: Path) -> dict[str, Any]:
 def _render(facts: dict[str, Any], width: int | None) -> str:
     machine, judge = facts["machine"], facts["judge"]
     gpus = [f"{gpu['name']} ({gpu['memory_gib']} GiB)" for gpu in machine["gpus"]]
-    device = judge["device_problem"] or f"{judge['device']}, {judge['dtype']}"
+    quant = {None: "", "none": ", unquantized"}.get(judge["quant"], f", {judge['quant']}")
+    device = judge["device_problem"] or f"{judge['device']}, {judge['dtype']}{quant}"
     rows = [
         ("yoj", facts["yoj"]),
         ("python", facts["python"]),

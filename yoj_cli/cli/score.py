@@ -51,7 +51,8 @@ def score(
 
     {"prompt": "...", "image": "a.png", "responses": ["...", "..."]}
 
-    Also read: "messages", "chosen"/"rejected", "candidates", "question", "images", "video", "rankings".
+    Also read: "messages", "chosen"/"rejected", "candidates", "question", "images", "video",
+    "rankings" (1 = best), "ratings" (higher is better).
     Relative media paths start from the file's own folder. All other fields are passed through.
     """
     paths = check_paths(files)

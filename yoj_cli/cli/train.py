@@ -23,7 +23,7 @@ def train(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.", metavar="DIR")],
     data: Annotated[
         Optional[list[str]],  # noqa: UP045  (read at run time, also by Python 3.10)
-        typer.Argument(help="JSON Lines files with rankings.", metavar="DATA"),
+        typer.Argument(help="JSON Lines files with rankings or ratings.", metavar="DATA"),
     ] = None,
     held_out: Annotated[
         Optional[list[str]],  # noqa: UP045
@@ -53,7 +53,8 @@ def train(
 ) -> None:
     """Train a judge: LoRA and a value head on a frozen 4-bit backbone, one forward pass per group.
 
-    DATA is what `yoj score` reads, with "rankings" (1 = best, ties allowed), or chosen/rejected pairs.
+    DATA is what `yoj score` reads, with "rankings" (1 = best, ties allowed), "ratings" (higher is better), or
+    chosen/rejected pairs.
     The defaults are the paper's.
     """
     if not data:

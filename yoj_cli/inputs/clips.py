@@ -24,6 +24,7 @@ from yoj_cli.inputs.containers import (
     has_alpha,
     open_clip,
     read_timeline,
+    reason_of,
 )
 from yoj_cli.inputs.sampling import Timeline, sample_times
 
@@ -109,6 +110,17 @@ def _decode_with_decord(path: str, timeline: Timeline, wanted: Sequence[int]) ->
 
 
 def _decode_with_pyav(path: str, timeline: Timeline, wanted: Sequence[int]) -> dict[int, Frame]:
+    import av
+
+    try:
+        return _decode_runs(path, timeline, wanted)
+    except av.FFmpegError as error:  # reading itself stopped, not one packet
+        raise MediaError(
+            f"the clip is damaged: {reason_of(error)}", where=path, hint=HINT_REENCODE
+        ) from error
+
+
+def _decode_runs(path: str, timeline: Timeline, wanted: Sequence[int]) -> dict[int, Frame]:
     runs: dict[int, list[int]] = {}
     for index in wanted:
         runs.setdefault(timeline.key_before(index), []).append(index)

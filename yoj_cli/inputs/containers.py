@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from yoj_cli.errors import MediaError
+from yoj_cli.inputs.endings import is_cut_short
 from yoj_cli.inputs.sampling import Timeline
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 N_THREADS = min(4, os.cpu_count() or 1)
 HINT_REENCODE = "Encode it again, for example: ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p again.mp4"
+HINT_AGAIN = "Get the file again: its end is missing."
 PLAYLISTS = {"hls", "concat", "dash", "sdp", "rtsp", "rtp", "imf", "webm_dash_manifest"}
+STILL_BRANDS = {"avif", "heic", "heix", "heim", "heis", "mif1"}
+"""Pictures that are kept in the container of a clip; a tile of one could pass for a clip."""
 
 
 def open_clip(path: str) -> InputContainer:
@@ -29,20 +33,45 @@ def open_clip(path: str) -> InputContainer:
         raise MediaError(
             "not a clip that FFmpeg can read",
             where=path,
-            hint='Convert it to MP4; a picture belongs in "image".',
+            hint="Get the file again if it is cut short, else convert it to MP4; a picture is given as an image.",
         ) from error
+    try:
+        _check_format(container, path)
+    except MediaError:
+        container.close()
+        raise
+    return container
+
+
+def _check_format(container: InputContainer, path: str) -> None:
     formats = set(container.format.name.split(","))
     if formats & PLAYLISTS:
-        container.close()
         raise MediaError(
             "a playlist, not a clip", where=path, hint="Give the clip that the playlist points to."
         )
-    if "image2" in formats or any(name.endswith("_pipe") for name in formats):
-        container.close()
+    is_picture = formats & {"image2", "ico"} or any(name.endswith("_pipe") for name in formats)
+    if is_picture and _is_animated_webp(path):
         raise MediaError(
-            "a still picture, not a clip", where=path, hint='Put it in "image" instead of "video".'
+            "an animated WebP, which FFmpeg cannot decode",
+            where=path,
+            hint="Convert it to GIF or MP4, or save its frames as pictures in a folder.",
         )
-    return container
+    if is_picture or container.metadata.get("major_brand") in STILL_BRANDS:
+        raise MediaError(
+            "a still picture by its content or its name, not a clip",
+            where=path,
+            hint="Give it as an image, not as a video.",
+        )
+    with open(path, "rb") as file:
+        if formats & {"gif", "apng", "matroska", "avi"} and is_cut_short(file):
+            raise MediaError("the clip is cut short", where=path, hint=HINT_AGAIN)
+
+
+def _is_animated_webp(path: str) -> bool:
+    """By the flag in its header; source: WebP container specification, extended file format."""
+    with open(path, "rb") as file:
+        head = file.read(21)
+    return head[8:16] == b"WEBPVP8X" and len(head) == 21 and bool(head[20] & 2)
 
 
 def find_stream(container: InputContainer, path: str) -> av.VideoStream:
@@ -97,7 +126,7 @@ def read_timeline(container: InputContainer, stream: av.VideoStream, path: str) 
         raise MediaError(
             f"the clip is cut short: {n_packets} of its {stream.frames} frames are there",
             where=path,
-            hint="Get the file again; its end is missing.",
+            hint=HINT_AGAIN,
         )
     packets.sort()
     pts, order, dts, is_key, durations = zip(*packets, strict=True)
@@ -130,4 +159,8 @@ def count_frames(path: str) -> Timeline:
 
 
 def reason_of(error: Exception) -> str:
+    """Its first line; FFmpeg's without their number and the decoding process's own path."""
+    reason = getattr(error, "strerror", None)
+    if reason:
+        return str(reason).rstrip(".")
     return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

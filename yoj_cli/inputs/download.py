@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from yoj_cli.errors import MediaError
 
 CHUNK_BYTES = 1 << 16
+HINT = "Try again, or download it by other means and give the file."
 
 
 def download(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
@@ -38,28 +39,40 @@ def download(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
                     raise TimeoutError
     except urllib.error.HTTPError as error:
         error.close()
-        raise MediaError(f"the server answered {error.code} {error.reason}", where=where) from error
+        raise MediaError(
+            f"the server answered {error.code} {error.reason}", where=where, hint=HINT
+        ) from error
     except TimeoutError as error:
-        raise MediaError(f"the download did not finish within {timeout_s:g} s", where=where) from error
+        raise MediaError(
+            f"the download did not finish within {timeout_s:g} s", where=where, hint=HINT
+        ) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, TimeoutError):
-            raise MediaError(f"the server did not answer within {timeout_s:g} s", where=where) from error
-        raise MediaError(f"the address cannot be reached: {error.reason}", where=where) from error
+            raise MediaError(
+                f"the server did not answer within {timeout_s:g} s", where=where, hint=HINT
+            ) from error
+        raise MediaError(f"the address cannot be reached: {error.reason}", where=where, hint=HINT) from error
     except (OSError, ValueError, http.client.HTTPException) as error:
-        raise MediaError(f"the download failed: {error or type(error).__name__}", where=where) from error
+        raise MediaError(
+            f"the download failed: {error or type(error).__name__}", where=where, hint=HINT
+        ) from error
     if n_promised is not None and len(body) < n_promised:
         raise MediaError(
             f"the download was cut short: {len(body):,} of {n_promised:,} bytes",
             where=where,
-            hint="Try again.",
+            hint=HINT,
         )
     if not body:
-        raise MediaError("the address serves an empty file", where=where)
+        raise MediaError("the address serves an empty file", where=where, hint=HINT)
     return bytes(body)
 
 
 def _too_large(where: str, max_bytes: int) -> MediaError:
-    return MediaError(f"the file is larger than the limit of {max_bytes:,} bytes", where=where)
+    return MediaError(
+        f"the file is larger than the limit of {max_bytes:,} bytes",
+        where=where,
+        hint="Download it first, and make it smaller.",
+    )
 
 
 def _opener() -> urllib.request.OpenerDirector:

@@ -63,7 +63,7 @@ class Group:
         id: the line's "id" as text, else its line number.
         messages: the conversation up to the responses; the last turn is the user's.
         responses: (N,) candidate texts, N >= 1.
-        rankings: (N,) 1 = best, ties allowed; None where the line has none.
+        rankings: (N,) 1 = best, ties allowed, none above N; also where the line has ratings. None where it has neither.
         record: the input line as it was read, written back with the scores.
         where: "data.jsonl:17".
     """

@@ -39,6 +39,8 @@ SECONDS_PER_FRAME = 4.0
 Source: the released trainer's default (mr2rm/data/dataset.py), so what the published weights were trained on.
 """
 
+HINT_DATA_URL = "Write data:image/png;base64, and then the file's bytes in base64."
+
 
 @dataclass(frozen=True, slots=True)
 class MediaOptions:
@@ -105,7 +107,11 @@ def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
     """
     if isinstance(media.source, Image.Image):
         if media.kind != "image":
-            raise MediaError(f'a picture in memory cannot be a "{media.kind}"', where="<picture in memory>")
+            raise MediaError(
+                f'a picture in memory cannot be a "{media.kind}"',
+                where="<picture in memory>",
+                hint="Give a clip as a path, or its frames as a folder.",
+            )
         image = convert_picture(media.source, where="<picture in memory>", max_pixels=options.max_pixels)
         return Picture(image, picture_digest(image))
     source = str(media.source)
@@ -189,18 +195,24 @@ def even_indices(n_items: int, n_kept: int) -> list[int]:
 
 def _list_frames(source: str, options: MediaOptions) -> list[str]:
     if _scheme(source) not in ("", "file"):
-        raise MediaError("frames must be a local folder", where=_shorten(source))
+        raise MediaError(
+            "frames must be a local folder", where=_shorten(source), hint="Download the folder first."
+        )
     folder = _resolve(source, options)
     try:
         names = [entry for entry in os.listdir(folder) if not entry.startswith(".")]
     except NotADirectoryError as error:
         raise MediaError(
-            "not a folder of frames", where=source, hint='A clip file belongs in "video".'
+            "not a folder of frames",
+            where=source,
+            hint="Name the folder; a clip file is given as a video by itself.",
         ) from error
     except OSError as error:
-        raise _unreadable(error, source) from error
+        raise _unreadable(error, source, options) from error
     if not names:
-        raise MediaError("there are no pictures in this folder", where=source)
+        raise MediaError(
+            "there are no pictures in this folder", where=source, hint="Name the folder that holds them."
+        )
     return [os.path.join(folder, name) for name in sorted(names, key=_natural_key)]
 
 
@@ -290,17 +302,19 @@ def parse_data_url(url: str) -> bytes:
     where = _shorten(url)
     header, comma, body = url.partition(",")
     if not comma:
-        raise MediaError("a data: URL needs a comma before its data", where=where)
+        raise MediaError("a data: URL needs a comma before its data", where=where, hint=HINT_DATA_URL)
     if header.lower().endswith(";base64"):
         packed = re.sub(r"\s", "", unquote(body)).translate({ord("-"): "+", ord("_"): "/"})
         try:
             data = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
         except (binascii.Error, ValueError) as error:
-            raise MediaError(f"the data: URL is not valid base64: {error}", where=where) from error
+            raise MediaError(
+                f"the data: URL is not valid base64: {error}", where=where, hint=HINT_DATA_URL
+            ) from error
     else:
         data = unquote_to_bytes(body)
     if not data:
-        raise MediaError("the data: URL is empty", where=where)
+        raise MediaError("the data: URL is empty", where=where, hint=HINT_DATA_URL)
     return data
 
 
@@ -311,15 +325,15 @@ def _open_local(source: str, options: MediaOptions) -> Iterator[BinaryIO]:
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
-            hint = 'Name one file in it; a folder of frames belongs in "video".'
+            hint = "Name one file in it; a folder of frames is given as a video."
             raise MediaError("this is a folder, not a file", where=source, hint=hint)
         if not stat.S_ISREG(found.st_mode):
             raise MediaError("not a regular file", where=source, hint="Save it to a file first.")
         if found.st_size == 0:
-            raise MediaError("the file is empty", where=source)
+            raise MediaError("the file is empty", where=source, hint="Get it again.")
         file = path.open("rb")
     except OSError as error:
-        raise _unreadable(error, source) from error
+        raise _unreadable(error, source, options) from error
     with file:
         yield file
 
@@ -327,18 +341,15 @@ def _open_local(source: str, options: MediaOptions) -> Iterator[BinaryIO]:
 def _resolve(source: str, options: MediaOptions) -> Path:
     """The absolute path with symbolic links followed, which must lie inside `confine`."""
     if not source:
-        raise MediaError("the path is empty", where='""')
-    name = source
+        raise MediaError("the path is empty", where='""', hint="Name a file.")
     try:
-        if _scheme(source) == "file":
-            parts = urlsplit(source)
-            if parts.netloc not in ("", "localhost"):
-                raise MediaError(f"a file:// URL cannot name the host {parts.netloc}", where=source)
-            name = url2pathname(parts.path)
+        name = _path_of_url(source) if _scheme(source) == "file" else source
         path = Path(options.root or options.confine or "", name).resolve()
         inside = options.confine is None or path.is_relative_to(options.confine.resolve())
     except (OSError, ValueError, RuntimeError) as error:  # no URL, a loop of links, a NUL byte
-        raise MediaError(f"not a usable path: {error}", where=repr(source)) from error
+        raise MediaError(
+            f"not a usable path: {error}", where=repr(_shorten(source)), hint="Correct the path."
+        ) from error
     if not inside:
         raise MediaError(
             f"this path leads outside the media root {options.confine}",
@@ -348,8 +359,23 @@ def _resolve(source: str, options: MediaOptions) -> Path:
     return path
 
 
-def _unreadable(error: OSError, where: str) -> MediaError:
-    if isinstance(error, FileNotFoundError):
-        hint = "Relative paths start from the input file's folder, or from --media-root."
-        return MediaError("there is no such file", where=where, hint=hint)
-    return MediaError(f"the file cannot be read: {error.strerror or error}", where=where)
+def _path_of_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.netloc not in ("", "localhost"):
+        raise MediaError(
+            f"a file:// URL cannot name the host {parts.netloc}",
+            where=_shorten(url),
+            hint="Write file:///folder/file, or the path alone.",
+        )
+    return url2pathname(parts.path)
+
+
+def _unreadable(error: OSError, source: str, options: MediaOptions) -> MediaError:
+    if not isinstance(error, FileNotFoundError):
+        what = f"the file cannot be read: {error.strerror or error}"
+        return MediaError(what, where=_shorten(source), hint="Make it readable, or copy it elsewhere.")
+    start = options.root or options.confine
+    folder = "the current folder" if start in (None, Path()) else str(start)
+    other = ", or name another folder with --media-root" if options.confine is None else ""
+    hint = f"Correct the path (a relative one starts from {folder}){other}."
+    return MediaError("there is no such file", where=_shorten(source), hint=hint)

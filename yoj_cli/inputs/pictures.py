@@ -9,7 +9,23 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from yoj_cli.errors import MediaError
+from yoj_cli.inputs.endings import is_cut_short
 
+FORMATS = (
+    "PNG",
+    "JPEG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "DIB",
+    "TIFF",
+    "AVIF",
+    "JPEG2000",
+    "PPM",
+    "ICO",
+)
+"""What is opened, by Pillow's names: formats that people hand in and that are decoded in this process. Pillow knows
+more, and starts another program for some (Ghostscript for EPS)."""
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -21,42 +37,48 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 HINT_BROKEN = "Replace the file, or open and save it again as PNG or JPEG."
+HINTS_SEVERAL = {
+    "TIFF": "Save the page that is meant as a file of its own; several pages are several images.",
+    "WEBP": "Save the frame that is meant as PNG, or convert all to GIF or MP4 and give it as a video.",
+}
+HINT_ANIMATION = "Give it as a video, or save the frame that is meant as PNG."
+TIFF_SUBFILE_TYPE, TIFF_REDUCED, TIFF_MASK = 254, 1, 4
 
 
 def read_picture(file: BinaryIO, *, where: str, max_pixels: int) -> Image.Image:
-    """The first picture of an open file, whatever its name says; nothing is decoded before its size is known.
+    """The picture in an open file, whatever its name says; nothing is decoded before its size is known.
 
     Raises:
-        MediaError: no picture in it, too large, or damaged.
+        MediaError: no picture in it or several, too large, or damaged.
     """
     with _open(file, where=where, max_pixels=max_pixels) as image:
         return convert_picture(image, where=where, max_pixels=max_pixels)
 
 
 def check_picture(file: BinaryIO, *, where: str, max_pixels: int) -> None:
-    """Read the header only.
+    """Read the headers only.
 
     Raises:
-        MediaError: no picture in it, or too large.
+        MediaError: no picture in it or several, too large, or cut short.
     """
     with _open(file, where=where, max_pixels=max_pixels) as image:
-        _check_size(image, where, max_pixels)
+        _check_one(image, where)
 
 
 def convert_picture(image: Image.Image, *, where: str, max_pixels: int) -> Image.Image:
     """A new RGB image: decoded, turned upright as its EXIF says, transparency laid on white.
 
     Raises:
-        MediaError: too large, damaged, or of a mode that has no agreed way to RGB.
+        MediaError: too large, damaged, one of several, or of a mode that has no agreed way to RGB.
     """
     _check_size(image, where, max_pixels)
+    _check_one(image, where)
     try:
         image.load()
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plug-ins raise whatever their parser trips over
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise MediaError(f"the picture is damaged: {reason}", where=where, hint=HINT_BROKEN) from error
+        raise _damaged(error, where) from error
     turn = UPRIGHT.get(_read_orientation(image))
     rgb = _convert_to_rgb(image, where)
     return rgb if turn is None else rgb.transpose(turn)
@@ -71,20 +93,69 @@ def picture_digest(image: Image.Image) -> str:
 
 def _open(file: BinaryIO, *, where: str, max_pixels: int) -> Image.Image:
     try:
-        return Image.open(file)
+        image = Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise MediaError(
-            "not a picture that Pillow can read",
+            "not a picture in a format that is read (PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF, JPEG 2000, PPM, ICO)",
             where=where,
-            hint='Convert it to PNG or JPEG; a clip belongs in "video".',
+            hint="Get the file again if it is cut short, else convert it to PNG or JPEG; a clip is given as a video.",
         ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large("its header claims more than Pillow accepts", where, max_pixels) from error
     except MemoryError:
         raise
     except Exception as error:  # as above
-        reason = str(error).rstrip(".") or type(error).__name__
-        raise MediaError(f"the picture cannot be opened: {reason}", where=where, hint=HINT_BROKEN) from error
+        raise _damaged(error, where) from error
+    _check_size(image, where, max_pixels)
+    place = file.tell()
+    if is_cut_short(file):
+        raise MediaError("the picture is damaged: its end is missing", where=where, hint=HINT_BROKEN)
+    file.seek(place)  # where Pillow left it
+    return image
+
+
+def _check_one(image: Image.Image, where: str) -> None:
+    """Refuse animations and several pages: which of them is meant is not ours to guess."""
+    try:
+        n_pictures = _count_pictures(image)
+    except Exception as error:  # as above
+        raise _damaged(error, where) from error
+    if n_pictures > 1:
+        what = "pages" if image.format == "TIFF" else "frames"
+        raise MediaError(
+            f"it has {n_pictures} {what}, and an image is one picture",
+            where=where,
+            hint=HINTS_SEVERAL.get(image.format or "", HINT_ANIMATION),
+        )
+
+
+def _count_pictures(image: Image.Image) -> int:
+    """Frames or pages; views of one and the same picture count once.
+
+    Those are the previews in a camera's JPEG (MPO), and in a TIFF its thumbnails, smaller sizes and masks.
+    """
+    if image.format == "MPO":
+        return 1
+    try:
+        n_pictures = int(getattr(image, "n_frames", 1))
+    except ValueError as error:
+        if "closed" in str(error):  # a picture in memory whose file is gone: what was decoded is all there is
+            return 1
+        raise
+    if image.format != "TIFF" or n_pictures == 1:
+        return n_pictures
+    shown, views = image.tell(), 0
+    for page in range(n_pictures):
+        image.seek(page)
+        kind = image.tag_v2.get(TIFF_SUBFILE_TYPE, 0)  # type: ignore[attr-defined]
+        views += bool(page and kind & (TIFF_REDUCED | TIFF_MASK))
+    image.seek(shown)
+    return n_pictures - views
+
+
+def _damaged(error: Exception, where: str) -> MediaError:
+    reason = str(error).rstrip(".") or type(error).__name__
+    return MediaError(f"the picture is damaged: {reason}", where=where, hint=HINT_BROKEN)
 
 
 def _check_size(image: Image.Image, where: str, max_pixels: int) -> None:

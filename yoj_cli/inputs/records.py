@@ -1,14 +1,16 @@
 """One JSON line -> one Group: the only parser of the line format.
 
 Read besides the official training format `{"prompt", "responses", "rankings"?, "image" | "video"}`:
-chat `messages`, `{"prompt", "chosen", "rejected"}` pairs (TRL), `candidates` for `responses` and
-`question` for `prompt`. Whatever else a line holds is carried through to the output unchanged.
+chat `messages`, `{"prompt", "chosen", "rejected"}` pairs (TRL), `candidates` for `responses`, `question` for
+`prompt` and `ratings` (higher is better) for `rankings` (1 = best). Whatever else a line holds is carried through
+to the output unchanged.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -21,6 +23,7 @@ from yoj_cli.inputs.turns import is_number, kind_of, one_of, parse_conversation,
 __all__ = ["Failure", "Group", "Media", "Message", "parse", "read_groups"]
 
 RESPONSES_KEYS = ("responses", "candidates")
+RANKINGS_KEYS = {"rankings": "1 = best", "ratings": "higher is better"}
 
 
 def read_groups(path: str, stdin: Iterable[bytes] | None = None) -> Iterator[Group | Failure]:
@@ -121,15 +124,29 @@ def _parse_response(raw: Any, name: str) -> tuple[str, list[Any] | None]:
 
 
 def _parse_rankings(record: Mapping[str, Any], n: int) -> tuple[float, ...] | None:
-    """(n,) 1 = best; a pair's are (1, 2)."""
-    raw = record.get("rankings")
+    """(n,) 1 = best; a pair's are (1, 2), and those of ratings follow from them."""
+    key, raw = one_of(record, RANKINGS_KEYS)
     is_pair = record.get("chosen") is not None
-    if raw is None:
+    if key is None:
         return (1.0, 2.0) if is_pair else None
     if is_pair:
-        raise InputError("the line has both 'rankings' and 'chosen'/'rejected'; keep one of the two")
-    if not isinstance(raw, list) or not all(is_number(rank) for rank in raw):
-        raise InputError("'rankings' must be a list of numbers, 1 = best")
+        raise InputError(f"the line has both {key!r} and 'chosen'/'rejected'; keep one of the two")
+    if not isinstance(raw, list) or not all(is_number(value) for value in raw):
+        raise InputError(f"{key!r} must be a list of numbers, {RANKINGS_KEYS[key]}")
     if len(raw) != n:
-        raise InputError(f"'rankings' has {len(raw)} entries for {n} response{'s' * (n != 1)}")
+        raise InputError(f"{key!r} has {len(raw)} entries for {n} response{'s' * (n != 1)}")
+    if key == "ratings":
+        return _rank(raw)
+    for value in raw:
+        if not 1 <= value <= n:  # 1.5 is one: tied ranks, or several people's, are averaged in practice
+            raise InputError(
+                f"'rankings' holds {kind_of(value)}; ranks of {n} responses go from 1 (the best) to {n}",
+                hint="Scores, where higher is better, belong in 'ratings'; ranks that count from 0 need 1 added.",
+            )
     return tuple(float(rank) for rank in raw)
+
+
+def _rank(ratings: Sequence[float]) -> tuple[float, ...]:
+    """1 + the number of strictly higher ratings, so equal ones share a rank."""
+    ascending = sorted(ratings)
+    return tuple(1.0 + len(ratings) - bisect_right(ascending, rating) for rating in ratings)

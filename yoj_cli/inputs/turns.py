@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yoj_cli.errors import InputError
 from yoj_cli.inputs.groups import Media, MediaKind, Message, check_role
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 PROMPT_KEYS = ("prompt", "question")
 IMAGE_KEYS = ("image", "images")
@@ -217,12 +220,30 @@ def _parse_medium(raw: Any, kind: MediaKind, field_name: str) -> Media:
             return Media(kind, source)
     elif kind == "image" and hasattr(raw, "convert"):  # a PIL picture; PIL itself is not imported here
         return Media("image", raw)
+    elif kind == "image" and hasattr(raw, "__array_interface__"):
+        return Media("image", _picture_of(raw, field_name))
     raise InputError(
-        f"{field_name!r} must name a {'picture' if kind == 'image' else 'clip'}, found {kind_of(raw)}"
+        f"{field_name!r} must name a {'picture' if kind == 'image' else 'clip'}, found {kind_of(raw)}",
+        hint="From Python a picture may be a path, a Pillow image or a numpy array."
+        if hasattr(raw, "shape")
+        else "",
     )
 
 
-def one_of(record: Mapping[str, Any], keys: Sequence[str]) -> tuple[str | None, Any]:
+def _picture_of(array: Any, field_name: str) -> Image:
+    """A numpy array (H, W, 3) of uint8, RGB, as a Pillow picture; what any other array shows is a guess."""
+    from PIL.Image import fromarray
+
+    if array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape or array.dtype != "uint8":
+        found = f"{array.shape} of {array.dtype}"
+        raise InputError(
+            f"an array in {field_name!r} must be (height, width, 3) of uint8 (RGB), found {found}",
+            hint="Convert it, for instance by numpy.uint8(255 * x) and x.transpose(1, 2, 0); or give a Pillow image.",
+        )
+    return fromarray(array)
+
+
+def one_of(record: Mapping[str, Any], keys: Iterable[str]) -> tuple[str | None, Any]:
     """The one key of several spellings that the line uses; null counts as absent."""
     present = [key for key in keys if record.get(key) is not None]
     if len(present) > 1:
@@ -242,7 +263,7 @@ def is_number(value: Any) -> bool:
 
 def kind_of(value: Any) -> str:
     """What a wrong value is, for an error message."""
-    if value == "":
+    if isinstance(value, str) and not value:
         return "an empty text"
     if isinstance(value, list) and not value:
         return "an empty list"

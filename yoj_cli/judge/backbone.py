@@ -13,11 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yoj_cli.config import JudgeConfig
+from yoj_cli.config import JudgeConfig, Quant, QuantChoice
 from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError
 from yoj_cli.judge.attention import install
+from yoj_cli.judge.device import UNSTATED, Precision, resolve_dtype, resolve_quant
 from yoj_cli.judge.family import Family, family_of
-from yoj_cli.judge.quantization import compute_as_asked, is_stored_quantized, quantization
+from yoj_cli.judge.files import read_json
+from yoj_cli.judge.quantization import compute_as_asked, is_stored_quantized, quantization, stored_quant
+from yoj_cli.judge.weights import count_parameters, is_stored_in, open_weights
 
 # It warns when it is imported, by whatever library, of a kernel that it does well without on a CPU.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
@@ -30,6 +33,7 @@ class Backbone:
     Attributes:
         model: transformers module whose `last_hidden_state` (1, T, H) the head reads.
         processor: the family's processor, or a bare tokenizer for text-only families.
+        dtype, quant: what is computed in and how the weights are held, as resolved.
     """
 
     model: nn.Module
@@ -37,6 +41,7 @@ class Backbone:
     family: Family
     device: torch.device
     dtype: torch.dtype
+    quant: Quant = "none"
 
     @property
     def tokenizer(self) -> Any:
@@ -72,73 +77,38 @@ class Backbone:
         return self.family.positions(self.model, input_ids, media_types, media_inputs)
 
 
-WAYS_OUT = "Try `--model demo` (runs anywhere, judges drawn scenes only) or `--device cpu` (slow)."
-
-
-def resolve_device(config: JudgeConfig, *, embedded: bool, ways_out: str = WAYS_OUT) -> torch.device:
-    """The device to run on; a CPU only where it was asked for or the judge is the embedded one.
-
-    Args:
-        ways_out: what the error advises where there is no GPU.
-    Raises:
-        DeviceError: no such device, with what to do instead.
-    """
-    if config.device == "cpu" or (config.device == "auto" and embedded and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise DeviceError(
-            f"no CUDA GPU was found, and {config.model} wants one (a 4B backbone takes about 4 GB in 4-bit)",
-            hint=ways_out,
-        )
-    device = torch.device("cuda" if config.device == "auto" else config.device)
-    if device.index is not None and device.index >= torch.cuda.device_count():
-        raise DeviceError(
-            f"there is no GPU {device.index}; {torch.cuda.device_count()} found", where="--device"
-        )
-    return device
-
-
-def resolve_dtype(config: JudgeConfig, device: torch.device) -> torch.dtype:
-    if config.dtype != "auto":
-        return {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}[config.dtype]
-    if device.type == "cpu":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-
-
 def load_backbone(
-    folder: Path, config: JudgeConfig, device: torch.device, *, processor_folder: Path
+    folder: Path,
+    config: JudgeConfig,
+    device: torch.device,
+    *,
+    processor_folder: Path,
+    trained: Precision = UNSTATED,
 ) -> Backbone:
     """Load the decoder, quantized as asked, with every weight accounted for.
 
     Args:
         folder: transformers model files.
         processor_folder: tokenizer and processor files; the checkpoint's own, which know the separator.
+        trained: what `auto` stands for, where the checkpoint says so.
     Raises:
         ModelError: files that are missing, unreadable or do not fill the architecture.
     """
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModel, AutoProcessor, AutoTokenizer
+    from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 
     quiet_libraries()
-    dtype = resolve_dtype(config, device)
+    dtype = resolve_dtype(config.dtype, device, trained.dtype)
     try:
         model_config = AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-        family, stored = family_of(model_config.model_type), is_stored_quantized(model_config)
+        family = family_of(model_config.model_type)
         # Known families always run transformers' own code; the flag can only concern the others.
         trust = config.trust_remote_code and not family.reads_media
         loader = AutoProcessor if family.reads_media else AutoTokenizer
         processor = loader.from_pretrained(processor_folder, trust_remote_code=trust)
-        model, report = AutoModel.from_pretrained(
-            folder,
-            config=model_config,
-            dtype=dtype,
-            device_map={"": device},
-            attn_implementation="sdpa",
-            quantization_config=quantization(config, family.vision_modules, dtype, model_config),
-            output_loading_info=True,
-            trust_remote_code=trust,
-        )
+        quant = resolve_stored(config.quant, device, dtype, folder, trained)
+        how = quantization(quant, family.vision_modules, dtype, model_config)
+        model, report = _load_model(folder, model_config, dtype, device, how, trust=trust)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         _raise_if_out_of_memory(error, "loading the backbone")
         raise ModelError(f"the backbone cannot be loaded: {_first_line(error)}", where=str(folder)) from error
@@ -146,10 +116,59 @@ def load_backbone(
     family.mend_processor(processor)
     model.eval()
     model.requires_grad_(False)
-    compute_as_asked(model, dtype, stored=stored)
+    compute_as_asked(model, dtype, stored=is_stored_quantized(model_config))
     install(model)
     gc.collect()
-    return Backbone(model, processor, family, device, dtype)
+    return Backbone(model, processor, family, device, dtype, quant)
+
+
+def resolve_stored(
+    asked: QuantChoice, device: torch.device, dtype: torch.dtype, folder: Path, trained: Precision
+) -> Quant:
+    """What `--quant` comes to for a folder of model files; see `resolve_quant`.
+
+    Raises:
+        ModelError: the files are missing or damaged, or quantized in a way that is not read.
+    """
+    stored = stored_quant(read_json(folder / "config.json").get("quantization_config"))
+    return resolve_quant(
+        asked,
+        device,
+        dtype,
+        n_parameters=count_parameters(folder),
+        stored=stored,
+        trained=trained.quant,
+    )
+
+
+def _load_model(
+    folder: Path,
+    config: Any,
+    dtype: torch.dtype,
+    device: torch.device,
+    quantization_config: Any,
+    *,
+    trust: bool,
+) -> tuple[Any, dict[str, Any]]:
+    """The decoder and transformers' report of what found its place.
+
+    On a CPU, weights that are quantized or cast while loading are read from their files one at a time. transformers
+    would map the files, and a mapped page that was read counts as this process's until the last file is closed: the
+    peak would be the files and the model, more than loading them unquantized takes. Weights that stay as they are
+    stored are mapped: they are read when they are first used, and never copied.
+    """
+    from transformers import AutoModel
+
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "attn_implementation": "sdpa"}
+    options |= {"quantization_config": quantization_config, "output_loading_info": True}
+    if device.type != "cpu" or (quantization_config is None and is_stored_in(folder, dtype)):
+        loaded = AutoModel.from_pretrained(folder, config=config, trust_remote_code=trust, **options)
+        return loaded[0], loaded[1]
+    with torch.device("meta"):
+        empty = AutoModel.from_config(config, trust_remote_code=trust)
+    weights = open_weights(folder)
+    loaded = type(empty).from_pretrained(None, config=empty.config, state_dict=weights, **options)
+    return loaded[0], loaded[1]
 
 
 def load_skeleton(folder: Path, config: JudgeConfig, *, processor_folder: Path | None = None) -> Backbone:

@@ -13,16 +13,24 @@ import shutil
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 from torch import Tensor
 
-from yoj_cli.config import DEMO, JudgeConfig, Mode, Role
+from yoj_cli.config import Dtype, JudgeConfig, Mode, Quant, Role
 from yoj_cli.errors import CheckpointError
 from yoj_cli.judge.adapter import ADAPTER_CONFIG, load_adapter, save_adapter
-from yoj_cli.judge.backbone import Backbone, load_backbone, resolve_device
-from yoj_cli.judge.files import find_folder, is_local, read_json, read_weights
+from yoj_cli.judge.backbone import Backbone, load_backbone
+from yoj_cli.judge.device import UNSTATED, Precision, resolve_device
+from yoj_cli.judge.files import (
+    count_weight_bytes,
+    find_folder,
+    find_local,
+    find_weight_bytes,
+    read_json,
+    read_weights,
+)
 from yoj_cli.judge.head import HeadConfig, ValueHead
 
 if TYPE_CHECKING:
@@ -58,6 +66,7 @@ class Checkpoint:
         separator: text between two responses, with its one special token.
         role: the turn that holds the responses.
         mode: how the judge was trained to read them.
+        trained: what it was trained in.
     """
 
     name: str
@@ -69,36 +78,64 @@ class Checkpoint:
     role: Role
     mode: Mode
     head: HeadConfig
+    trained: Precision
 
 
 def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoint]:
     """Everything a judge is made of, each weight accounted for.
 
     Raises:
-        DeviceError: there is no device to run on; found before anything is downloaded.
+        DeviceError: there is no device to run on; found before weights are downloaded for nothing.
         ModelError: the checkpoint or its base cannot be found or loaded.
         CheckpointError: an adapter, head or config that does not fit.
     """
-    if is_local(str(config.model)):  # a folder that is not there is worth knowing before a missing GPU
-        find_folder(str(config.model), config.revision)
-    device = resolve_device(config, embedded=config.model == DEMO)
+    name = str(config.model)
+    if find_local(name) is None:  # what the Hub has is looked at before it is fetched
+        resolve_device(config, find_weight_bytes(name, config.revision))
     checkpoint = read_checkpoint(config)
-    backbone = load_backbone(find_base(checkpoint), config, device, processor_folder=checkpoint.folder)
+    device = resolve_device(config, judge_bytes(checkpoint))
+    backbone = load_backbone(
+        find_base(checkpoint),
+        config,
+        device,
+        processor_folder=checkpoint.folder,
+        trained=checkpoint.trained,
+    )
     if checkpoint.base_model is not None:
         load_adapter(backbone, checkpoint.folder)
     head = load_head(checkpoint, backbone).to(device)
     return backbone, head, checkpoint
 
 
-def find_base(checkpoint: Checkpoint) -> Path:
+def judge_bytes(checkpoint: Checkpoint) -> int:
+    """Size of a judge's weight files: the checkpoint's, and its base's where they are kept elsewhere.
+
+    Raises:
+        ModelError: the base is neither here nor reachable.
+    """
+    own = count_weight_bytes(checkpoint.folder)
+    if checkpoint.base_model is None:
+        return own
+    base = checkpoint.base_model, checkpoint.base_revision
+    return own + find_weight_bytes(*base, relative_to=checkpoint.folder)
+
+
+def find_base(checkpoint: Checkpoint, *, local_only: bool = False) -> Path:
     """The folder of the backbone's files: the checkpoint's own where it is merged, else its base's.
 
+    Args:
+        local_only: do not ask the Hub.
     Raises:
         ModelError: the base is neither here nor reachable.
     """
     if checkpoint.base_model is None:
         return checkpoint.folder
-    return find_folder(checkpoint.base_model, checkpoint.base_revision, relative_to=checkpoint.folder)
+    return find_folder(
+        checkpoint.base_model,
+        checkpoint.base_revision,
+        relative_to=checkpoint.folder,
+        local_only=local_only,
+    )
 
 
 def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpoint:
@@ -141,7 +178,16 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         role=role,
         mode=mode,
         head=HeadConfig.parse(raw, where=str(where)),
+        trained=_read_precision(raw, str(where)),
     )
+
+
+def _read_precision(raw: dict[str, Any], where: str) -> Precision:
+    """What the checkpoint was trained in; the official format does not say."""
+    for key, known in (("quant", get_args(Quant)), ("dtype", get_args(Dtype)[1:])):
+        if raw.get(key) is not None and raw[key] not in known:
+            raise CheckpointError(f"{key} is {raw[key]!r}; known are {', '.join(known)}", where=where)
+    return Precision(raw.get("quant"), raw.get("dtype"))
 
 
 def load_head(checkpoint: Checkpoint, backbone: Backbone) -> ValueHead:
@@ -194,6 +240,7 @@ def save_checkpoint(
     separator: str,
     role: Role,
     mode: Mode = "multi",
+    trained: Precision = UNSTATED,
 ) -> None:
     """Write our format into an existing folder."""
     from safetensors.torch import save_file
@@ -211,6 +258,7 @@ def save_checkpoint(
         "responses_role": role,
         "mode": mode,
     }
+    config |= {key: value for key, value in asdict(trained).items() if value}
     (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from yoj_cli.config import DEMO
 from yoj_cli.errors import CheckpointError, ModelError
-from yoj_cli.judge.hub import pull
+from yoj_cli.judge.hub import list_weight_bytes, pull
 
 
 def is_local(name: str) -> bool:
@@ -29,15 +29,52 @@ def find_folder(
     Raises:
         ModelError: it is neither here nor reachable.
     """
+    here = find_local(name, relative_to=relative_to)
+    return here or pull(name, revision, local_only=local_only)
+
+
+def find_local(name: str, *, relative_to: Path | None = None) -> Path | None:
+    """The folder of a model name that is one; None for what the Hub may have.
+
+    Args:
+        relative_to: as for `find_folder`.
+    Raises:
+        ModelError: there is no such folder, and the Hub cannot have it either.
+    """
     if name == DEMO and not (relative_to and (relative_to / DEMO).is_dir()):
         judge = Path(__file__).parent.parent / "demo"
         return judge if relative_to is None else judge / "backbone"
     for folder in ([relative_to / name] if relative_to else []) + [Path(name).expanduser()]:
         if folder.is_dir():
             return folder
+    if Path(name).expanduser().is_file():
+        raise ModelError("is a file, not the folder of a judge or model", where=name)
     if is_local(name):
         raise ModelError("there is no such folder", where=name)
-    return pull(name, revision, local_only=local_only)
+    if name.casefold() == DEMO:
+        raise ModelError("there is no such judge or model", where=name, hint=f"Did you mean `{DEMO}`?")
+    return None
+
+
+def find_weight_bytes(name: str, revision: str | None, *, relative_to: Path | None = None) -> int:
+    """Size of a model's weight files, without fetching them: those on this machine, else as the Hub lists them.
+
+    Args:
+        name, revision, relative_to: as for `find_folder`.
+    Raises:
+        ModelError: it is neither here nor reachable.
+    """
+    if here := find_local(name, relative_to=relative_to):
+        return count_weight_bytes(here)
+    try:
+        return count_weight_bytes(pull(name, revision, local_only=True))
+    except ModelError:
+        return list_weight_bytes(name, revision)
+
+
+def count_weight_bytes(folder: Path) -> int:
+    """Size of the weight files in a folder, without those of folders inside."""
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -31,6 +31,31 @@ def pull(name: str, revision: str | None, *, local_only: bool = False) -> Path:
         ModelError: there is no such model, it may not be read, or it is not here and the Hub is out of reach.
     """
     from huggingface_hub import snapshot_download
+
+    with _reading_errors(name, revision, local_only=local_only):
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=PULLED, local_files_only=local_only)
+        )
+
+
+def list_weight_bytes(name: str, revision: str | None) -> int:
+    """Size of a model's weight files as the Hub lists them; nothing is downloaded.
+
+    Args:
+        name, revision: as for `pull`.
+    Raises:
+        ModelError: as `pull`.
+    """
+    from huggingface_hub import HfApi
+
+    with _reading_errors(name, revision):
+        files = HfApi().model_info(name, revision=revision, files_metadata=True).siblings or []
+    return sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
+
+
+@contextmanager
+def _reading_errors(name: str, revision: str | None, *, local_only: bool = False) -> Iterator[None]:
+    """Whatever can go wrong when a model is read from the Hub, as our errors."""
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -40,11 +65,12 @@ def pull(name: str, revision: str | None, *, local_only: bool = False) -> Path:
         RevisionNotFoundError,
     )
 
+    # The base class of the HTTP client's errors, whichever client this version of huggingface_hub uses.
+    from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
+
     at = f"{name}@{revision}" if revision else name
     try:
-        return Path(
-            snapshot_download(name, revision=revision, allow_patterns=PULLED, local_files_only=local_only)
-        )
+        yield
     except GatedRepoError as error:
         raise ModelError(
             "the model is gated", where=at, hint="Accept its terms on the Hub, then `hf auth login`."
@@ -57,7 +83,7 @@ def pull(name: str, revision: str | None, *, local_only: bool = False) -> Path:
             where=at,
             hint="Check the name, or `hf auth login` if it is private.",
         ) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HfHubHTTPError, TransportError, OSError) as error:
         if local_only:
             raise ModelError("not on this machine; downloaded from the Hub at first use", where=at) from error
         raise ModelError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,8 +24,13 @@ from yoj_cli.plan import Plan, build_plan, check_plan_options, join, order_agree
 
 if TYPE_CHECKING:
     from os import PathLike
+    from typing import TypeAlias
 
+    import numpy as np
+    from numpy.typing import NDArray
     from PIL.Image import Image
+
+    Picture: TypeAlias = str | PathLike[str] | Image | NDArray[np.uint8]
 
 DEFAULT_MAX_TOKENS = 24_576
 """Longest sequence the published weights were trained on (arXiv 2604.10966)."""
@@ -112,7 +117,7 @@ class Judge:
             "orders": self.config.orders,
             "window": self.config.window,
             "layout": self.role,
-            "quant": self.config.quant,
+            "quant": self.backbone.quant,
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
             "seed": self.config.seed,
             "revision": self.checkpoint.revision,
@@ -121,33 +126,37 @@ class Judge:
     def score(
         self,
         *,
-        responses: Sequence[str],
+        responses: Iterable[str],
         prompt: str | None = None,
-        messages: Sequence[Mapping[str, Any]] | None = None,
-        images: Sequence[str | PathLike[str] | Image] = (),
-        videos: Sequence[str | PathLike[str]] = (),
+        messages: Iterable[Mapping[str, Any]] | None = None,
+        images: Picture | Iterable[Picture] | None = None,
+        videos: str | PathLike[str] | Iterable[str | PathLike[str]] | None = None,
         media: MediaOptions | None = None,
     ) -> Verdict:
-        """Score one group given as Python values.
+        """Score one group given as Python values; they mean what they mean in a line of JSON.
 
         Args:
             responses: (N,) candidate texts.
-            prompt: the question; without one, a picture or clip gets "Describe this image." / "…video.".
+            prompt: the question; without one, a picture or clip gets "Describe this image." / "…video.". An empty
+                text is a prompt like any other.
             messages: a chat instead of `prompt`, as role/content dictionaries; the last turn is the user's.
-            images: paths, data: URLs or PIL pictures, shown before the prompt.
-            videos: paths of clips.
+            images: one or several, shown before the prompt: paths, data: URLs, Pillow pictures, or numpy arrays
+                (H, W, 3) of uint8, RGB.
+            videos: one or several paths of clips.
         Raises:
             InputError: something in the group cannot be used.
             OutOfMemoryError: the group does not fit on the device.
         """
         given = {
             "prompt": prompt,
-            "messages": messages and list(messages),
-            "images": list(images),
-            "videos": list(videos),
+            "messages": _as_list(messages),
+            "images": _as_list(images),
+            "videos": _as_list(videos),
+            "responses": _as_list(responses),
         }
-        record = {name: value for name, value in given.items() if value} | {"responses": list(responses)}
-        return self.score_group(parse(record), media=media)
+        with errors_at(""):
+            group = parse({name: value for name, value in given.items() if value is not None})
+        return self.score_group(group, media=media)
 
     def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
         """Score one parsed group; see `score`."""
@@ -259,6 +268,14 @@ class Judge:
                 seed=self.config.seed,
             )
         return plan, self._layouts.prepare(group, plan, options)
+
+
+def _as_list(values: Any) -> Any:
+    """A list, as JSON has it, of what Python holds in an order; what is one thing is left for the parser to judge."""
+    is_array = len(getattr(values, "shape", (0,))) in (0, 2, 3)  # one picture, or none that is known
+    if is_array or isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
+        return values
+    return list(values)
 
 
 def _take_live(

@@ -8,19 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from yoj_cli.config import JudgeConfig
+from yoj_cli.config import Quant
 from yoj_cli.errors import ModelError, UsageError
 
 
-def quantization(
-    config: JudgeConfig, vision_modules: Sequence[str], dtype: torch.dtype, model_config: Any
-) -> Any:
+def quantization(quant: Quant, vision_modules: Sequence[str], dtype: torch.dtype, model_config: Any) -> Any:
     """How transformers is to quantize the language model; None where there is nothing to do.
 
     The vision tower stays in the compute dtype: its 588- and 4304-wide rows are no multiple of the 64-wide NF4
     blocks, and 0.4 B parameters save little.
 
     Args:
+        quant: what was asked for, or `auto` stands for.
         vision_modules: modules that are left alone.
         dtype: what is computed in; weights that are stored quantized compute in it, too.
         model_config: transformers' configuration of the model.
@@ -28,16 +27,17 @@ def quantization(
         UsageError: the weights are stored otherwise than asked for.
         ModelError: they are stored in a way that is not read.
     """
-    if is_stored_quantized(model_config):
-        _check_stored(model_config.quantization_config, config.quant)
+    stored = stored_quant(getattr(model_config, "quantization_config", None))
+    if stored:
+        _check_stored(stored, quant)
         model_config.quantization_config["bnb_4bit_compute_dtype"] = str(dtype).removeprefix("torch.")
         return None
-    if config.quant == "none":
+    if quant == "none":
         return None
     from transformers import BitsAndBytesConfig
 
     skip = list(vision_modules)
-    if config.quant == "8bit":
+    if quant == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True, llm_int8_skip_modules=skip)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype, llm_int8_skip_modules=skip
@@ -49,18 +49,29 @@ def is_stored_quantized(model_config: Any) -> bool:
     return getattr(model_config, "quantization_config", None) is not None
 
 
-def _check_stored(stored: dict[str, Any], asked: str) -> None:
+def stored_quant(stored: Any) -> Quant | None:
+    """How a model's files are quantized; None where they are not.
+
+    Args:
+        stored: "quantization_config" of the model's configuration.
+    Raises:
+        ModelError: in a way that is not read.
+    """
+    if stored is None:
+        return None
+    method = stored.get("quant_method") if isinstance(stored, dict) else stored
+    if method != "bitsandbytes":
+        raise ModelError(f"the backbone is stored quantized by {method}; only bitsandbytes is read")
+    return "8bit" if stored.get("load_in_8bit") else "4bit"
+
+
+def _check_stored(stored: Quant, asked: Quant) -> None:
     """Whole weights cannot be had back, and another quantization of quantized weights is worse than either."""
-    if stored.get("quant_method") != "bitsandbytes":
-        raise ModelError(
-            f"the backbone is stored quantized by {stored.get('quant_method')}; only bitsandbytes is read"
-        )
-    kind = "8bit" if stored.get("load_in_8bit") else "4bit"
-    if asked != kind:
+    if asked != stored:
         raise UsageError(
-            f"the backbone is stored in {kind}, {asked} cannot be had from it",
+            f"the backbone is stored in {stored}, {asked} cannot be had from it",
             where="--quant",
-            hint=f"Use --quant {kind}, or the checkpoint that this one was quantized from.",
+            hint=f"Use --quant {stored}, or the checkpoint that this one was quantized from.",
         )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +85,40 @@ def find_weights(folder: Path) -> dict[str, Stored]:
         except (OSError, SafetensorError) as error:
             raise ModelError(f"the weights cannot be read: {error}", where=str(path)) from error
     return found
+
+
+def count_parameters(folder: Path) -> int:
+    """Numbers in a model folder's files, without those of a language-model head, which a judge does not load.
+
+    Raises:
+        ModelError: as `find_weights`.
+    """
+    return sum(
+        int(torch.Size(weight.shape).numel())
+        for name, weight in find_weights(folder).items()
+        if not name.startswith("lm_head.")
+    )
+
+
+def is_stored_in(folder: Path, dtype: torch.dtype) -> bool:
+    """Whether no weight need be cast to be computed with in a type; packed ones never are."""
+    stored = {DTYPES.get(weight.dtype, dtype) for weight in find_weights(folder).values()}
+    return stored <= {dtype}
+
+
+def open_weights(folder: Path) -> dict[str, Any]:
+    """A model folder's weights by name, each read from its file when it is indexed (`weight[...]`) and not before.
+
+    They are read into memory of their own, not mapped.
+
+    Raises:
+        ModelError: as `find_weights`.
+    """
+    from safetensors import safe_open
+
+    stored = find_weights(folder)
+    files = {file: safe_open(file, "pt", backend="pread") for file in {each.file for each in stored.values()}}
+    return {name: files[weight.file].get_slice(name) for name, weight in stored.items()}  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Example:
 def read_ranked(
     paths: Sequence[Path], media_of: Callable[[Path], MediaOptions], limit: int | None = None
 ) -> Iterator[Source | Failure]:
-    """The groups of some files, in their order; a line without rankings is a Failure like any bad line.
+    """The groups of some files, in their order; a line without rankings or ratings is a Failure like any bad line.
 
     Args:
         media_of: how the media of a file's groups are found.
@@ -49,7 +49,7 @@ def read_ranked(
                 missing = InputError(
                     "the line has no 'rankings' to learn from",
                     where=item.where,
-                    hint="Give 'rankings' (1 = best, ties allowed), or 'chosen' and 'rejected'.",
+                    hint="Give 'rankings' (1 = best), 'ratings' (higher is better), or 'chosen' and 'rejected'.",
                 )
                 yield Failure(item.where, item.record, missing)
             else:

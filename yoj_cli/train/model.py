@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from yoj_cli.config import DEMO, JudgeConfig, TrainConfig
+from yoj_cli.config import DEMO, Dtype, JudgeConfig, TrainConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
 from yoj_cli.judge.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights, add_adapter, saved_key
-from yoj_cli.judge.backbone import Backbone, load_backbone, load_skeleton, resolve_device
+from yoj_cli.judge.backbone import Backbone, load_backbone, load_skeleton
 from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, HEAD_SAFE, save_checkpoint
-from yoj_cli.judge.files import find_folder, read_weights
+from yoj_cli.judge.device import TRAINING_WAYS_OUT, Precision, dtype_name, resolve_device, resolve_dtype
+from yoj_cli.judge.files import count_weight_bytes, find_folder, read_weights
 from yoj_cli.judge.head import HeadConfig, ValueHead
 from yoj_cli.judge.judge import DEFAULT_MAX_TOKENS
 from yoj_cli.judge.layout import Layout, LayoutBuilder
@@ -80,6 +82,7 @@ class RewardModel(nn.Module):
             separator=DEFAULT_SEPARATOR,
             role="assistant",
             mode=self.mode,
+            trained=Precision(self.backbone.quant, dtype_name(self.backbone.dtype)),
         )
 
     def restore(self, folder: Path) -> None:
@@ -133,20 +136,30 @@ def base_name(config: TrainConfig, checkpoint: Path, out: Path) -> str:
 
 def load_model(config: TrainConfig, folder: Path) -> RewardModel:
     """Load the base onto the device and put a fresh adapter and head on it, drawn from the seed."""
-    device = training_device(config)
-    backbone = load_backbone(folder, _judge_config(config), device, processor_folder=folder)
+    device = training_device(config, folder)
+    judge = replace(_judge_config(config), dtype=training_dtype(config, device))
+    backbone = load_backbone(folder, judge, device, processor_folder=folder)
     add_separator(backbone, folder)
     torch.manual_seed(config.seed)
     return RewardModel(backbone, config)
 
 
-def training_device(config: TrainConfig) -> torch.device:
-    """This process's device; with several processes, each has its own GPU."""
-    device = resolve_device(
-        _judge_config(config), embedded=config.base == DEMO, ways_out="Try `--device cpu` (slow)."
-    )
+def training_device(config: TrainConfig, folder: Path) -> torch.device:
+    """This process's device; with several processes, each has its own GPU.
+
+    Args:
+        folder: the base model's files; a small one trains on a CPU unasked.
+    """
+    device = resolve_device(_judge_config(config), count_weight_bytes(folder), ways_out=TRAINING_WAYS_OUT)
     rank = int(os.environ.get("LOCAL_RANK", "0"))
     return torch.device("cuda", rank) if device.type == "cuda" else device
+
+
+def training_dtype(config: TrainConfig, device: torch.device) -> Dtype:
+    """What is computed in; on a CPU float32 unless told otherwise, so that a run repeats on any."""
+    if config.dtype == "auto" and device.type == "cpu":
+        return "float32"
+    return dtype_name(resolve_dtype(config.dtype, device))
 
 
 def build_layouts(config: TrainConfig, backbone: Backbone) -> LayoutBuilder:

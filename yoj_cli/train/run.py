@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from yoj_cli.config import JudgeConfig, TrainConfig
+from yoj_cli.config import TrainConfig
 from yoj_cli.errors import DeviceError, ModelError, UsageError
 from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.judge.backbone import Backbone, quiet_libraries, resolve_dtype
+from yoj_cli.judge.backbone import Backbone, quiet_libraries
 from yoj_cli.judge.checkpoint import REWARD_CONFIG
+from yoj_cli.judge.device import DTYPES
 from yoj_cli.train.callbacks import MetricsLog, Rhythm, catch_interrupt
 from yoj_cli.train.data import read_ranked
 from yoj_cli.train.examine import DataReport, count_shared, examine
@@ -29,6 +30,7 @@ from yoj_cli.train.model import (
     load_model,
     load_shape,
     training_device,
+    training_dtype,
 )
 from yoj_cli.train.recipe import check_resume, resolve, write_data, write_recipe
 from yoj_cli.train.trainer import CANNOT_WRITE, UNFINISHED, GroupTrainer, build_arguments
@@ -134,7 +136,7 @@ def prepare(
         learnt=learnt,
         evaluated=evaluated,
         n_shared=count_shared(learnt.sources, evaluated.sources) if evaluated else 0,
-        memory=_estimate(config, shape, learnt.longest[0]),
+        memory=_estimate(config, base, shape, learnt.longest[0]),
         n_steps=config.epochs * math.ceil(learnt.n_groups / config.batch_size),
         resume=Path(state) if state else None,
         also=also or {},
@@ -274,12 +276,11 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _estimate(config: TrainConfig, shape: Backbone, longest_tokens: int) -> MemoryEstimate | None:
+def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: int) -> MemoryEstimate | None:
     if not longest_tokens:
         return None
-    judge = JudgeConfig(model=config.base, device=config.device, dtype=config.dtype)
     try:
-        dtype = resolve_dtype(judge, training_device(config))
+        dtype = DTYPES[training_dtype(config, training_device(config, base))]
     except DeviceError:  # a dry run where there is no GPU: estimate for one that has bfloat16
         import torch
 
