@@ -126,6 +126,24 @@ def judges() -> Iterator[Callable[..., Any]]:
 
 
 @pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Hub of our own for this process, which is logged in to it with a token that may write."""
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    from tests import fake_hub
+
+    with fake_hub.serve() as served:
+        monkeypatch.setattr(constants, "ENDPOINT", served.url)
+        template = f"{served.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", "writer")
+        yield served
+        huggingface_hub.close_session()
+
+
+@pytest.fixture
 def write_lines(tmp_path: Path) -> Callable[..., Path]:
     """Write records as JSON Lines: `write_lines(record, record, name="data.jsonl")`."""
 

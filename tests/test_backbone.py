@@ -6,7 +6,7 @@ import pytest
 
 from yoj_cli.errors import InputError
 from yoj_cli.inputs.records import Media
-from yoj_cli.judge.backbone import family_of
+from yoj_cli.judge.family import family_of
 
 
 def test_an_unknown_architecture_is_read_as_a_text_only_decoder():

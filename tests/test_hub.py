@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 
-import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import constants
@@ -25,17 +24,6 @@ from pathlib import Path
 from yoj_cli.judge.hub import push
 print(push(Path(sys.argv[1]), sys.argv[2], private=sys.argv[3] == "private"))
 """
-
-
-@pytest.fixture
-def hub(monkeypatch):
-    """A Hub of our own for this process, which is logged in to it with a token that may write."""
-    with fake_hub.serve() as served:
-        monkeypatch.setattr(constants, "ENDPOINT", served.url)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_TOKEN", "writer")
-        yield served
-        huggingface_hub.close_session()
 
 
 @pytest.fixture
@@ -76,7 +64,7 @@ def test_a_pushed_judge_gives_the_same_scores_by_its_name_and_from_the_cache(
         command += ["--quant", "none", "--dtype", "float32"]
         done = run(*command, env=elsewhere(**changes))
         assert done.returncode == 0, done.stderr.decode()
-        return json.loads(done.stdout)
+        return json.loads(done.stdout), done.stderr.decode()
 
     with fake_hub.serve() as hub:
         pushed = subprocess.run(
@@ -89,8 +77,10 @@ def test_a_pushed_judge_gives_the_same_scores_by_its_name_and_from_the_cache(
         )
         commit = hub.models["someone/judge"].commit
         assert pushed.stdout.strip() == f"{hub.url}/someone/judge/commit/{commit}"
-        online = score()
-    offline = score(HF_HUB_OFFLINE="1")
+        online, said = score()
+    offline, said_offline = score(HF_HUB_OFFLINE="1")
+    assert "fetching someone/judge from the Hub" in said
+    assert "fetching" not in said_offline
     wanted = judges(checkpoint).score(**GROUP).scores
     assert online["scores"] == offline["scores"] == pytest.approx(wanted, abs=1e-6)
     assert online["judge"]["revision"] == offline["judge"]["revision"] == commit

@@ -11,7 +11,6 @@ beside a whole adapter: those scores differ more.
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,7 @@ from yoj_cli.judge.checkpoint import (
     read_checkpoint,
     write_official_head,
 )
-from yoj_cli.judge.files import is_local, read_json
+from yoj_cli.judge.files import copy_file, is_local, read_json
 from yoj_cli.judge.layout import LayoutBuilder
 from yoj_cli.judge.weights import (
     Planned,
@@ -47,9 +46,6 @@ from yoj_cli.judge.weights import (
 
 CODED = ("config.json", "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
 """Files whose "auto_map" says which of the repository's own code reads the model."""
-
-INNOCENT_STARTS = (True, False, "gaussian", "orthogonal", "eva")
-"""Values of LoRA's `init_lora_weights` that leave the base's weights as they are."""
 
 
 @dataclass(frozen=True)
@@ -115,12 +111,6 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
 def _check_mergeable(checkpoint: Checkpoint) -> None:
     where = checkpoint.folder / ADAPTER_CONFIG
     adapter = read_json(where)
-    start = adapter.get("init_lora_weights", True)
-    if start not in INNOCENT_STARTS:
-        raise CheckpointError(
-            f"the adapter was started with {start!r}, which changes the base's own weights: not merged",
-            where=str(where),
-        )
     if adapter.get("lora_bias"):
         raise CheckpointError("the adapter has biases, which the base has no place for", where=str(where))
     divisor = math.sqrt(checkpoint.head.value_head_input_dim)
@@ -266,10 +256,10 @@ def _carry_code(folder: Path, base: Path, checkpoint: Checkpoint) -> None:
     completed to "owner/name--module.Class", which transformers follows.
     """
     for path in base.glob("*.py"):
-        shutil.copyfile(path, folder / path.name)
+        copy_file(path, folder)
     for name in ("generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json"):
         if (base / name).is_file() and not (folder / name).exists():
-            shutil.copyfile(base / name, folder / name)
+            copy_file(base / name, folder)
     for name in CODED:
         if not (folder / name).is_file():
             continue
@@ -286,7 +276,7 @@ def _carry_code(folder: Path, base: Path, checkpoint: Checkpoint) -> None:
 def _located(place: str, folder: Path, checkpoint: Checkpoint) -> str:
     module = place.partition(".")[0]
     base = str(checkpoint.base_model)
-    is_folder = is_local(base) or any(path.is_dir() for path in (checkpoint.folder / base, Path(base)))
+    is_folder = is_local(base) or (checkpoint.folder / base).is_dir()
     if "--" in place or (folder / f"{module}.py").is_file() or is_folder or "/" not in base:
         return place
     return f"{base}--{place}"

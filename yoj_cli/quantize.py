@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +32,7 @@ from yoj_cli.judge.checkpoint import (
     load_checkpoint,
     read_checkpoint,
 )
-from yoj_cli.judge.files import read_json
+from yoj_cli.judge.files import copy_file, read_json
 from yoj_cli.judge.weights import (
     Planned,
     Stored,
@@ -154,7 +153,7 @@ def _copy_rest(checkpoint: Checkpoint, folder: Path) -> None:
     copy_processor(checkpoint.folder, folder)
     for name in (HEAD_SAFE, HEAD_PICKLED, ADAPTER_WEIGHTS, REWARD_CONFIG):
         if (checkpoint.folder / name).is_file():
-            shutil.copyfile(checkpoint.folder / name, folder / name)
+            copy_file(checkpoint.folder / name, folder)
     if checkpoint.base_model is not None:
         copy_processor(checkpoint.folder, folder / BACKBONE)
         reward = read_json(folder / REWARD_CONFIG) | {"base_model": BACKBONE}

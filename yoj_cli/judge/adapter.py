@@ -11,7 +11,8 @@ from torch import Tensor
 
 from yoj_cli.errors import CheckpointError
 from yoj_cli.judge.backbone import Backbone
-from yoj_cli.judge.files import read_weights
+from yoj_cli.judge.files import name_load_errors, read_weights
+from yoj_cli.judge.lora_config import read_lora_config
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,18 +82,14 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
     Raises:
         CheckpointError: no LoRA, or keys that are missing, unknown or misshapen.
     """
-    from peft import LoraConfig, PeftConfig, inject_adapter_in_model
+    from peft import inject_adapter_in_model
 
     where = str(folder / ADAPTER_WEIGHTS)
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise CheckpointError(
             "the adapter's weights are missing", where=where, hint="Pickled adapters are not read."
         )
-    config = PeftConfig.from_pretrained(str(folder))
-    if not isinstance(config, LoraConfig):
-        raise CheckpointError(
-            f"the adapter is {config.peft_type}, only LoRA is read", where=str(folder / ADAPTER_CONFIG)
-        )
+    config = read_lora_config(folder / ADAPTER_CONFIG)
     saved = read_weights(folder / ADAPTER_WEIGHTS)
     layers = _adapted_layers(saved, backbone, where)
     _check_adapter_modules(set(layers), config, backbone, where)
@@ -100,7 +97,9 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
     config.target_modules = set(layers)
     config.rank_pattern = _by_layer(config.rank_pattern, layers)
     config.alpha_pattern = _by_layer(config.alpha_pattern, layers)
-    inject_adapter_in_model(config, backbone.model)
+    with name_load_errors("the adapter", folder / ADAPTER_CONFIG):
+        # Its layers are made without memory: what the configuration says may be larger than what is in the file.
+        inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=True)
     wanted = adapter_weights(backbone.model)
     names = {name.replace(".default.", "."): name for name in wanted}
     for kind, keys in (("lacks", set(names) - set(state)), ("has unknown", set(state) - set(names))):

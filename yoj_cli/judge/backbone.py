@@ -17,8 +17,9 @@ from yoj_cli.config import JudgeConfig, Quant, QuantChoice
 from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError
 from yoj_cli.judge.attention import install
 from yoj_cli.judge.device import UNSTATED, Precision, resolve_dtype, resolve_quant
-from yoj_cli.judge.family import Family, family_of
-from yoj_cli.judge.files import read_json
+from yoj_cli.judge.family import Family
+from yoj_cli.judge.files import first_line, name_load_errors, read_json
+from yoj_cli.judge.pretrained import load_processor, read_model_config
 from yoj_cli.judge.quantization import compute_as_asked, is_stored_quantized, quantization, stored_quant
 from yoj_cli.judge.weights import count_parameters, is_stored_in, open_weights
 
@@ -94,24 +95,13 @@ def load_backbone(
     Raises:
         ModelError: files that are missing, unreadable or do not fill the architecture.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoProcessor, AutoTokenizer
-
     quiet_libraries()
     dtype = resolve_dtype(config.dtype, device, trained.dtype)
-    try:
-        model_config = AutoConfig.from_pretrained(folder, trust_remote_code=config.trust_remote_code)
-        family = family_of(model_config.model_type)
-        # Known families always run transformers' own code; the flag can only concern the others.
-        trust = config.trust_remote_code and not family.reads_media
-        loader = AutoProcessor if family.reads_media else AutoTokenizer
-        processor = loader.from_pretrained(processor_folder, trust_remote_code=trust)
-        quant = resolve_stored(config.quant, device, dtype, folder, trained)
-        how = quantization(quant, family.vision_modules, dtype, model_config)
-        model, report = _load_model(folder, model_config, dtype, device, how, trust=trust)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        _raise_if_out_of_memory(error, "loading the backbone")
-        raise ModelError(f"the backbone cannot be loaded: {_first_line(error)}", where=str(folder)) from error
+    model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
+    processor = load_processor(processor_folder, family, trust_remote_code=trust)
+    quant = resolve_stored(config.quant, device, dtype, folder, trained)
+    how = quantization(quant, family.vision_modules, dtype, model_config)
+    model, report = _load_model(folder, model_config, dtype, device, how, trust=trust)
     _check_report(report, folder)
     family.mend_processor(processor)
     model.eval()
@@ -161,13 +151,17 @@ def _load_model(
 
     options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "attn_implementation": "sdpa"}
     options |= {"quantization_config": quantization_config, "output_loading_info": True}
-    if device.type != "cpu" or (quantization_config is None and is_stored_in(folder, dtype)):
-        loaded = AutoModel.from_pretrained(folder, config=config, trust_remote_code=trust, **options)
-        return loaded[0], loaded[1]
-    with torch.device("meta"):
-        empty = AutoModel.from_config(config, trust_remote_code=trust)
-    weights = open_weights(folder)
-    loaded = type(empty).from_pretrained(None, config=empty.config, state_dict=weights, **options)
+    mapped = device.type != "cpu" or (quantization_config is None and is_stored_in(folder, dtype))
+    weights = None if mapped else open_weights(folder)
+    with name_load_errors("the backbone", folder), name_device_errors(_no_memory_to_load):
+        if mapped:
+            loaded = AutoModel.from_pretrained(
+                folder, config=config, trust_remote_code=trust, use_safetensors=True, **options
+            )
+        else:
+            with torch.device("meta"):
+                empty = AutoModel.from_config(config, trust_remote_code=trust)
+            loaded = type(empty).from_pretrained(None, config=empty.config, state_dict=weights, **options)
     return loaded[0], loaded[1]
 
 
@@ -179,18 +173,13 @@ def load_skeleton(folder: Path, config: JudgeConfig, *, processor_folder: Path |
     Raises:
         ModelError: files that are missing or unreadable.
     """
-    from transformers import AutoConfig, AutoModel, AutoProcessor, AutoTokenizer
+    from transformers import AutoModel
 
     quiet_libraries()
-    try:
-        model_config = AutoConfig.from_pretrained(folder)
-        family = family_of(model_config.model_type)
-        loader = AutoProcessor if family.reads_media else AutoTokenizer
-        processor = loader.from_pretrained(processor_folder or folder)
-        with torch.device("meta"):
-            model = AutoModel.from_config(model_config)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise ModelError(f"the backbone cannot be read: {_first_line(error)}", where=str(folder)) from error
+    model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
+    processor = load_processor(processor_folder or folder, family, trust_remote_code=trust)
+    with name_load_errors("the backbone", folder), torch.device("meta"):
+        model = AutoModel.from_config(model_config, attn_implementation="sdpa", trust_remote_code=trust)
     family.mend_processor(processor)
     return Backbone(model, processor, family, torch.device("cpu"), torch.float32)
 
@@ -202,10 +191,6 @@ def _check_report(report: dict[str, Any], folder: Path) -> None:
         if keys:
             shown = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
             raise ModelError(f"the backbone {kind} {len(keys)} weights ({shown})", where=str(folder))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -226,17 +211,16 @@ def name_device_errors(build: Callable[[], OutOfMemoryError]) -> Iterator[None]:
             raise build() from error
         if "CUDA error" in str(error):  # from here on every call fails
             raise DeviceError(
-                f"the GPU stopped working: {_first_line(error)}",
+                f"the GPU stopped working: {first_line(error)}",
                 hint="Start again; `dmesg` and `nvidia-smi` may say why.",
             ) from error
         raise
 
 
-def _raise_if_out_of_memory(error: BaseException, doing: str) -> None:
-    if is_out_of_memory(error):
-        raise OutOfMemoryError(
-            f"out of memory while {doing}", hint="Use --quant 4bit, or free the GPU."
-        ) from error
+def _no_memory_to_load() -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "out of memory while loading the backbone", hint="Use --quant 4bit, or free the GPU."
+    )
 
 
 def quiet_libraries() -> None:

@@ -9,7 +9,6 @@ tokenizer and processor files. The official one is merged: model files, `value_h
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,9 @@ from yoj_cli.judge.adapter import ADAPTER_CONFIG, load_adapter, save_adapter
 from yoj_cli.judge.backbone import Backbone, load_backbone
 from yoj_cli.judge.device import UNSTATED, Precision, resolve_device
 from yoj_cli.judge.files import (
+    copy_file,
     count_weight_bytes,
+    find_base_folder,
     find_folder,
     find_local,
     find_weight_bytes,
@@ -32,6 +33,7 @@ from yoj_cli.judge.files import (
     read_weights,
 )
 from yoj_cli.judge.head import HeadConfig, ValueHead
+from yoj_cli.judge.pretrained import PROCESSOR_FILES
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -39,17 +41,6 @@ if TYPE_CHECKING:
 REWARD_CONFIG = "reward_model_config.json"
 HEAD_SAFE = "value_head.safetensors"
 HEAD_PICKLED = "value_head.pt"
-PROCESSOR_FILES = (
-    *(
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-    ),
-    *("merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json"),
-    *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
-)
 FORMAT_VERSION = 1
 DEFAULT_SEPARATOR = "\n\n<|resp_sep|>\n\n"
 
@@ -117,7 +108,7 @@ def judge_bytes(checkpoint: Checkpoint) -> int:
     if checkpoint.base_model is None:
         return own
     base = checkpoint.base_model, checkpoint.base_revision
-    return own + find_weight_bytes(*base, relative_to=checkpoint.folder)
+    return own + find_weight_bytes(*base, checkpoint=checkpoint.folder)
 
 
 def find_base(checkpoint: Checkpoint, *, local_only: bool = False) -> Path:
@@ -130,11 +121,8 @@ def find_base(checkpoint: Checkpoint, *, local_only: bool = False) -> Path:
     """
     if checkpoint.base_model is None:
         return checkpoint.folder
-    return find_folder(
-        checkpoint.base_model,
-        checkpoint.base_revision,
-        relative_to=checkpoint.folder,
-        local_only=local_only,
+    return find_base_folder(
+        checkpoint.base_model, checkpoint.base_revision, checkpoint.folder, local_only=local_only
     )
 
 
@@ -278,4 +266,4 @@ def copy_processor(source: Path, folder: Path) -> None:
     """Copy a checkpoint's tokenizer and processor files, which know the separator."""
     for name in PROCESSOR_FILES:
         if (source / name).is_file():
-            shutil.copyfile(source / name, folder / name)
+            copy_file(source / name, folder)

@@ -221,6 +221,9 @@ QWEN3_VL = Family(
 )
 
 
+KNOWN = {family.name: family for family in (MOLMO2, QWEN3_VL)}
+
+
 def family_of(model_type: str) -> Family:
     """The family of a transformers model_type; one we do not know is read as a plain text-only decoder."""
-    return {MOLMO2.name: MOLMO2, QWEN3_VL.name: QWEN3_VL}.get(model_type, Family(model_type))
+    return KNOWN.get(model_type, Family(model_type))

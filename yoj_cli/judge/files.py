@@ -1,16 +1,26 @@
-"""Where a model's files are found, and how its small files and weights are read."""
+"""Where a model's files are found, and how its small files and weights are read.
+
+A checkpoint may come from a stranger. Whatever its files hold, reading them ends in what they say or in an error
+that names the file.
+"""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from yoj_cli.config import DEMO
-from yoj_cli.errors import CheckpointError, ModelError
+from yoj_cli.errors import CheckpointError, ModelError, UsageError, YojError
 from yoj_cli.judge.hub import list_weight_bytes, pull
+
+EMBEDDED = Path(__file__).parent.parent / "demo"
+"""The judge that comes with the program, and its backbone inside."""
 
 
 def is_local(name: str) -> bool:
@@ -19,35 +29,40 @@ def is_local(name: str) -> bool:
 
 
 def find_folder(
-    name: str, revision: str | None, *, relative_to: Path | None = None, local_only: bool = False
+    name: str, revision: str | None, *, local_only: bool = False, revision_option: str = "--revision"
 ) -> Path:
-    """The local folder of a model name: the embedded judge, a folder, or a Hub snapshot.
+    """The local folder of a model that the user named: the embedded judge, a folder, or a Hub snapshot.
 
     Args:
-        relative_to: a checkpoint's folder, where `name` is that of its base model.
         local_only: do not ask the Hub.
+        revision_option: where the user gave the revision, for errors.
     Raises:
+        UsageError: a revision of something that has none.
         ModelError: it is neither here nor reachable.
     """
-    here = find_local(name, relative_to=relative_to)
+    here = find_local(name)
+    if here is not None and revision is not None:
+        what = "the embedded judge" if name == DEMO else "a folder"
+        raise UsageError(
+            f"{what} has no revisions, and {revision!r} was asked for",
+            where=revision_option,
+            hint="Leave it away, or give the model's name on the Hub.",
+        )
     return here or pull(name, revision, local_only=local_only)
 
 
-def find_local(name: str, *, relative_to: Path | None = None) -> Path | None:
-    """The folder of a model name that is one; None for what the Hub may have.
+def find_local(name: str) -> Path | None:
+    """The folder of a model that the user named, where it is one; None for what the Hub may have.
 
-    Args:
-        relative_to: as for `find_folder`.
     Raises:
         ModelError: there is no such folder, and the Hub cannot have it either.
     """
-    if name == DEMO and not (relative_to and (relative_to / DEMO).is_dir()):
-        judge = Path(__file__).parent.parent / "demo"
-        return judge if relative_to is None else judge / "backbone"
-    for folder in ([relative_to / name] if relative_to else []) + [Path(name).expanduser()]:
-        if folder.is_dir():
-            return folder
-    if Path(name).expanduser().is_file():
+    path = Path(name).expanduser()
+    if name == DEMO:
+        return EMBEDDED
+    if path.is_dir():
+        return path
+    if path.is_file():
         raise ModelError("is a file, not the folder of a judge or model", where=name)
     if is_local(name):
         raise ModelError("there is no such folder", where=name)
@@ -56,15 +71,15 @@ def find_local(name: str, *, relative_to: Path | None = None) -> Path | None:
     return None
 
 
-def find_weight_bytes(name: str, revision: str | None, *, relative_to: Path | None = None) -> int:
+def find_weight_bytes(name: str, revision: str | None, *, checkpoint: Path | None = None) -> int:
     """Size of a model's weight files, without fetching them: those on this machine, else as the Hub lists them.
 
     Args:
-        name, revision, relative_to: as for `find_folder`.
+        checkpoint: the folder whose base model is meant; None where the user named the model.
     Raises:
         ModelError: it is neither here nor reachable.
     """
-    if here := find_local(name, relative_to=relative_to):
+    if here := find_local(name) if checkpoint is None else find_local_base(name, checkpoint):
         return count_weight_bytes(here)
     try:
         return count_weight_bytes(pull(name, revision, local_only=True))
@@ -77,19 +92,88 @@ def count_weight_bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.glob("*.safetensors"))
 
 
+def find_base_folder(name: str, revision: str | None, checkpoint: Path, *, local_only: bool = False) -> Path:
+    """The local folder of the base model that a checkpoint names; see `find_local_base`.
+
+    Args:
+        checkpoint: the checkpoint's folder.
+        local_only: do not ask the Hub.
+    Raises:
+        ModelError: it is neither here nor reachable.
+    """
+    if here := find_local_base(name, checkpoint):
+        return here
+    try:
+        return pull(name, revision, local_only=local_only, why=f"the base model that {checkpoint} names")
+    except ModelError as error:
+        if Path(name).is_dir():
+            error.hint += (
+                f" The folder {name} here is not it; for that one, put its absolute path into base_model."
+            )
+        raise
+
+
+def find_local_base(name: str, checkpoint: Path) -> Path | None:
+    """The folder of the base model that a checkpoint names, where it is one; None for what the Hub may have.
+
+    The name comes from the checkpoint's files: it is a folder beside them, an absolute path, the embedded
+    judge's backbone, or a model on the Hub, and never what happens to lie in the current folder.
+
+    Raises:
+        ModelError: there is no such folder, and the Hub cannot have it either.
+    """
+    if (checkpoint / name).is_dir():
+        return checkpoint / name
+    if name == DEMO:
+        return EMBEDDED / "backbone"
+    if is_local(name):
+        raise ModelError(
+            "there is no such folder; it is the base model that the checkpoint names",
+            where=str(checkpoint / name),
+            hint=f"Put it there, or correct base_model in {checkpoint}: an absolute path, or a name on the Hub.",
+        )
+    return None
+
+
+@contextmanager
+def name_load_errors(what: str, where: Path) -> Iterator[None]:
+    """Turn whatever a library makes of a file that it cannot read into an error that names the file.
+
+    Nothing but the library's own call belongs inside: a damaged file can raise anything there, and in our own
+    code that would be a bug.
+
+    Args:
+        what: what is being loaded ("the tokenizer").
+    Raises:
+        CheckpointError: the library raised anything but an error of ours or the lack of memory.
+    """
+    try:
+        yield
+    except (YojError, MemoryError):
+        raise
+    except BaseException as error:
+        # What panics in a library written in Rust is no Exception in Python.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise CheckpointError(f"{what} cannot be loaded: {first_line(error)}", where=str(where)) from error
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, cut to a line; its type where it says nothing that a person could read."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {line}" if isinstance(error, LookupError) or not line else line
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file.
 
     Raises:
         CheckpointError: it is not there, cut off or no safetensors file.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with name_load_errors("the file", path):
         return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=str(path)) from error
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -98,10 +182,33 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: it is not there, or is no JSON object.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError("is no file", where=str(path))
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"cannot be read: {error}", where=str(path)) from error
     if not isinstance(raw, dict):
         raise CheckpointError("is not a JSON object", where=str(path))
     return raw
+
+
+def copy_file(source: Path, folder: Path) -> None:
+    """Copy a file of a model's folder into another.
+
+    A checkpoint that was unpacked from an archive may hold links, and what they point at is none of its own:
+    only the Hub's cache keeps its files behind links, in the repository's own folder.
+
+    Raises:
+        CheckpointError: the file is a link to what does not belong to the model.
+    """
+    own = source.parent.resolve()
+    in_cache = own.parent.name == "snapshots" and own.parents[1].name.startswith("models--")
+    root = own.parents[1] if in_cache else own
+    if not source.resolve().is_relative_to(root):
+        raise CheckpointError(
+            "is a link to a file outside of the model's folder, which is not copied",
+            where=str(source),
+            hint="Put the file itself there.",
+        )
+    shutil.copyfile(source, folder / source.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,22 +18,28 @@ NOT_PUSHED = ["checkpoint-*/**", "runs/**", "recipe.toml", "*.tmp", ".*"]
 
 REWARD_CONFIG = "reward_model_config.json"
 ADAPTER_CONFIG = "adapter_config.json"
+log = logging.getLogger(__name__)
+"""What is being fetched; without a handler of the host program's, Python prints it on standard error."""
+
 LOG_IN = "`hf auth login`, or set HF_TOKEN, with a token that may write."
 
 
-def pull(name: str, revision: str | None, *, local_only: bool = False) -> Path:
-    """The local snapshot of a model, downloaded at first use.
+def pull(name: str, revision: str | None, *, local_only: bool = False, why: str = "") -> Path:
+    """The local snapshot of a model, downloaded at first use; what will be downloaded is said before.
 
     Args:
         name: "owner/name" on the Hub.
         revision: branch, tag or commit; the main branch if None.
         local_only: do not ask the Hub.
+        why: what the model is wanted for, where the user did not name it.
     Raises:
         ModelError: there is no such model, it may not be read, or it is not here and the Hub is out of reach.
     """
     from huggingface_hub import snapshot_download
 
     with _reading_errors(name, revision, local_only=local_only):
+        if not local_only:
+            _announce(name, revision, why)
         return Path(
             snapshot_download(name, revision=revision, allow_patterns=PULLED, local_files_only=local_only)
         )
@@ -91,6 +98,21 @@ def _reading_errors(name: str, revision: str | None, *, local_only: bool = False
             where=at,
             hint=f"Connect and run `hf download {name}` once, give a folder, or try `--model demo`.",
         ) from error
+
+
+def _announce(name: str, revision: str | None, why: str) -> None:
+    """Say what is about to be fetched: nobody should wonder where 9 GB come from, or who asked for them."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import DryRunError
+
+    try:
+        planned = snapshot_download(name, revision=revision, allow_patterns=PULLED, dry_run=True)
+    except DryRunError:  # offline: what is here is used, and nothing is fetched
+        return
+    sizes = [file.file_size or 0 for file in planned if file.will_download]
+    if sizes:
+        at, asked = f"{name}@{revision}" if revision else name, f", {why}" if why else ""
+        log.warning("fetching %s from the Hub (%d files, %.3g MB)%s", at, len(sizes), sum(sizes) / 1e6, asked)
 
 
 def is_hub_id(name: str) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import reprlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.judge.files import read_json
+from yoj_cli.errors import CheckpointError, UsageError
+from yoj_cli.judge.files import name_load_errors, read_json
 
 SHARD_BYTES = 2_000_000_000
 WEIGHTS = "model.safetensors"
@@ -55,13 +56,10 @@ class Stored:
 
     def read(self, name: str) -> Tensor:
         """The weight itself."""
-        from safetensors import SafetensorError, safe_open
+        from safetensors import safe_open
 
-        try:
-            with safe_open(self.file, "pt") as file:
-                weight: Tensor = file.get_tensor(name)
-        except (OSError, SafetensorError) as error:
-            raise CheckpointError(f"cannot be read: {error}", where=str(self.file)) from error
+        with name_load_errors("the file", self.file), safe_open(self.file, "pt") as file:
+            weight: Tensor = file.get_tensor(name)
         return weight
 
 
@@ -69,22 +67,39 @@ def find_weights(folder: Path) -> dict[str, Stored]:
     """The weights of a model folder by name, in the order of its files; none is read yet.
 
     Raises:
-        ModelError: there are none, or one of the files is missing or damaged.
+        CheckpointError: there are none but pickled ones, or one of the files is missing or damaged.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
-    index = folder / INDEX
-    names = sorted(set(read_json(index).get("weight_map", {}).values())) if index.is_file() else [WEIGHTS]
     found: dict[str, Stored] = {}
-    for path in (folder / name for name in names):
-        try:
-            with safe_open(path, "pt") as file:
-                for name in file.keys():  # noqa: SIM118 - no dictionary
-                    piece = file.get_slice(name)
-                    found[name] = Stored(path, tuple(piece.get_shape()), piece.get_dtype())
-        except (OSError, SafetensorError) as error:
-            raise ModelError(f"the weights cannot be read: {error}", where=str(path)) from error
+    for path in _weight_files(folder):
+        with name_load_errors("the weights", path), safe_open(path, "pt") as file:
+            for name in file.keys():  # noqa: SIM118 - no dictionary
+                piece = file.get_slice(name)
+                found[name] = Stored(path, tuple(piece.get_shape()), piece.get_dtype())
     return found
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    index = folder / INDEX
+    if not index.is_file():
+        if not (folder / WEIGHTS).is_file() and any(folder.glob("*.bin")):
+            raise CheckpointError(
+                f"the weights are pickled, and only safetensors are read: there is no {WEIGHTS}",
+                where=str(folder),
+                hint="A pickle can run code when it is opened; convert the model where you trust it.",
+            )
+        return [folder / WEIGHTS]
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise CheckpointError("weight_map names no weights", where=str(index))
+    for name in places.values():
+        if not isinstance(name, str) or not name.endswith(".safetensors") or Path(name).name != name:
+            raise CheckpointError(
+                f"weight_map names {reprlib.repr(name)}, which is no safetensors file beside it",
+                where=str(index),
+            )
+    return [folder / name for name in sorted(set(places.values()))]
 
 
 def count_parameters(folder: Path) -> int:
@@ -117,7 +132,10 @@ def open_weights(folder: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     stored = find_weights(folder)
-    files = {file: safe_open(file, "pt", backend="pread") for file in {each.file for each in stored.values()}}
+    files = {}
+    for path in {weight.file for weight in stored.values()}:
+        with name_load_errors("the weights", path):
+            files[path] = safe_open(path, "pt", backend="pread")
     return {name: files[weight.file].get_slice(name) for name, weight in stored.items()}  # type: ignore[no-untyped-call]
 
 

@@ -109,7 +109,9 @@ def find_base(config: TrainConfig) -> Path:
     Raises:
         ModelError: it is neither here nor reachable, or is an adapter.
     """
-    folder = find_folder(config.base, config.base_revision, relative_to=Path())
+    folder = find_folder(config.base, config.base_revision, revision_option="--base-revision")
+    if config.base == DEMO:
+        folder /= "backbone"
     if (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(
             "this is an adapter, not a backbone",
