@@ -159,3 +159,9 @@ def test_a_missing_chat_template_is_found_at_loading(merged, qwen_checkpoint, tm
     with pytest.raises(ModelError, match="there is no chat template") as error:
         load(folder)
     assert error.value.where == str(folder)
+
+
+def test_a_tokenizer_without_the_token_that_a_sequence_starts_with_is_an_error(merged):
+    (merged / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelError, match=r"tokenizer_config\.json: the tokenizer has no bos token"):
+        load(merged)

@@ -94,6 +94,11 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
             f"the tokenizer is a {type(tokenizer).__name__}, and only those with a tokenizer.json are read",
             where=str(folder),
         )
+    if family.adds_bos and tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        raise ModelError(
+            "the tokenizer has no bos token, which the sequence starts with",
+            where=str(folder / "tokenizer_config.json"),
+        )
     if not (getattr(processor, "chat_template", None) or tokenizer.chat_template):
         raise ModelError(
             "there is no chat template, and without one a conversation cannot be laid out",
