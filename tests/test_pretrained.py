@@ -41,7 +41,7 @@ AUTO_MAP = {
 
 
 def load(folder, **options):
-    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", **options})
+    return Judge.load(str(folder), **{"device": "cpu", "quant": "none", "dtype": "float32", **options})
 
 
 def edit_json(path, **changes):
