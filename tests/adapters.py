@@ -107,23 +107,14 @@ def make_text_only(folder: Path, donor: Path, architecture: str = "qwen3", **opt
     """A plain decoder with the tokenizer and the head of a Qwen3-VL checkpoint, in the merged format.
 
     Args:
-        options: of its configuration, besides its sizes.
+        options: of its configuration, instead of or besides the small ones.
     """
     from transformers import AutoConfig, AutoModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(donor)
-    config = AutoConfig.for_model(
-        architecture,
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        max_position_embeddings=512,
-        **options,
-    )
+    small = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    small |= {"num_key_value_heads": 2, "head_dim": 16, "max_position_embeddings": 512}
+    config = AutoConfig.for_model(architecture, vocab_size=len(tokenizer), **{**small, **options})
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

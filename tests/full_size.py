@@ -95,6 +95,7 @@ def measure(
         found["loaded_bytes"] = torch.cuda.memory_allocated()
     scored = []
     for group in groups:
+        cpu_s = time.process_time()
         verdict = judge.score_group(group, media=media)
         scored.append(
             {
@@ -102,6 +103,7 @@ def measure(
                 "n_responses": len(group.responses),
                 "n_tokens": verdict.n_tokens,
                 "forward_s": round(verdict.seconds, 3),
+                "cpu_s": round(time.process_time() - cpu_s, 1),
                 "scores": [round(score, 5) for score in verdict.scores],
             }
         )

@@ -87,7 +87,7 @@ class JudgeConfig(LoadConfig):
     max_batch_tokens: int | None = option(
         None,
         "Read short groups together, up to this many tokens a pass; default: 8192 on a GPU, 1024 on a CPU. "
-        "Their scores then differ by some 1e-6 from run to run; 1 reads each alone, the same to the last digit.",
+        "Their scores then differ by some 1e-6 in float32; 1 reads each alone, the same to the last digit.",
         metavar="T",
     )
     max_frames: int = option(16, "Frames read from a clip, at most 2 a second.", metavar="F")
