@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from yoj_cli.errors import ModelError
+from yoj_cli.judge.transfer import send
 
 if TYPE_CHECKING:
     from yoj_cli.judge.layout import Layout
@@ -209,7 +210,7 @@ def _see_media(media_types: Sequence[Tensor], device: torch.device) -> Tensor:
     """
     reach = max((int(types.nonzero().max()) + 1 for types in media_types if types.any()), default=0)
     rows = [nn.functional.pad(types[:reach], (0, max(0, reach - len(types)))) > 0 for types in media_types]
-    media = torch.stack(rows).to(device) if reach else torch.zeros(1, 0, dtype=torch.bool, device=device)
+    media = send(torch.stack(rows), device) if reach else torch.zeros(1, 0, dtype=torch.bool, device=device)
     causal = torch.ones(reach, reach, dtype=torch.bool, device=device).tril()
     return (causal | (media[:, :, None] & media[:, None, :]))[:, None]
 
@@ -237,11 +238,11 @@ def _pad(branches: Sequence[Branch], device: torch.device) -> Bunch:
         own = torch.ones(len(steps), len(steps), dtype=torch.bool).tril()
         seen = torch.arange(n_prefix) < (prefixes[:1] if is_one_prefix else prefixes)
         shape = (len(seen), 1, len(steps), -1)
-        mask = torch.cat([seen[:, None, None].expand(shape), own.expand(shape)], dim=-1).to(device)
+        mask = send(torch.cat([seen[:, None, None].expand(shape), own.expand(shape)], dim=-1), device)
     return Bunch(
-        rows=rows.to(device),
-        columns=(starts + steps.clamp(max=lengths - 1)).to(device),
+        rows=send(rows, device),
+        columns=send(starts + steps.clamp(max=lengths - 1), device),
         n_prefix=n_prefix,
         mask=mask,
-        places=(steps < lengths).reshape(-1).nonzero()[:, 0].to(device),
+        places=send((steps < lengths).reshape(-1).nonzero()[:, 0], device),
     )

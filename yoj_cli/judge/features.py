@@ -15,6 +15,7 @@ from torch import Tensor
 
 from yoj_cli.errors import MediaError
 from yoj_cli.judge.backbone import is_out_of_memory
+from yoj_cli.judge.transfer import send
 
 if TYPE_CHECKING:
     from yoj_cli.inputs.media import Clip, Picture
@@ -177,7 +178,7 @@ def encode(backbone: Backbone, groups: Sequence[Mapping[str, Tensor]]) -> list[E
             continue
         own = [{name: groups[place][name] for name in names} for place in places]
         joined = backbone.family.join_media(own)
-        arguments = {name: tensor.to(backbone.device, non_blocking=True) for name, tensor in joined.items()}
+        arguments = {name: send(tensor, backbone.device) for name, tensor in joined.items()}
         found = getattr(backbone.model, f"get_{kind}_features")(**arguments)
         layers = getattr(found, "deepstack_features", None) or ()
         start = 0

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from yoj_cli.judge.attention import Sight, see_rows
 from yoj_cli.judge.layout import Layout
+from yoj_cli.judge.transfer import send
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,7 @@ def stack(layouts: Sequence[Layout], device: torch.device, *, media_sees_itself:
         torch.cat([_pad_positions(layout.position_ids, length) for layout in layouts], dim=-2),
         torch.tensor(ends).T,
     )
-    if device.type == "cuda":  # copied while the device computes
-        tensors = tuple(tensor.pin_memory() for tensor in tensors)  # type: ignore[assignment]
-    ids, positions, places = (tensor.to(device, non_blocking=True) for tensor in tensors)
+    ids, positions, places = (send(tensor, device) for tensor in tensors)
     return Rows(
         input_ids=ids,
         position_ids=positions,

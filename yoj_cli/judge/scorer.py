@@ -20,6 +20,7 @@ from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.kv_cache import cache_of
 from yoj_cli.judge.layout import Layout
 from yoj_cli.judge.rows import Rows, stack
+from yoj_cli.judge.transfer import send
 
 PASS_TOKENS = 8192
 """Branches are read together up to this many tokens; above, a few at a time over the prefix's KV cache.
@@ -118,13 +119,13 @@ def _one_pass(backbone: Backbone, rows: Rows, encode: Encode) -> Tensor:
 def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], encode: Encode) -> Tensor:
     """The same hidden states, the prefix computed once and the branches a few at a time over its cache."""
     device, n_prefix = backbone.device, layout.n_prefix
-    ids, positions = layout.input_ids.to(device), layout.position_ids.to(device)
+    ids, positions = send(layout.input_ids, device), send(layout.position_ids, device)
     arguments: dict[str, Any] = {
         "input_ids": ids[:, :n_prefix],
         "position_ids": positions[..., :n_prefix],
     }
     if layout.media_inputs:
-        arguments["mm_token_type_ids"] = layout.media_types[:, :n_prefix].to(device)
+        arguments["mm_token_type_ids"] = send(layout.media_types[:, :n_prefix], device)
         arguments["mm_encoder_outputs"] = encoder_outputs(encode([layout]))
     prefix = backbone.model(**arguments, use_cache=True)
     cache = cache_of(backbone.model, prefix)
@@ -145,7 +146,7 @@ def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], 
         sight.check_used(backbone.n_layers)
         states[own] = found.last_hidden_state[0]
         cache.states.crop(-sum(lengths))
-    return states[torch.tensor([end for ends in layout.ends for end in ends], device=device)]
+    return states[send(torch.tensor([end for ends in layout.ends for end in ends]), device)]
 
 
 def _split(scores: Tensor, layouts: Sequence[Layout]) -> list[list[Tensor]]:

@@ -60,11 +60,13 @@ def evaluate(
     with closing(map_ahead(prepare, sources, n_ahead=AHEAD)) as stream:
         for prepared in stream:
             rankings, plan, layout = prepared()
-            found = forward(layout)
+            branches = forward(layout)
+            # One wait for the device: what follows is no work for it.
+            found = torch.split(torch.cat(branches).cpu(), [len(branch) for branch in branches])
             given = torch.cat(found) if mode == "single" else found[0]
             winner = int(given.argmax())
             last = plan.branches[-1][int(found[-1].argmax())] if mode == "multi" else winner
-            nats = LOSSES[loss](given, torch.tensor(rankings, device=given.device))
+            nats = LOSSES[loss](given, torch.tensor(rankings))
             outcomes.append(Outcome(tuple(given.tolist()), rankings, float(nats), last != winner))
     return outcomes
 

@@ -124,15 +124,17 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         example = inputs["example"].result()
         rankings = example.group.rankings or ()
         scores = torch.cat(model(example.layout))
-        loss = self._loss(scores, torch.tensor(rankings, device=scores.device))
+        near = scores.cpu()  # the one wait for the device: the loss of a few numbers is no work for it
+        loss = self._loss(near, torch.tensor(rankings))
         if not torch.isfinite(loss):
             raise ModelError(
                 f"the loss is {loss.item()}",
                 where=example.group.where,
                 hint=f"Group {example.group.id!r}. Lower --learning-rate, or go on from an earlier saved state.",
             )
-        hit = agreement(scores.tolist(), rankings).best
+        hit = agreement(near.tolist(), rankings).best
         self._seen.append((hit or 0.0, example.layout.n_tokens))
+        loss = loss.to(scores.device)
         return (loss, scores) if return_outputs else loss
 
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
