@@ -33,7 +33,7 @@ def test_a_dependency_was_tested_within_its_range_and_has_a_floor(required: Requ
     assert TESTED[required.name] in required.specifier
 
 
-@pytest.mark.parametrize("name", ["torch", "transformers", "peft", "huggingface-hub", "typer"])
+@pytest.mark.parametrize("name", ["torch", "transformers", "peft", "huggingface-hub", "typer", "av"])
 def test_what_changes_between_majors_has_a_ceiling(name: str) -> None:
     (required,) = (each for each in REQUIRED if each.name == name)
     assert any(re.fullmatch(r"<\d+", str(each)) for each in required.specifier)
