@@ -18,10 +18,11 @@ from yoj_cli.bench.groups import Picture
 from yoj_cli.bench.pictures import draw_noise, find_side
 from yoj_cli.config import JudgeConfig
 from yoj_cli.judge.attention import install
-from yoj_cli.judge.backbone import Backbone, quiet_libraries
+from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.device import resolve_device, resolve_dtype, resolve_quant
 from yoj_cli.judge.family import family_of
 from yoj_cli.judge.head import HeadConfig, ValueHead
+from yoj_cli.judge.host import quietly
 from yoj_cli.judge.quantization import compute_as_asked
 
 HEAD_DIM = 1024
@@ -39,6 +40,7 @@ def read_architecture(name: str) -> dict[str, Any]:
     return found
 
 
+@quietly()
 def build_random(name: str, config: JudgeConfig, seed: int) -> tuple[Backbone, ValueHead]:
     """A backbone and a head of random weights on the device; there is no tokenizer.
 
@@ -52,7 +54,6 @@ def build_random(name: str, config: JudgeConfig, seed: int) -> tuple[Backbone, V
     from accelerate import init_empty_weights
     from transformers import AutoConfig, AutoModel
 
-    quiet_libraries()
     model_config = AutoConfig.for_model(**read_architecture(name)["model"])
     with init_empty_weights(include_buffers=False):  # rotary tables are buffers, and computed here
         model = AutoModel.from_config(model_config, attn_implementation="sdpa")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import signal
 import sys
@@ -72,7 +73,7 @@ def main() -> NoReturn:
 
 
 def hide_warnings() -> None:
-    """Keep Python warnings off the screen, from whatever thread; --debug shows them.
+    """Keep Python warnings and what libraries log off the screen, from whatever thread; --debug shows them.
 
     They tell a developer what a library will change, or say what is an error of ours. Filters are left as they are:
     libraries set them too, and `catch_warnings` in one thread puts back those of another.
@@ -85,6 +86,8 @@ def hide_warnings() -> None:
             show(*args, **kwargs)
 
     warnings.showwarning = show_when_debugging
+    if not is_debugging():
+        logging.disable(logging.WARNING)
 
 
 def _run() -> int:

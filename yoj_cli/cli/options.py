@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import MISSING, fields
@@ -38,6 +39,7 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
         def run(*, debug: bool = False, **values: Any) -> None:
             if debug:
                 os.environ[DEBUG_VARIABLE] = "1"
+                logging.disable(logging.NOTSET)
             for name, parameters in expanded.items():
                 values[name] = groups[name](**{each.name: values.pop(each.name) for each in parameters})
             command(**values)

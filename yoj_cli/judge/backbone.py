@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,12 +18,10 @@ from yoj_cli.judge.attention import install
 from yoj_cli.judge.device import UNSTATED, Precision, resolve_dtype, resolve_quant
 from yoj_cli.judge.family import Family
 from yoj_cli.judge.files import first_line, name_load_errors, read_json
+from yoj_cli.judge.host import quietly
 from yoj_cli.judge.pretrained import load_processor, read_model_config
 from yoj_cli.judge.quantization import compute_as_asked, is_stored_quantized, quantization, stored_quant
 from yoj_cli.judge.weights import count_parameters, is_stored_in, open_weights
-
-# It warns when it is imported, by whatever library, of a kernel that it does well without on a CPU.
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 @dataclass(frozen=True)
@@ -78,6 +75,7 @@ class Backbone:
         return self.family.positions(self.model, input_ids, media_types, media_inputs)
 
 
+@quietly()
 def load_backbone(
     folder: Path,
     config: JudgeConfig,
@@ -95,7 +93,6 @@ def load_backbone(
     Raises:
         ModelError: files that are missing, unreadable or do not fill the architecture.
     """
-    quiet_libraries()
     dtype = resolve_dtype(config.dtype, device, trained.dtype)
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
     processor = load_processor(processor_folder, family, trust_remote_code=trust)
@@ -165,6 +162,7 @@ def _load_model(
     return loaded[0], loaded[1]
 
 
+@quietly()
 def load_skeleton(folder: Path, config: JudgeConfig, *, processor_folder: Path | None = None) -> Backbone:
     """The decoder's shape without its weights (on torch's meta device): it lays groups out, and scores nothing.
 
@@ -175,7 +173,6 @@ def load_skeleton(folder: Path, config: JudgeConfig, *, processor_folder: Path |
     """
     from transformers import AutoModel
 
-    quiet_libraries()
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
     processor = load_processor(processor_folder or folder, family, trust_remote_code=trust)
     with name_load_errors("the backbone", folder), torch.device("meta"):
@@ -221,11 +218,3 @@ def _no_memory_to_load() -> OutOfMemoryError:
     return OutOfMemoryError(
         "out of memory while loading the backbone", hint="Use --quant 4bit, or free the GPU."
     )
-
-
-def quiet_libraries() -> None:
-    """Keep the libraries' progress bars and load reports off the screen; our own checks replace them."""
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()

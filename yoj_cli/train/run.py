@@ -14,7 +14,7 @@ from pathlib import Path
 from yoj_cli.config import TrainConfig
 from yoj_cli.errors import DeviceError, ModelError, UsageError
 from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.judge.backbone import Backbone, quiet_libraries
+from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.checkpoint import REWARD_CONFIG
 from yoj_cli.judge.device import DTYPES
 from yoj_cli.train.callbacks import MetricsLog, Rhythm, catch_interrupt
@@ -168,7 +168,6 @@ def train(
     model = load_model(config, run.base)
     backbone = model.backbone
     arguments = build_arguments(config, out, backbone.dtype, is_cpu=backbone.device.type == "cpu")
-    quiet_libraries()
     if arguments.should_save and not run.resume:
         _begin(run)
     with catch_interrupt(say) as interrupt:

@@ -1,0 +1,65 @@
+"""Loading a model inside somebody else's program, and leaving that program as it was.
+
+What a library logs while it loads, and its progress bars, are for its developers: our own checks account for every
+weight. Yet a logger's level and a hook for progress bars belong to the whole process, and so do the random numbers
+that fresh layers are drawn from before their weights are read. All are put back.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+LOGGERS = ("transformers", "bitsandbytes")
+"""bitsandbytes warns when it is imported of a kernel that it does well without on a CPU."""
+
+_loading = threading.RLock()
+"""One load at a time: what is put back must be the host's, and transformers itself changes the default dtype."""
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Nothing less than an error is logged by the libraries, and this thread shows no progress bars of theirs.
+
+    The host's levels and hook come back at the end, unless it has set others meanwhile.
+    """
+    from transformers.utils import logging as transformers_logging  # its own level is set by this import
+
+    thread = threading.get_ident()
+    with _loading:
+
+        def hide(factory: Any, args: Any, kwargs: Any) -> Any:
+            if threading.get_ident() == thread:
+                return transformers_logging.EmptyTqdm(*args, **kwargs)
+            return before(factory, args, kwargs) if before else factory(*args, **kwargs)
+
+        before = transformers_logging.set_tqdm_hook(hide)
+        loggers = [logging.getLogger(name) for name in LOGGERS]
+        levels = [logger.level for logger in loggers]
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                if logger.level == logging.ERROR:
+                    logger.setLevel(level)
+            found = transformers_logging.set_tqdm_hook(before)
+            if found is not hide:
+                transformers_logging.set_tqdm_hook(found)
+
+
+@contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Whatever is drawn inside, the host's next random number is what it would have been.
+
+    Layers are drawn on the CPU and then filled; a GPU that the host has not used yet has no state to keep.
+    """
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=list(devices)):
+        yield
