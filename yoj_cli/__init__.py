@@ -1,8 +1,10 @@
 """yoj: score N candidate responses in one forward pass, on your own machine.
 
->>> from yoj_cli import Judge
->>> judge = Judge.load("demo")
->>> judge.score(prompt="…", images=["scene.png"], responses=["a red circle", "a blue star"]).best
+>>> from yoj_cli import Judge, read_groups
+>>> with Judge.load("demo") as judge:
+...     judge.score(prompt="…", images=["scene.png"], responses=["a red circle", "a blue star"]).best
+...     for verdict in judge.score_groups(read_groups("candidates.jsonl")):
+...         ...
 
 Importing this package is cheap; torch and transformers are imported when `Judge` is first touched.
 """
@@ -14,20 +16,65 @@ from typing import TYPE_CHECKING, Any
 from yoj_cli.version import __version__
 
 if TYPE_CHECKING:
+    from yoj_cli.errors import (
+        CheckpointError,
+        DeviceError,
+        InputError,
+        MediaError,
+        ModelError,
+        OutOfMemoryError,
+        TooLongError,
+        UnexpectedError,
+        UsageError,
+        YojError,
+    )
+    from yoj_cli.inputs.groups import Failure, Group, Media, Message
+    from yoj_cli.inputs.media import MediaOptions
+    from yoj_cli.inputs.records import read_groups
     from yoj_cli.judge.judge import Judge
     from yoj_cli.outputs.ranking import Verdict
 
-__all__ = ["Judge", "Verdict", "__version__"]
+__all__ = [
+    "CheckpointError",
+    "DeviceError",
+    "Failure",
+    "Group",
+    "InputError",
+    "Judge",
+    "Media",
+    "MediaError",
+    "MediaOptions",
+    "Message",
+    "ModelError",
+    "OutOfMemoryError",
+    "TooLongError",
+    "UnexpectedError",
+    "UsageError",
+    "Verdict",
+    "YojError",
+    "__version__",
+    "read_groups",
+]
 
-_HOME = {"Judge": "yoj_cli.judge.judge", "Verdict": "yoj_cli.outputs.ranking"}
+_MODULES = {
+    "yoj_cli.errors": tuple(name for name in __all__ if name.endswith("Error")),
+    "yoj_cli.inputs.groups": ("Failure", "Group", "Media", "Message"),
+    "yoj_cli.inputs.media": ("MediaOptions",),
+    "yoj_cli.inputs.records": ("read_groups",),
+    "yoj_cli.judge.judge": ("Judge",),
+    "yoj_cli.outputs.ranking": ("Verdict",),
+}
 
 
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        from importlib import import_module
+if not TYPE_CHECKING:  # a type checker would take it that every name is there
 
-        return getattr(import_module(_HOME[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        for module, names in _MODULES.items():
+            if name in names:
+                from importlib import import_module
+
+                return getattr(import_module(module), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -81,10 +81,13 @@ def decode_argument(text: str, where: str) -> str:
         raise InputError(f"is not UTF-8 text (byte {error.start})", where=where) from error
 
 
-def build_media_options(config: InputConfig, max_frames: int, *, beside: str = "-") -> MediaOptions:
+def build_media_options(
+    config: InputConfig, max_frames: int | None = None, *, beside: str = "-"
+) -> MediaOptions:
     """How the media of one input is found.
 
     Args:
+        max_frames: frames read of a clip; None leaves that to the judge.
         beside: the file whose folder relative paths start from, where there is no --media-root.
     """
     from yoj_cli.inputs.media import MediaOptions

@@ -84,7 +84,7 @@ def rank(
             from yoj_cli.judge.judge import Judge
 
             loaded = Judge.from_config(judge)
-        verdict = loaded.score_group(group, media=build_media_options(media, judge.max_frames))
+        verdict = loaded.score_group(group, media=build_media_options(media))
         report = Report(output, stream, loaded.description)
         report.write(verdict)
         report.finish()

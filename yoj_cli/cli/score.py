@@ -90,7 +90,7 @@ def _score_files(
 
     left = limit
     for path in paths:
-        options = build_media_options(media, judge.config.max_frames, beside=path)
+        options = build_media_options(media, beside=path)
         live = path == "-" or not os.path.isfile(path)
         for item in judge.score_groups(islice(read_groups(path, stdin), left), media=options, live=live):
             yield item

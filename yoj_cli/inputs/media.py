@@ -41,6 +41,9 @@ Source: the released trainer's default (mr2rm/data/dataset.py), so what the publ
 
 HINT_DATA_URL = "Write data:image/png;base64, and then the file's bytes in base64."
 
+DEFAULT_MAX_FRAMES = 16
+"""What the published weights were trained on (arXiv 2604.10966)."""
+
 
 @dataclass(frozen=True, slots=True)
 class MediaOptions:
@@ -50,7 +53,7 @@ class MediaOptions:
         root: folder against which relative paths resolve; None is `confine`, else the current folder.
         confine: folder that no path may leave, symbolic links followed; None lets paths go anywhere.
         allow_remote: http(s) addresses may be fetched (--allow-remote-media).
-        max_frames: frames shown of one clip or folder, >= 1.
+        max_frames: frames shown of one clip or folder, >= 1; None is the judge's, or DEFAULT_MAX_FRAMES without one.
         max_pixels: width x height of a picture or a clip's frame; the default is where Pillow starts to warn.
         max_download_bytes: size of a fetched file.
         timeout_s: time for one download, and for decoding one clip.
@@ -59,14 +62,19 @@ class MediaOptions:
     root: Path | None = None
     confine: Path | None = None
     allow_remote: bool = False
-    max_frames: int = 16
+    max_frames: int | None = None
     max_pixels: int = 89_478_485
     max_download_bytes: int = 1 << 30
     timeout_s: float = 60.0
 
     def __post_init__(self) -> None:
-        if self.max_frames < 1:
+        if self.max_frames is not None and self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, not {self.max_frames}")
+
+    @property
+    def n_frames(self) -> int:
+        """Frames shown of one clip or folder, where nobody has another number."""
+        return DEFAULT_MAX_FRAMES if self.max_frames is None else self.max_frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +147,7 @@ def _load_video(source: str, options: MediaOptions) -> Clip:
         try:
             decoded = pool.decode(
                 str(path),
-                max_frames=options.max_frames,
+                max_frames=options.n_frames,
                 max_pixels=options.max_pixels,
                 timeout_s=options.timeout_s,
             )
@@ -162,7 +170,7 @@ def _load_frames(source: str, seconds_per_frame: float | None, options: MediaOpt
             hint="It is 'seconds_per_frame' beside \"frames\", or the line's 'sampling_interval' or 'fps'.",
         )
     names = _list_frames(source, options)
-    kept = even_indices(len(names), options.max_frames)
+    kept = even_indices(len(names), options.n_frames)
     frames: list[NDArray[np.uint8]] = []
     for place, name in enumerate(names):
         with _open_local(name, options) as file:

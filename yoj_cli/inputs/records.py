@@ -20,7 +20,7 @@ from yoj_cli.inputs.groups import Failure, Group, Media, Message, id_of
 from yoj_cli.inputs.json_line import parse_line
 from yoj_cli.inputs.turns import is_number, kind_of, one_of, parse_conversation, parse_text
 
-__all__ = ["Failure", "Group", "Media", "Message", "parse", "read_groups"]
+__all__ = ["Failure", "Group", "Media", "Message", "parse", "parse_records", "read_groups"]
 
 RESPONSES_KEYS = ("responses", "candidates")
 RANKINGS_KEYS = {"rankings": "1 = best", "ratings": "higher is better"}
@@ -49,6 +49,37 @@ def read_groups(path: str, stdin: Iterable[bytes] | None = None) -> Iterator[Gro
                     yield item
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", where=name) from error
+
+
+def parse_records(items: Iterable[Group | Failure | Mapping[str, Any]]) -> Iterator[Group | Failure]:
+    """Groups as they are, and records as groups; one that cannot be used gives a Failure in its place.
+
+    Args:
+        items: a record has the fields of a JSON line; "record 3" is what errors call the third item, and "3" its id
+            if it has none. Closed at the end if it can be.
+    """
+    try:
+        for number, item in enumerate(items, start=1):
+            yield item if isinstance(item, (Group, Failure)) else _parse_record(item, number)
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+
+
+def _parse_record(record: Any, number: int) -> Group | Failure:
+    where = f"record {number}"
+    try:
+        if not isinstance(record, Mapping):
+            raise InputError(
+                f"expected a group or a dictionary, found {kind_of(record)}",
+                where=where,
+                hint="Files are read by read_groups; one group alone is scored by `score` or `score_group`.",
+            )
+        with errors_at(where):
+            return parse(record, where=where, default_id=str(number))
+    except YojError as error:
+        return Failure(where, record if isinstance(record, Mapping) else {}, error)
 
 
 def _read_line(line: bytes, where: str, number: str) -> Group | Failure | None:

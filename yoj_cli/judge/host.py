@@ -60,6 +60,6 @@ def keep_random_state() -> Iterator[None]:
 
     Layers are drawn on the CPU and then filled; a GPU that the host has not used yet has no state to keep.
     """
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=list(devices)):
+    in_use = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    with torch.random.fork_rng(devices=list(range(torch.cuda.device_count())) if in_use else []):
         yield

@@ -6,24 +6,28 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from yoj_cli.config import JudgeConfig
 from yoj_cli.errors import ModelError, UsageError, YojError, errors_at, is_of_one_group
 from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import Failure, Group, parse
+from yoj_cli.inputs.records import Failure, Group, parse, parse_records
 from yoj_cli.judge.ahead import Ahead
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.checkpoint import Checkpoint, load_checkpoint
 from yoj_cli.judge.engine import Engine, Outcome
 from yoj_cli.judge.head import ValueHead
+from yoj_cli.judge.host import keep_random_state, quietly
 from yoj_cli.judge.layout import Layout, LayoutBuilder
+from yoj_cli.judge.lifetime import UntilClosed, close_judge, open_judge
 from yoj_cli.outputs.ranking import Verdict, build_verdict
 from yoj_cli.plan import Plan, build_plan, check_plan_options, join, order_agreement
 
 if TYPE_CHECKING:
     from os import PathLike
+    from types import TracebackType
     from typing import TypeAlias
 
     import numpy as np
@@ -62,7 +66,15 @@ class Judge:
         judge = Judge.load("demo")
         verdict = judge.score(prompt="Describe this image.", images=["scene.png"], responses=[a, b, c])
         verdict.best, verdict.scores
+
+    `close` gives the device's memory back, as does the end of `with Judge.load("demo") as judge:`. Loading, scoring
+    and closing leave logging, warnings, random numbers and the like of the program around it as they were.
     """
+
+    backbone = UntilClosed[Backbone]()
+    head = UntilClosed[ValueHead]()
+    engine = UntilClosed[Engine]()
+    _layouts = UntilClosed[LayoutBuilder]()
 
     def __init__(
         self, config: JudgeConfig, backbone: Backbone, head: ValueHead, checkpoint: Checkpoint
@@ -74,6 +86,7 @@ class Judge:
         self.role = config.layout or checkpoint.role
         self.mode = config.mode or checkpoint.mode
         check_plan_options(self.mode, config.orders, config.window)
+        self.max_frames = config.max_frames
         self.max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
         if self.max_tokens > backbone.context:
             raise UsageError(
@@ -84,6 +97,7 @@ class Judge:
             backbone, checkpoint.separator, self.role, self.max_tokens, where=str(checkpoint.folder)
         )
         self.engine = Engine(backbone, head, config.max_batch_tokens)
+        open_judge(self)
 
     @classmethod
     def load(cls, model: str | None = None, **options: Any) -> Judge:
@@ -106,9 +120,31 @@ class Judge:
     def from_config(cls, config: JudgeConfig) -> Judge:
         """Load the judge that a complete configuration describes."""
         config = config.resolved()
-        return cls(config, *load_checkpoint(config))
+        with quietly(), keep_random_state():
+            return cls(config, *load_checkpoint(config))
 
-    @property
+    def close(self) -> None:
+        """Free the model and, with the last open judge, end the processes that decode clips.
+
+        What was scored stays valid, and `description` says by what. To score with a closed judge is a UsageError.
+        """
+        if "backbone" in self.__dict__:
+            _ = self.description  # kept from here on
+        close_judge(self)
+
+    def __enter__(self) -> Judge:
+        _ = self.engine  # raises if closed
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @cached_property
     def description(self) -> dict[str, Any]:
         """What is written beside every score: enough to tell two judges' numbers apart."""
         return {
@@ -143,6 +179,7 @@ class Judge:
             images: one or several, shown before the prompt: paths, data: URLs, Pillow pictures, or numpy arrays
                 (H, W, 3) of uint8, RGB.
             videos: one or several paths of clips.
+            media: where media may come from; by default anywhere on this machine, with the judge's `max_frames`.
         Raises:
             InputError: something in the group cannot be used.
             OutOfMemoryError: the group does not fit on the device.
@@ -165,7 +202,11 @@ class Judge:
         return _verdict(prepared, outcome)
 
     def score_groups(
-        self, groups: Iterable[Group | Failure], *, media: MediaOptions | None = None, live: bool = False
+        self,
+        groups: Iterable[Group | Failure | Mapping[str, Any]],
+        *,
+        media: MediaOptions | None = None,
+        live: bool = False,
     ) -> Iterator[Verdict | Failure]:
         """Score a stream in its order, preparing the next groups while the device works.
 
@@ -175,13 +216,20 @@ class Judge:
         the caller decides whether that ends the run. Memory does not grow with the stream.
 
         Args:
-            groups: read in a thread of its own.
+            groups: from `read_groups`, or records with the fields of a JSON line; read in a thread of its own.
+            media: see `score`.
             live: no group waits for those that are yet to come (a slow pipe); those that are there are read
                 together, and the last digits of a score depend on the moment.
         Raises:
             DeviceError: the device cannot be used any more; after the groups before the first one it failed for.
         """
-        options = media or MediaOptions()
+        _ = self.engine  # a closed judge says so here, and not when the stream is first asked
+        return self._score_stream(parse_records(groups), media or MediaOptions(), live=live)
+
+    def _score_stream(
+        self, groups: Iterator[Group | Failure], options: MediaOptions, *, live: bool
+    ) -> Iterator[Verdict | Failure]:
+        """See `score_groups`."""
 
         def prepare_item(item: Group | Failure) -> Prepared | Failure:
             if isinstance(item, Failure):
@@ -259,6 +307,8 @@ class Judge:
         Raises:
             YojError: whatever goes wrong, with the group's line in front.
         """
+        if options.max_frames is None:
+            options = replace(options, max_frames=self.max_frames)
         with errors_at(group.where):
             plan = build_plan(
                 len(group.responses),

@@ -48,6 +48,9 @@ def open_judge(judge: Judge) -> None:
 
 def close_judge(judge: Judge) -> None:
     """Take from a judge what it holds, and with the last open one end the processes that decode clips."""
+    held = judge.__dict__.get("backbone")
+    on_gpu = held is not None and held.device.type == "cuda"
+    del held
     for name, part in vars(type(judge)).items():
         if isinstance(part, UntilClosed):
             judge.__dict__.pop(name, None)
@@ -55,5 +58,5 @@ def close_judge(judge: Judge) -> None:
     if not _open:
         media.close()
     gc.collect()  # a model has circles
-    if torch.cuda.is_initialized():
+    if on_gpu:
         torch.cuda.empty_cache()
