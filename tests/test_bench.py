@@ -18,17 +18,17 @@ from yoj_cli.bench.flops import (
     count_vision_flops,
     flop_counter,
 )
-from yoj_cli.bench.groups import GroupSource, Sizes, draw_ids
+from yoj_cli.bench.groups import GroupSource, Medium, Sizes, count_media_tokens, draw_ids
 from yoj_cli.bench.measure import matmul_peak, memory_method, peak_memory, take_turns
-from yoj_cli.bench.pictures import SMALLEST_PX, STEP_PX, find_side
-from yoj_cli.bench.random_init import build_random, draw_pictures, read_architecture
+from yoj_cli.bench.pictures import SMALLEST_PX, STEP_PX, draw_clip, find_n_frames, find_side
+from yoj_cli.bench.random_init import build_random, draw_clips, draw_media, draw_pictures, read_architecture
 from yoj_cli.bench.speed import compare, tolerance_of
 from yoj_cli.bench.variants import VARIANTS, Subject
 from yoj_cli.config import BenchConfig, JudgeConfig
 from yoj_cli.errors import InputError, OutOfMemoryError
 from yoj_cli.inputs.media import MediaOptions
 from yoj_cli.judge.adapter import language_linears
-from yoj_cli.judge.features import encode
+from yoj_cli.judge.features import encode, process_clips
 
 CPU = torch.device("cpu")
 BY_KEY = {variant.key: variant for variant in VARIANTS}
@@ -96,6 +96,59 @@ def test_all_ways_agree_on_texts_of_unequal_length_and_pictures_of_qwen3_vl(judg
     for key, variant in BY_KEY.items():
         if variant.equals:
             assert read(subject, case, key) == pytest.approx(read(subject, case, variant.equals), abs=1e-5)
+
+
+def assert_all_ways_agree(subject, case):
+    for key, variant in BY_KEY.items():
+        if variant.equals:
+            wanted = read(subject, case, variant.equals)
+            assert read(subject, case, key) == pytest.approx(wanted, abs=1e-5), variant.name
+
+
+@pytest.mark.parametrize("family", ["demo", "qwen"])
+def test_all_ways_agree_on_drawn_clips_of_both_families(judges, qwen_checkpoint, family):
+    judge = judges("demo" if family == "demo" else qwen_checkpoint)
+    subject = Subject.build(judge.backbone, judge.head)
+    case = GroupSource(judge).draw(3, Sizes(9, 11, 0, 120), n_groups=1, orders=2, seed=3)[0]
+    pictures, clips = count_media_tokens(case.multi)
+    assert (pictures, clips) == (0, pytest.approx(120, abs=8))
+    assert_all_ways_agree(subject, case)
+
+
+def test_all_ways_agree_on_clips_of_random_tokens(tiny):
+    media = draw_media("tiny", Sizes(7, 5, 0, 20), 1, 0)
+    case = draw_ids(tiny.backbone, 3, Sizes(7, 5, 0, 20), media, orders=3, seed=0)[0]
+    assert count_media_tokens(case.multi) == (0, 20)
+    assert case.single.n_prefix == 20 + 5 + 7
+    assert_all_ways_agree(tiny, case)
+
+
+def test_random_tokens_of_qwen3_vls_clips_have_their_places_in_time(judges, qwen_checkpoint):
+    judge = judges(qwen_checkpoint)
+    backbone = judge.backbone
+    found = process_clips(backbone.processor.video_processor, [draw_clip(6, 0)])
+    inputs = {name: found[name] for name in backbone.family.encodes["video"]}
+    runs = backbone.family.media_runs("video", inputs, backbone.processor.video_processor)
+    assert len(runs) == 3  # two frames a moment
+    case = draw_ids(backbone, 2, SIZES, [Medium("video", inputs, runs)], orders=2, seed=0)[0]
+    assert count_media_tokens(case.multi) == (0, sum(runs))
+    assert_all_ways_agree(Subject.build(backbone, judge.head), case)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_tokens", "runs"), [("molmo2-4b", 1300, (81,) * 16), ("qwen3-vl-4b", 200, (64,) * 3)]
+)
+def test_a_drawn_clip_has_the_tokens_of_its_processor(name, n_tokens, runs):
+    """Molmo2: 9 x 9 a frame; Qwen3-VL: 8 x 8 for every two frames of 256 pixels."""
+    first, second = draw_clips(name, n_tokens, 2, seed=0)
+    assert first.runs == second.runs == runs
+    assert not torch.equal(first.inputs["pixel_values_videos"], second.inputs["pixel_values_videos"])
+
+
+def test_the_number_of_frames_nearest_in_tokens_is_found():
+    assert find_n_frames(100, lambda n_frames: 9 * n_frames) == 11
+    assert find_n_frames(1, lambda n_frames: 9 * n_frames) == 2
+    assert find_n_frames(10**6, lambda n_frames: 9 * n_frames) == 384
 
 
 def test_drawn_ids_have_exactly_the_sizes_asked_for(tiny):

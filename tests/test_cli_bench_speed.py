@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,7 @@ def a_report(*sizes, difference=1e-6, error=None):
         Comparison(
             n=n,
             picture_tokens=[18],
+            clip_tokens=[0],
             prefix_tokens=[30] if n > 1 else None,
             alone_tokens=[[35] * n],
             n_orders=min(n, 2),
@@ -131,6 +133,37 @@ def test_a_judge_is_measured_on_the_groups_of_a_file(yoj, write_lines):
     assert found["runs"][0]["picture_tokens"] == [0]
 
 
+def test_a_clip_takes_the_place_of_the_picture(yoj):
+    code, out, _ = yoj(*RANDOM, "--n", "2", "--json", "--picture-tokens", 0, "--clip-tokens", 20)
+    (run,) = json.loads(out)["runs"]
+    assert (code, run["agrees"]) == (0, True)
+    assert (run["picture_tokens"], run["clip_tokens"]) == ([0], [20])
+    # 5 moments of 4 tokens, each behind one for its time
+    assert run["prefix_tokens"] == [20 + 5 + 6]
+
+
+def test_a_file_with_clips_is_measured(yoj, write_lines):
+    clip = str(Path(__file__).parent.parent / "examples" / "clips" / "scene-1.mp4")
+    path = write_lines({"prompt": "Which?", "video": clip, "responses": ["one two", "three"]})
+    code, out, _ = yoj(
+        "bench-speed", path, "--model", "demo", "--n", 2, "--repeats", 1, "--warmup", 0, "--json"
+    )
+    (run,) = json.loads(out)["runs"]
+    assert (code, run["agrees"], run["picture_tokens"]) == (0, True, [0])
+    assert run["clip_tokens"][0] > 50
+
+
+def test_the_papers_figures_stand_beside_ours_and_are_marked_as_published():
+    report = a_report(1, 4)
+    shown = " ".join(render_report(report).split())
+    assert "published (arXiv 2604.10966; one H100, N = 4), not measured here" in shown
+    assert "3.9x as fast as (a), with 4.0x fewer FLOPs. Measured here at N = 4: 4.00x" in shown
+    assert "Measure N = 4 (--n 4)" in " ".join(render_report(a_report(1, 2)).split())
+    found = report.document()["published"]
+    assert (found["n"], found["latency_speedup"], found["flops_speedup"]) == (4, 3.9, 4.0)
+    assert found["source"] == "arXiv 2604.10966"
+
+
 def test_scores_that_disagree_are_said_and_end_with_1(yoj, monkeypatch):
     monkeypatch.setitem(speed.TOLERANCES, "float32", -1.0)
     code, out, err = yoj(*RANDOM, "--n", "2")
@@ -154,6 +187,11 @@ def test_a_score_that_is_no_number_disagrees():
         (["--model", "demo", "--random-init", "tiny"], "give --model or --random-init"),
         (["--random-init", "tiny", "--revision", "x"], "--revision: random weights have no revision"),
         (["--repeats", "0"], "--repeats: 0 is not a positive number"),
+        (["--clip-tokens", "-1"], "--clip-tokens: -1 is negative"),
+        (
+            ["--clip-tokens", "9", "--picture-tokens", "9"],
+            "--clip-tokens: a drawn group has a picture or a clip",
+        ),
         (["--picture-tokens", "-1"], "--picture-tokens: -1 is negative"),
         (["--plot", "a.pdf"], "drawn as .png or .svg"),
         (["--plot", "nowhere/a.png"], "nowhere: there is no such folder"),

@@ -298,6 +298,11 @@ class BenchConfig(LoadConfig):
         "Tokens of a drawn picture, as near as the judge's sizes come to it; 0 for none. Default: 392.",
         metavar="T",
     )
+    clip_tokens: int | None = option(
+        None,
+        "Tokens of a drawn clip in place of the picture, as near as whole frames come to it.",
+        metavar="T",
+    )
     orders: int = option(2, "Orders of the responses in (f).", metavar="K")
     repeats: int = option(7, "Measured turns of each way.", metavar="K")
     warmup: int = option(1, "Turns before them that are not counted, besides the first.", metavar="K")
@@ -320,10 +325,14 @@ class BenchConfig(LoadConfig):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{value} is not a positive number", where=f"--{name.replace('_', '-')}")
-        for name in ("picture_tokens", "warmup"):
+        for name in ("picture_tokens", "clip_tokens", "warmup"):
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise UsageError(f"{value} is negative", where=f"--{name.replace('_', '-')}")
+        if self.picture_tokens and self.clip_tokens:
+            raise UsageError(
+                "a drawn group has a picture or a clip: give one of the two", where="--clip-tokens"
+            )
         if not all(number.strip().isdecimal() and int(number) for number in self.n.split(",")):
             raise UsageError(f"{self.n!r} is no list of positive numbers such as 1,2,4", where="--n")
         if self.plot is not None and self.plot.suffix.lower() not in (".png", ".svg"):
@@ -336,10 +345,12 @@ class BenchConfig(LoadConfig):
         return tuple(sorted({int(number) for number in self.n.split(",")}))
 
     @property
-    def token_sizes(self) -> tuple[int, int, int]:
-        """Tokens of a drawn prompt, response and picture."""
-        prompt, response, picture = self.prompt_tokens, self.response_tokens, self.picture_tokens
-        return prompt or 64, response or 128, 392 if picture is None else picture
+    def token_sizes(self) -> tuple[int, int, int, int]:
+        """Tokens of a drawn prompt, response, picture and clip."""
+        picture, clip = self.picture_tokens, self.clip_tokens or 0
+        if picture is None:
+            picture = 0 if clip else 392
+        return self.prompt_tokens or 64, self.response_tokens or 128, picture, clip
 
     @property
     def judge(self) -> JudgeConfig:

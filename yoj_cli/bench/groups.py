@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from yoj_cli.bench.pictures import draw_noise, find_side
+from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_side
 from yoj_cli.errors import InputError, TooLongError
-from yoj_cli.inputs.media import MediaOptions, load
+from yoj_cli.inputs.media import Clip, MediaOptions, Picture, load
 from yoj_cli.inputs.records import Failure, Group, parse, read_groups
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.features import Processed
@@ -20,6 +21,8 @@ from yoj_cli.judge.judge import Judge
 from yoj_cli.judge.layout import Layout, LayoutBuilder, share_prefix
 from yoj_cli.plan import Plan, build_plan
 
+DRAWN = "drawn"
+"""What stands for the path of a clip that never was in a file."""
 SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "aeiou"]
 
 
@@ -30,12 +33,13 @@ class Sizes:
     Attributes:
         prompt: the question; the chat template's own tokens come on top.
         response: each response.
-        picture: 0 for none.
+        picture, clip: 0 for none; one of the two is 0.
     """
 
     prompt: int
     response: int
     picture: int
+    clip: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,22 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What stands for a picture where there is no checkpoint's processor.
+class Medium:
+    """What stands for a picture or a clip where there is no checkpoint's processor.
 
     Attributes:
+        kind: "image" or "video".
         inputs: pixel tensors and grids, by the model's argument names.
-        n_tokens: its tokens in the sequence.
+        runs: its tokens in the sequence: one run for a picture, one for each moment of a clip.
     """
 
+    kind: str
     inputs: dict[str, Tensor]
-    n_tokens: int
+    runs: tuple[int, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(self.runs)
 
 
 def build_case(lay_out: Callable[[Sequence[int], Plan], Layout], n: int, orders: int, seed: int) -> Case:
@@ -91,6 +101,16 @@ def build_case(lay_out: Callable[[Sequence[int], Plan], Layout], n: int, orders:
     )
 
 
+def count_media_tokens(layout: Layout) -> tuple[int, int]:
+    """Tokens of a layout's pictures, and of its clips."""
+    n_tokens, n_of_clips = layout.n_media_tokens, int((layout.media_types == 2).sum())
+    if (
+        not n_of_clips and "pixel_values_videos" in layout.media_inputs
+    ):  # Molmo2 has one type for both, and one kind
+        n_of_clips = n_tokens
+    return n_tokens - n_of_clips, n_of_clips
+
+
 class GroupSource:
     """Groups through a judge's own tokenizer, template and picture processor."""
 
@@ -108,19 +128,22 @@ class GroupSource:
         """Groups of random words and coloured noise, about as large as asked for.
 
         Raises:
+            InputError: a clip is asked for, and the backbone reads none.
             TooLongError: n such responses are over the judge's limit.
         """
-        picture = self._find_picture(sizes.picture)
+        picture, n_frames = self._find_picture(sizes.picture), self._find_n_frames(sizes.clip)
         cases = []
         for index in range(n_groups):
             random = Random(f"{seed} {index}")
             record: dict[str, object] = {"prompt": self._draw_text(sizes.prompt, random)}
             if picture:
                 record["images"] = [draw_noise(picture, seed + index)]
+            clips = [draw_clip(n_frames, seed + index)] if n_frames else []
+            if clips:
+                record["video"] = DRAWN
             record["responses"] = [self._draw_text(sizes.response, random) for _ in range(n)]
-            cases.append(
-                self._build(parse(record, where=f"drawn group {index}"), MediaOptions(), orders, seed)
-            )
+            group = parse(record, where=f"drawn group {index}")
+            cases.append(self._build(group, MediaOptions(), orders, seed, clips))
         return cases
 
     def read(
@@ -142,9 +165,16 @@ class GroupSource:
             raise InputError(f"no group has {n} responses", where=path, hint="Give a smaller --n.")
         return cases
 
-    def _build(self, group: Group, media: MediaOptions, orders: int, seed: int) -> Case:
+    def _build(
+        self, group: Group, media: MediaOptions, orders: int, seed: int, clips: Sequence[Clip] = ()
+    ) -> Case:
+        """Lay a group out.
+
+        Args:
+            clips: drawn ones, which are all of the group's media; without any the media are loaded.
+        """
         try:
-            loaded = [load(medium, media) for medium in group.media]
+            loaded: list[Picture | Clip] = list(clips) or [load(medium, media) for medium in group.media]
 
             def lay_out(indices: Sequence[int], plan: Plan) -> Layout:
                 some = replace(group, responses=tuple(group.responses[index] for index in indices))
@@ -168,6 +198,17 @@ class GroupSource:
 
         return find_side(n_tokens, count)
 
+    def _find_n_frames(self, n_tokens: int) -> int:
+        """Frames of a drawn clip; 0 for none."""
+        if not n_tokens:
+            return 0
+        group = parse({"prompt": "?", "video": DRAWN, "responses": ["."]})
+
+        def count(n_frames: int) -> int:
+            return self._builder.build(group, [draw_clip(n_frames, 0)], build_plan(1)).n_media_tokens
+
+        return find_n_frames(n_tokens, count)
+
     def _draw_text(self, n_tokens: int, random: Random) -> str:
         """Words until they are about so many tokens: each is counted alone, and a seam may join two tokens."""
         words: list[str] = []
@@ -190,37 +231,50 @@ def draw_ids(
     backbone: Backbone,
     n: int,
     sizes: Sizes,
-    pictures: Sequence[Picture | None],
+    media: Sequence[Medium | None],
     *,
     orders: int,
     seed: int,
 ) -> list[Case]:
     """Groups of random token ids, for a backbone without a tokenizer; exactly as large as asked for.
 
-    The picture stands before the prompt, and one separator token between two responses.
+    The picture or clip stands before the prompt, each moment of a clip behind one token for its time, and one
+    separator token between two responses.
 
     Args:
-        pictures: one for each group, or None.
+        media: one for each group, or None.
     """
-    model_config = backbone.model.config
-    image_id = int(model_config.image_token_id)  # type: ignore[arg-type,union-attr]
-    video_id = int(model_config.video_token_id)  # type: ignore[arg-type,union-attr]
+    image_id, video_id = _media_ids(backbone)
     n_ids = min(int(backbone.text_config.vocab_size), image_id, video_id)
     generator = torch.Generator().manual_seed(seed)
     cases = []
-    for picture in pictures:
+    for medium in media:
         prompt = torch.randint(1, n_ids, (sizes.prompt,), generator=generator).tolist()
-        prefix = [image_id] * (picture.n_tokens if picture else 0) + prompt
+        prefix: list[int] = []
+        for run in medium.runs if medium else ():
+            is_clip = medium is not None and medium.kind == "video"
+            prefix += [CLIP_TIME, *[video_id] * run] if is_clip else [image_id] * run
+        prefix += prompt
         texts = torch.randint(1, n_ids, (n, sizes.response), generator=generator).tolist()
-        lay_out = partial(lay_out_ids, backbone, prefix, picture, texts)
+        lay_out = partial(lay_out_ids, backbone, prefix, medium, texts)
         cases.append(build_case(lay_out, n, orders, seed))
     return cases
+
+
+def _media_ids(backbone: Backbone) -> tuple[int, int]:
+    """The tokens that pictures and clips stand at."""
+    model_config: Any = backbone.model.config
+    return int(model_config.image_token_id), int(model_config.video_token_id)
+
+
+CLIP_TIME = 1
+"""A text token: where a clip's time would stand."""
 
 
 def lay_out_ids(
     backbone: Backbone,
     prefix: list[int],
-    picture: Picture | None,
+    medium: Medium | None,
     responses: list[list[int]],
     indices: Sequence[int],
     plan: Plan,
@@ -228,16 +282,17 @@ def lay_out_ids(
     """A layout of token ids, as `LayoutBuilder` makes one of texts.
 
     Args:
-        prefix: the picture's tokens, then the prompt's.
+        prefix: the medium's tokens, then the prompt's.
         responses: ids of each, at least one.
         indices: the responses that are laid out; `plan` is for as many.
     """
     responses = [responses[index] for index in indices]
     sequences = [_join(prefix, [responses[index] for index in branch]) for branch in plan.branches]
-    media_types = torch.zeros(len(sequences[0][0]), dtype=torch.int64)
-    if picture:
-        media_types[: picture.n_tokens] = 1
-    inputs = picture.inputs if picture else {}
+    first = torch.tensor(sequences[0][0])
+    image_id, video_id = _media_ids(backbone)
+    # Molmo2 has one token, and one type, for both.
+    media_types = torch.where(first == image_id, 1, torch.where(first == video_id, 2, 0))
+    inputs = medium.inputs if medium else {}
     return share_prefix(backbone, sequences, media_types, Processed(None, inputs, {}))
 
 

@@ -1,9 +1,11 @@
-"""Drawn pictures of about a wanted size in tokens."""
+"""Drawn pictures and clips of about a wanted size in tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from yoj_cli.inputs.media import Clip
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -12,6 +14,9 @@ SMALLEST_PX, LARGEST_PX = 32, 2048
 """Sides of a drawn picture."""
 STEP_PX = 16
 """How exactly a side is looked for; no processor has patches smaller than 14 pixels."""
+FRAME_PX, FEWEST_FRAMES, MOST_FRAMES = 256, 2, 384
+"""Side of a drawn clip's frames, and how many it may have: Qwen3-VL joins two, the official code takes up to 384."""
+FRAMES_PER_SECOND = 2
 
 
 def draw_noise(side_px: int, seed: int) -> Image:
@@ -34,15 +39,40 @@ def find_side(n_tokens: int, count: Callable[[int], int]) -> int:
     Returns:
         Pixels; the smallest side where several give the same.
     """
-    known = {SMALLEST_PX: count(SMALLEST_PX)}
-    low = high = SMALLEST_PX
-    while known[high] < n_tokens and high < LARGEST_PX:
-        low, high = high, 2 * high
+    return _find_size(n_tokens, count, SMALLEST_PX, LARGEST_PX, STEP_PX)
+
+
+def draw_clip(n_frames: int, seed: int) -> Clip:
+    """Frames of coloured noise, shown at the rate that clips are sampled at."""
+    import numpy as np
+
+    shape = (n_frames, FRAME_PX, FRAME_PX, 3)
+    frames = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    times_s = tuple(index / FRAMES_PER_SECOND for index in range(n_frames))
+    return Clip(frames, times_s, n_frames / FRAMES_PER_SECOND, f"noise {seed} {n_frames}")
+
+
+def find_n_frames(n_tokens: int, count: Callable[[int], int]) -> int:
+    """The number of frames whose tokens come nearest to a number.
+
+    Args:
+        n_tokens: clip tokens wanted, at least 1.
+        count: clip tokens of so many frames.
+    """
+    return _find_size(n_tokens, count, FEWEST_FRAMES, MOST_FRAMES, 1)
+
+
+def _find_size(n_tokens: int, count: Callable[[int], int], smallest: int, largest: int, step: int) -> int:
+    """The size whose tokens come nearest to a number, looked for by halves; the smallest where several do."""
+    known = {smallest: count(smallest)}
+    low = high = smallest
+    while known[high] < n_tokens and high < largest:
+        low, high = high, min(2 * high, largest)
         known[high] = count(high)
-    if known[high] < n_tokens:  # out of reach: the smallest side with the most there are
-        low, n_tokens = SMALLEST_PX, known[high]
-    while high - low > STEP_PX:
+    if known[high] < n_tokens:  # out of reach: the smallest size with the most there are
+        low, n_tokens = smallest, known[high]
+    while high - low > step:
         middle = (low + high) // 2
         known[middle] = count(middle)
         low, high = (middle, high) if known[middle] < n_tokens else (low, middle)
-    return min(known, key=lambda side: (abs(known[side] - n_tokens), side))
+    return min(known, key=lambda size: (abs(known[size] - n_tokens), size))

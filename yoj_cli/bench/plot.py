@@ -72,7 +72,9 @@ def _title(report: SpeedReport) -> str:
     found = report.comparisons[-1]
     sizes = f"responses of about {round(fmean(found.response_tokens))} tokens"
     if found.prefix_tokens:
-        sizes += f" after {found.prefix_tokens[0]} ({found.picture_tokens[0]} of a picture)"
+        n_clip = found.clip_tokens[0]
+        media = f"{n_clip} of a clip" if n_clip else f"{found.picture_tokens[0]} of a picture"
+        sizes += f" after {found.prefix_tokens[0]} ({media})"
     return "\n".join(textwrap.fill(line, 78).replace("$", r"\$") for line in (report.title, sizes))
 
 

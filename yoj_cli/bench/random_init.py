@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yoj_cli.bench.groups import Picture
-from yoj_cli.bench.pictures import draw_noise, find_side
+from yoj_cli.bench.groups import Medium, Sizes
+from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_side
 from yoj_cli.config import JudgeConfig
 from yoj_cli.judge.attention import install
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.device import resolve_device, resolve_dtype, resolve_quant
-from yoj_cli.judge.family import family_of
+from yoj_cli.judge.family import Family, family_of
+from yoj_cli.judge.features import process_clips
 from yoj_cli.judge.head import HeadConfig, ValueHead
 from yoj_cli.judge.host import quietly
 from yoj_cli.judge.quantization import compute_as_asked
@@ -35,7 +36,7 @@ WAYS_OUT = "`--random-init tiny` runs anywhere; `--device cpu` is slow."
 
 
 def read_architecture(name: str) -> dict[str, Any]:
-    """One of our descriptions: "title", "model" (what differs from transformers' defaults), "pictures"."""
+    """One of our descriptions: "title", "model" (what differs from transformers' defaults), "pictures", "clips"."""
     found: dict[str, Any] = json.loads((files("yoj_cli.bench") / f"{name}.json").read_text(encoding="utf-8"))
     return found
 
@@ -137,7 +138,14 @@ def _build_quantized(
     return layer
 
 
-def draw_pictures(name: str, n_tokens: int, n_pictures: int, seed: int) -> list[Picture | None]:
+def draw_media(name: str, sizes: Sizes, n_media: int, seed: int) -> list[Medium | None]:
+    """A picture or a clip for each group, as the sizes say, or none."""
+    if sizes.clip:
+        return list(draw_clips(name, sizes.clip, n_media, seed))
+    return draw_pictures(name, sizes.picture, n_media, seed)
+
+
+def draw_pictures(name: str, n_tokens: int, n_pictures: int, seed: int) -> list[Medium | None]:
     """Noise through the architecture's own picture processor.
 
     Args:
@@ -145,16 +153,38 @@ def draw_pictures(name: str, n_tokens: int, n_pictures: int, seed: int) -> list[
     """
     if not n_tokens:
         return [None] * n_pictures
-    import transformers
+    family, processor = _processor_of(name, "pictures", "image_processor_type")
 
-    architecture = read_architecture(name)
-    family = family_of(architecture["model"]["model_type"])
-    options = dict(architecture["pictures"])
-    processor = getattr(transformers, options.pop("image_processor_type"))(**options)
-
-    def draw(side_px: int, picture_seed: int) -> Picture:
+    def draw(side_px: int, picture_seed: int) -> Medium:
         found = dict(processor(images=[draw_noise(side_px, picture_seed)], return_tensors="pt"))
-        return Picture(found, family.count_picture_tokens(found, processor))
+        return Medium("image", found, family.media_runs("image", found, processor))
 
     side = find_side(n_tokens, lambda side_px: draw(side_px, seed).n_tokens)
     return [draw(side, seed + index) for index in range(n_pictures)]
+
+
+def draw_clips(name: str, n_tokens: int, n_clips: int, seed: int) -> list[Medium]:
+    """Noise through the architecture's own clip processor.
+
+    Args:
+        n_tokens: about so many in each, at least 1.
+    """
+    family, processor = _processor_of(name, "clips", "video_processor_type")
+
+    def draw(n_frames: int, clip_seed: int) -> Medium:
+        found = process_clips(processor, [draw_clip(n_frames, clip_seed)])
+        inputs = {argument: found[argument] for argument in family.encodes["video"]}
+        return Medium("video", inputs, family.media_runs("video", inputs, processor))
+
+    n_frames = find_n_frames(n_tokens, lambda n_frames: draw(n_frames, seed).n_tokens)
+    return [draw(n_frames, seed + index) for index in range(n_clips)]
+
+
+def _processor_of(name: str, section: str, type_key: str) -> tuple[Family, Any]:
+    """The architecture's family, and its processor for one kind of media."""
+    import transformers
+
+    architecture = read_architecture(name)
+    options = dict(architecture[section])
+    processor = getattr(transformers, options.pop(type_key))(**options)
+    return family_of(architecture["model"]["model_type"]), processor

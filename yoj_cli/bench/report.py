@@ -7,6 +7,15 @@ from typing import Any
 
 from yoj_cli.bench.measure import Timing
 
+PUBLISHED = {
+    "source": "arXiv 2604.10966",
+    "device_name": "one H100",
+    "n": 4,
+    "latency_speedup": 3.9,
+    "flops_speedup": 4.0,
+}
+"""What the paper reports for (e) against (a), at most; printed beside what is measured, and never measured here."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -38,7 +47,7 @@ class Comparison:
     """All ways on the same groups of N responses.
 
     Attributes:
-        picture_tokens: of each group.
+        picture_tokens, clip_tokens: of each group.
         prefix_tokens: of each group, what all of its responses share; None for N = 1, where nothing says.
         alone_tokens: of each response's own pass: prefix, response and what the template puts after it.
         n_orders: of (f); a group of N has N! at most.
@@ -49,6 +58,7 @@ class Comparison:
 
     n: int
     picture_tokens: list[int]
+    clip_tokens: list[int]
     prefix_tokens: list[int] | None
     alone_tokens: list[list[int]]
     n_orders: int
@@ -114,6 +124,11 @@ class SpeedReport:
         return f"{what}, {facts['quant']}, {facts['dtype']}, {facts['device_name']}"
 
     @property
+    def beside_published(self) -> Comparison | None:
+        """What was measured for the paper's N, if it was."""
+        return next((each for each in self.comparisons if each.n == PUBLISHED["n"]), None)
+
+    @property
     def disagreements(self) -> list[str]:
         """One line for each way whose scores are not what they must be."""
         return [
@@ -132,6 +147,7 @@ class SpeedReport:
             "matmul_flop_per_s": self.matmul_flop_per_s,
             "memory_method": self.memory_method,
             "agrees": not self.disagreements,
+            "published": PUBLISHED,
             "runs": [self._run(each) for each in self.comparisons],
         }
 
@@ -142,6 +158,7 @@ class SpeedReport:
             "n_groups": found.n_groups,
             "prefix_tokens": found.prefix_tokens,
             "picture_tokens": found.picture_tokens,
+            "clip_tokens": found.clip_tokens,
             "alone_tokens": found.alone_tokens,
             "orders": found.n_orders,
             "token_ratio": found.token_ratio,

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from yoj_cli.bench.flops import count_flops, count_vision_flops
-from yoj_cli.bench.groups import Case, GroupSource, Sizes, draw_ids
+from yoj_cli.bench.groups import Case, GroupSource, Sizes, count_media_tokens, draw_ids
 from yoj_cli.bench.measure import Timing, matmul_peak, memory_method, peak_memory, take_turns
-from yoj_cli.bench.random_init import build_random, draw_pictures, read_architecture
+from yoj_cli.bench.random_init import build_random, draw_media, read_architecture
 from yoj_cli.bench.report import Comparison, Row, SpeedReport
 from yoj_cli.bench.variants import VARIANTS, Subject, Variant
 from yoj_cli.config import BenchConfig
@@ -80,8 +80,8 @@ def _load(config: BenchConfig, path: str | None, media: MediaOptions) -> tuple[S
         backbone, head = build_random(name, replace(config.judge, model=name), config.seed)
 
         def draw(n: int) -> list[Case]:
-            pictures = draw_pictures(name, sizes.picture, config.groups, config.seed)
-            return draw_ids(backbone, n, sizes, pictures, orders=config.orders, seed=config.seed)
+            media = draw_media(name, sizes, config.groups, config.seed)
+            return draw_ids(backbone, n, sizes, media, orders=config.orders, seed=config.seed)
 
         facts = {"model": None, "quant": backbone.quant, "groups": "random token ids and noise"}
         return Subject.build(backbone, head), draw, facts
@@ -153,9 +153,11 @@ def compare(
     faster, slower = sorted((rows.pop("c1"), rows.pop("c2")), key=_seconds)
     scores = [score for timing in timings.values() for scores in timing.found or () for score in scores]
     tolerance = tolerance_of(str(backbone.dtype).removeprefix("torch."), backbone.quant)
+    media_tokens = [count_media_tokens(case.multi) for case in cases]
     return Comparison(
         n=cases[0].n,
-        picture_tokens=[case.multi.n_media_tokens for case in cases],
+        picture_tokens=[picture for picture, _ in media_tokens],
+        clip_tokens=[clip for _, clip in media_tokens],
         prefix_tokens=[case.single.n_prefix for case in cases] if cases[0].n > 1 else None,
         alone_tokens=[[layout.n_tokens for layout in case.alone] for case in cases],
         n_orders=cases[0].plan.n_orders,

@@ -75,6 +75,6 @@ def check_groups(bench: BenchConfig, file: str | None) -> None:
         raise UsageError(
             "random weights have no tokenizer to read groups with", where=file, hint="Drop FILE."
         )
-    for name in ("prompt_tokens", "response_tokens", "picture_tokens"):
+    for name in ("prompt_tokens", "response_tokens", "picture_tokens", "clip_tokens"):
         if getattr(bench, name) is not None:
             raise UsageError("real groups have sizes of their own", where=f"--{name.replace('_', '-')}")

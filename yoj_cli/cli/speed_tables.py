@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from yoj_cli.bench.report import PUBLISHED
 from yoj_cli.judge.scorer import PASS_TOKENS
 from yoj_cli.outputs.wording import one_line
 
@@ -39,8 +40,7 @@ def _render(report: SpeedReport, found: Comparison) -> list[str]:
     groups = f"{found.n_groups} group{'s' * (found.n_groups != 1)}"
     prefix = f"prefix {_range(found.prefix_tokens)}, " if found.prefix_tokens else ""
     title = (
-        f"N = {found.n}: {groups}; tokens: {prefix}picture {_range(found.picture_tokens)}, "
-        f"responses {_range(found.response_tokens)}"
+        f"N = {found.n}: {groups}; tokens: {prefix}{_media(found)}, responses {_range(found.response_tokens)}"
     )
     time = _table("time", TIME, [(row, _time_cells(found, row)) for row in found.rows])
     work = _table("work", WORK, [(row, _work_cells(report, found, row)) for row in found.rows])
@@ -132,6 +132,7 @@ def _summary(report: SpeedReport) -> list[str]:
 def _notes(report: SpeedReport) -> list[str]:
     lines = [
         "speed-up: against (a). pred.: what the operations alone would give. of peak: of the matmul peak.",
+        _published(report),
         f"MB peak: {report.memory_method or 'cannot be measured on this system'}.",
     ]
     if report.random_weights:
@@ -139,6 +140,30 @@ def _notes(report: SpeedReport) -> list[str]:
             f"RANDOM WEIGHTS ({report.random_weights}): times and memory mean something, scores do not."
         )
     return lines
+
+
+def _media(found: Comparison) -> str:
+    clip = f"clip {_range(found.clip_tokens)}" if any(found.clip_tokens) else ""
+    if clip and not any(found.picture_tokens):
+        return clip
+    picture = f"picture {_range(found.picture_tokens)}"
+    return f"{picture}, {clip}" if clip else picture
+
+
+def _published(report: SpeedReport) -> str:
+    """The paper's figures, marked as such, beside those that were measured."""
+    n = PUBLISHED["n"]
+    paper = (
+        f"published ({PUBLISHED['source']}; {PUBLISHED['device_name']}, N = {n}), not measured here: (e) is up to "
+        f"{PUBLISHED['latency_speedup']}x as fast as (a), with {PUBLISHED['flops_speedup']}x fewer FLOPs"
+    )
+    found = report.beside_published
+    if found is None:
+        return f"{paper}. Measure N = {n} (--n {n}) to set it beside them."
+    multi = found.row("e")
+    speedup = found.speedup(multi)
+    time = "no time" if speedup is None else f"{speedup:.2f}x"
+    return f"{paper}. Measured here at N = {n}: {time}, and {found.predicted(multi):.2f}x fewer FLOPs."
 
 
 def _range(counts: Sequence[int]) -> str:

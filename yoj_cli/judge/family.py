@@ -8,6 +8,7 @@ all families alike.
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -142,16 +143,22 @@ class Family:
                     return name.replace(".*.", number[0])
         return layer
 
-    def count_picture_tokens(self, inputs: Mapping[str, Tensor], processor: Any) -> int:
-        """Tokens in the sequence that stand for pictures: those that the vision tower gives features for.
+    def media_runs(self, kind: str, inputs: Mapping[str, Tensor], processor: Any) -> tuple[int, ...]:
+        """Tokens in the sequence that stand for a picture, or for each moment of a clip, in order.
+
+        They are those that the vision tower gives features for.
 
         Args:
-            inputs, processor: what the picture processor gave, and itself.
+            kind: "image" or "video".
+            inputs, processor: what the kind's processor gave for one medium, and itself.
         """
-        pooled = self.encodes["image"][1]
+        pooled, grid = self.encodes[kind][1], inputs[self.encodes[kind][-1]][0].tolist()
         if pooled in self.counts_patches:  # the patches that are joined to each token, -1 for none
-            return int((inputs[pooled] >= 0).any(-1).sum())
-        return int(inputs["image_grid_thw"].prod(-1).sum()) // int(processor.merge_size**2)
+            n_tokens = int((inputs[pooled] >= 0).any(-1).sum())
+        else:
+            n_tokens = math.prod(grid) // int(processor.merge_size**2)
+        n_moments = grid[0] if kind == "video" else 1
+        return (n_tokens // n_moments,) * n_moments
 
     def join_media(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """What the processor would give for the media of several groups, from what it gave for each group.

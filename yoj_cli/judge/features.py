@@ -116,18 +116,23 @@ class MediaProcessor:
                 processor.replace_image_token(found, image_idx=index) for index in range(len(pictures))
             ]
         if clips:
-            found = processor.video_processor(
-                videos=[torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips],
-                video_metadata=[_clip_metadata(clip) for clip in clips],
-                do_sample_frames=False,
-                return_metadata=True,
-                return_tensors="pt",
-            )
+            found = process_clips(processor.video_processor, clips)
             expansions[processor.video_token] = [
                 processor.replace_video_token(found, video_idx=index) for index in range(len(clips))
             ]
             inputs.update({name: value for name, value in found.items() if name != "video_metadata"})
         return inputs, expansions
+
+
+def process_clips(video_processor: Any, clips: Sequence[Clip]) -> Any:
+    """What a family's clip processor gives for frames that were chosen before."""
+    return video_processor(
+        videos=[torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips],
+        video_metadata=[_clip_metadata(clip) for clip in clips],
+        do_sample_frames=False,
+        return_metadata=True,
+        return_tensors="pt",
+    )
 
 
 def _clip_metadata(clip: Clip) -> dict[str, Any]:
