@@ -468,6 +468,11 @@ def test_file_urls_are_local_paths(tmp_path: Path) -> None:
     assert "not a usable path: Invalid IPv6 URL" in refusal("file://[::1").what
 
 
+@pytest.mark.parametrize("kind", ["image", "video", "frames"])
+def test_a_name_that_no_system_takes_is_refused(kind: str) -> None:
+    assert refusal("x" * 5000, kind).what == "the file cannot be read: File name too long"
+
+
 def test_data_urls(tmp_path: Path) -> None:
     packed = base64.b64encode(png()).decode()
     for url in [

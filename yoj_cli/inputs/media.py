@@ -225,7 +225,12 @@ def _list_frames(source: str, options: MediaOptions) -> list[str]:
 
 
 def _is_folder(source: str, options: MediaOptions) -> bool:
-    return _scheme(source) in ("", "file") and _resolve(source, options).is_dir()
+    if _scheme(source) not in ("", "file"):
+        return False
+    try:
+        return _resolve(source, options).is_dir()
+    except OSError as error:  # a name too long, a folder on the way that may not be entered
+        raise _unreadable(error, source, options) from error
 
 
 def _natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
