@@ -20,7 +20,7 @@ the machine."""
 
 WAYS_OUT = (
     "`--model demo` runs anywhere and judges drawn scenes only; `--device cpu` is slow: "
-    "expect a minute for a picture and six responses with a 4B backbone on two cores."
+    "expect a minute for a picture and six responses with a 4B backbone on two free cores."
 )
 TRAINING_WAYS_OUT = "`--base demo` trains anywhere, on drawn scenes only; `--device cpu` is very slow."
 
