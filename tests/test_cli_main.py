@@ -214,3 +214,35 @@ def test_ctrl_c_while_a_clip_is_decoded_is_quiet_and_leaves_nothing(tmp_path: Pa
     assert workers
     assert (yoj.returncode, out, err) == (ExitCode.INTERRUPTED, b"", b"")
     assert not any(map(is_alive, workers))
+
+
+@pytest.mark.parametrize("module", ["typer", "yoj_cli.cli.score"])
+def test_ctrl_c_during_the_first_imports_is_quiet(module: str) -> None:
+    program = f"""if True:
+        import os, signal, sys
+        class Interrupting:
+            def find_spec(self, name, *_):
+                if name == {module!r}:
+                    os.kill(os.getpid(), signal.SIGINT)
+        sys.meta_path.insert(0, Interrupting())
+        from yoj_cli.__main__ import main
+        main()
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, env=environment(), timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (ExitCode.INTERRUPTED, b"", b"")
+
+
+def test_usage_is_said_in_plain_words(yoj: Run) -> None:
+    err = yoj("score", "x", "--quant", "foo")[2]
+    assert "'foo' is not one of" in err
+    assert "Value error" not in err
+    assert "list[str]" not in yoj("score", "--help")[1]
+
+
+def test_a_line_break_in_a_files_name_forges_no_message(yoj: Run) -> None:
+    err = yoj("score", "x\nyoj: all is well")[2]
+    assert err == "yoj: x\\nyoj: all is well: there is no such file\n"
+
+
+def test_info_holds_what_no_terminal_acts_on(yoj: Run) -> None:
+    assert "\x1b" not in yoj("info", "-m", "a\x1b[2Jb")[1]

@@ -167,3 +167,20 @@ def test_best_first_data_that_are_not_shuffled_get_a_warning(yoj, data, tmp_path
     assert "the best response stands first in 100% of the groups" in err
     code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--dry-run")
     assert "stands first" not in err
+
+
+@pytest.mark.parametrize(("name", "message"), [("file/out", "is no folder"), ("device", "is no folder")])
+def test_a_folder_that_cannot_be_made_is_found_before_the_data_are_read(yoj, data, tmp_path, name, message):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "device").symlink_to("/dev/null")
+    code, _, err = yoj("train", data, "-o", tmp_path / name, "--base", "no/such/base")
+    assert code == 2
+    assert err.startswith(f"yoj: {tmp_path / name}: ")
+    assert message in err
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_library_takes_is_a_usage_error(yoj, data, tmp_path, seed):
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--seed", seed)
+    assert code == 2
+    assert err.startswith(f"yoj: --seed: {seed} is not in 0")

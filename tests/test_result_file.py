@@ -70,6 +70,7 @@ def test_no_group_makes_an_empty_file(yoj: Run, tmp_path: Path) -> None:
     assert (tmp_path / "out").read_text() == ""
 
 
+@pytest.mark.slow
 def test_a_second_writer_is_refused_until_the_first_is_gone(write_lines: Write, tmp_path: Path) -> None:
     data, result, link = write_lines(GROUP), tmp_path / "out.jsonl", tmp_path / "link.jsonl"
     link.symlink_to(result)
@@ -118,6 +119,7 @@ def test_results_that_somebody_wrote_while_the_judge_was_loaded_are_kept(tmp_pat
     assert path.read_text() == "theirs\n"
 
 
+@pytest.mark.slow
 def test_devices_and_pipes_are_written_as_they_are(write_lines: Write, tmp_path: Path) -> None:
     data, log = write_lines(GROUP), tmp_path / "log"
     assert run("score", *JUDGE, data, "-o", os.devnull).returncode == 0
@@ -134,6 +136,7 @@ def test_devices_and_pipes_are_written_as_they_are(write_lines: Write, tmp_path:
         assert json.loads(reader.communicate(timeout=20)[0])["best"] in (0, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_groups"), [("out.jsonl", " of 3,000"), (None, " of 3,000")])
 def test_ctrl_c_says_how_far_it_came(
     write_lines: Write, tmp_path: Path, name: str | None, n_groups: str

@@ -117,6 +117,11 @@ class JudgeConfig(LoadConfig):
         return replace(self, model=self.model or os.environ.get("YOJ_MODEL") or DEFAULT_MODEL)
 
 
+def _check_seed(seed: int) -> None:
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"{seed} is not in 0 … {2**32 - 1}, which NumPy and torch take", where="--seed")
+
+
 _CHOICES: dict[str, tuple[str | None, ...]] = {
     "quant": ("auto", "4bit", "8bit", "none"),
     "dtype": ("auto", "bfloat16", "float16", "float32"),
@@ -242,6 +247,7 @@ class TrainConfig:
                     f"{value!r} is not one of {', '.join(str(each) for each in allowed if each)}",
                     where=f"--{item.name.replace('_', '-')}",
                 )
+        _check_seed(self.seed)
         if not 0 <= self.lora_dropout < 1:
             raise UsageError(f"{self.lora_dropout} is not in 0 <= p < 1", where="--lora-dropout")
         unknown = set(self.reports) - {"tensorboard", "wandb"}
@@ -337,6 +343,7 @@ class BenchConfig(LoadConfig):
             raise UsageError(f"{self.n!r} is no list of positive numbers such as 1,2,4", where="--n")
         if self.plot is not None and self.plot.suffix.lower() not in (".png", ".svg"):
             raise UsageError("speed-ups are drawn as .png or .svg", where=str(self.plot))
+        _check_seed(self.seed)
         _ = self.judge  # its options are checked where they are declared
 
     @property

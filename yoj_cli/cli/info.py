@@ -176,7 +176,9 @@ def _render_place(place: dict[str, Any]) -> str:
 
 
 def _render_row(name: str, value: str, width: int | None) -> str:
-    lines = value.split("\n")
+    from yoj_cli.outputs.wording import visible
+
+    lines = visible(value).split("\n")
     if width is not None:
         room = max(width - NAME_WIDTH, 30)
         lines = [part for line in lines for part in textwrap.wrap(line, room, break_long_words=False) or [""]]

@@ -12,9 +12,11 @@ import time
 import traceback
 import warnings
 from contextlib import suppress
+from io import StringIO
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from yoj_cli.cli.bench_speed import bench_speed
 from yoj_cli.cli.info import info
@@ -34,6 +36,28 @@ checkpoint problem; 4 no usable device or out of memory; 70 a bug in yoj; 130 in
 
 PATIENCE_S = 2.0
 
+UsageProblem: type[Exception] = typer.BadParameter.__bases__[0]
+"""What typer raises for a command line that it cannot read; it has no public name."""
+
+
+PLAIN_WORDS = {
+    "Value error, ": "",
+    "Input should be a valid integer, unable to parse string as an integer": "a whole number is wanted",
+    "Input should be a valid number, unable to parse string as a number": "a number is wanted",
+    "Input should be greater than": "it should be greater than",
+}
+
+
+class Command(TyperCommand):
+    """A command whose help shows an argument by its name alone: FILE, and not FILE <list[str]>."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if parameter.param_type_name == "argument":
+                parameter.display_type_rich = lambda ctx: None  # type: ignore[attr-defined]
+
+
 app = typer.Typer(
     name="yoj",
     help="You only judge once: which of N responses is best, in one forward pass on your own machine.",
@@ -44,7 +68,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (score, rank, train, merge, quantize, bench_speed, info):
-    app.command()(command)
+    app.command(cls=Command)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -92,7 +116,9 @@ def hide_warnings() -> None:
 
 def _run() -> int:
     try:
-        app(prog_name="yoj")
+        return int(app(prog_name="yoj", standalone_mode=False) or 0)
+    except UsageProblem as problem:
+        return _show_usage(problem)
     except SystemExit as ended:
         return int(ended.code or 0)
     except KeyboardInterrupt:
@@ -102,7 +128,18 @@ def _run() -> int:
     except Exception as error:
         unexpected = UnexpectedError.of(error)
         return _report(str(unexpected), error, unexpected.exit_code)
-    return ExitCode.OK
+
+
+def _show_usage(problem: Any) -> int:
+    """Typer's own words, where they are for the person and not for the programmer."""
+    shown = StringIO()
+    problem.show(shown)
+    text = shown.getvalue()
+    for foreign, plain in PLAIN_WORDS.items():
+        text = text.replace(foreign, plain)
+    if sys.stderr is not None:
+        sys.stderr.write(text)
+    return int(problem.exit_code)
 
 
 def _report(text: str, error: Exception, code: int) -> int:

@@ -297,10 +297,22 @@ def check_reports(config: TrainConfig) -> None:
 
 
 def check_output(out: Path) -> None:
-    """Refuse to write over a checkpoint.
+    """Refuse a folder that a checkpoint cannot be written to; nothing is made yet.
 
     Raises:
-        UsageError: there is one in the folder, or the path is a file.
+        UsageError: there is a checkpoint in it, it is no folder, or it cannot be made or written.
     """
-    if (out / REWARD_CONFIG).exists() or out.is_file():
-        raise UsageError("exists already", where=str(out), hint="Give a new folder with -o.")
+    try:
+        if out.is_file() or (out / REWARD_CONFIG).is_file():
+            raise UsageError("exists already", where=str(out), hint="Give a new folder with -o.")
+        place = out.absolute()
+        while not os.path.lexists(place):
+            place = place.parent
+        if not place.is_dir():
+            is_out = place == out.absolute()
+            what = "is no folder" if is_out else f"cannot be made: {place} is no folder"
+            raise UsageError(what, where=str(out), hint="Give a new folder with -o.")
+    except OSError as error:
+        raise UsageError(f"cannot be written ({error.strerror})", where=str(out)) from error
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot be written ({place} takes no new files)", where=str(out))
