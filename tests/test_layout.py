@@ -247,7 +247,7 @@ SYSTEM_FIRST = (
 @pytest.mark.parametrize(
     ("template", "roles", "problem"),
     [
-        (ALTERNATING, ["system", "user"], r"takes no 'system' turn here \(.*roles must alternate\)"),
+        (ALTERNATING, ["system", "user"], "takes no 'system' turn here: roles must alternate"),
         (ALTERNATING, ["user", "assistant", "user"], ""),
         (ALTERNATING, ["user", "user"], "refuses the conversation: roles must alternate"),
         (SYSTEM_FIRST, ["system", "user"], ""),

@@ -84,7 +84,8 @@ class Roles:
         except InputError as error:
             plain = tuple(role for role in roles if role in ("user", "assistant"))
             is_theirs = self._renders(plain) is not None  # else it is said when the group itself is rendered
-            return f"the judge's chat template takes no {names} turn here ({error.what})" if is_theirs else ""
+            reason = str(error.__cause__)
+            return f"the judge's chat template takes no {names} turn here: {reason}" if is_theirs else ""
         seen = set()
         for place in others:
             surroundings = (min(place, 2), roles[max(place - 1, 0) : place + 2])
