@@ -497,6 +497,7 @@ def test_a_forked_child_gets_workers_of_its_own(tmp_path: Path) -> None:
     program = """
         import os, sys, warnings
         from yoj_cli.inputs.clip_pool import pool
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 has one about forking
         limits = dict(max_frames=2, max_pixels=10**8, timeout_s=60)
         pool.decode(sys.argv[1], **limits)
         theirs = {worker._process.pid for worker in pool._workers}
