@@ -42,7 +42,7 @@ def test_a_table_says_how_many_orders_agree_on_the_best() -> None:
     for agreement, words in ((2 / 3, "2 of 3"), (1.0, "3 of 3"), (0.0, "0 of 3"), (0.5, "1.5 of 3")):
         verdict = make_verdict(("a", "b"), (1.0, 0.0), order_agreement=agreement, **options)
         facts = written("table", verdict, width=80).splitlines()[1]
-        assert facts == f"2 responses · {words} orders agree on the best · 1,234 tokens · 500 ms"
+        assert facts == f"2 responses · best in {words} orders · 1,234 tokens · 500 ms"
 
 
 def test_a_group_without_a_name_has_its_prompt_as_title() -> None:

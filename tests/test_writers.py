@@ -52,7 +52,7 @@ def test_markdown() -> None:
 def test_markdown_says_how_many_orders_agree_on_the_best() -> None:
     verdict = make_verdict(("a", "b"), (1.0, 0.0), spread=(0.5, 0.5), order_agreement=0.5, n_orders=2)
     assert written("markdown", verdict).splitlines()[2] == (
-        "2 responses · 1 of 2 orders agree on the best · 1,234 tokens · 500 ms"
+        "2 responses · best in 1 of 2 orders · 1,234 tokens · 500 ms"
     )
 
 

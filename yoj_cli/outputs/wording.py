@@ -88,7 +88,7 @@ def facts_of(verdict: Verdict) -> str:
     facts.append(f"{n} response{'s' * (n != 1)}")
     if verdict.order_agreement is not None:
         n_agreeing = verdict.order_agreement * verdict.n_orders  # no whole number where responses tie
-        facts.append(f"{n_agreeing:.3g} of {verdict.n_orders} orders agree on the best")
+        facts.append(f"best in {n_agreeing:.3g} of {verdict.n_orders} orders")
     if verdict.n_tokens:
         facts.append(f"{verdict.n_tokens:,} tokens")
     if verdict.seconds:
