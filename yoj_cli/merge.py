@@ -34,6 +34,7 @@ from yoj_cli.judge.checkpoint import (
 )
 from yoj_cli.judge.files import copy_file, is_local, read_json
 from yoj_cli.judge.layout import LayoutBuilder
+from yoj_cli.judge.transformers4 import with_rotary_for_4, write_processor_for_4, write_tokenizer_for_4
 from yoj_cli.judge.weights import (
     Planned,
     Stored,
@@ -246,7 +247,7 @@ def _write_config(folder: Path, base: Path, skeleton: Backbone) -> None:
     content = read_json(base / "config.json")
     if skeleton.family.released is not None:
         content["architectures"] = [skeleton.family.released.architecture]
-    write_json(folder / "config.json", content)
+    write_json(folder / "config.json", with_rotary_for_4(content))
 
 
 def _carry_code(folder: Path, base: Path, checkpoint: Checkpoint) -> None:
@@ -260,6 +261,8 @@ def _carry_code(folder: Path, base: Path, checkpoint: Checkpoint) -> None:
     for name in ("generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json"):
         if (base / name).is_file() and not (folder / name).exists():
             copy_file(base / name, folder)
+    write_tokenizer_for_4(folder)
+    write_processor_for_4(folder)
     for name in CODED:
         if not (folder / name).is_file():
             continue
