@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -400,3 +401,74 @@ def test_debug_says_where_the_time_went(score: Run, write_lines: Write, monkeypa
     )
     monkeypatch.setenv("YOJ_DEBUG", "0")
     assert "device idle" not in score(write_lines(*GOOD))[2]
+
+
+@pytest.mark.parametrize(
+    ("group", "advice"),
+    [
+        (
+            {"prompt": "word " * 200, "responses": ["a", "b"]},
+            r"shorten the prompt .* takes \d+ tokens by itself",
+        ),
+        (
+            {"prompt": "q", "responses": ["a", "word " * 200]},
+            r"shorten responses\[1\], which takes \d+ tokens",
+        ),
+        ({"prompt": "q", "responses": ["word " * 15] * 9}, r"\(--mode single\), or at most (\d) at a time"),
+    ],
+)
+def test_what_is_too_long_is_advised_only_what_helps(
+    score: Run, write_lines: Write, group: dict[str, Any], advice: str
+) -> None:
+    data, limit = write_lines(group), ("--max-tokens", 100)
+    code, _, err = score(data, *limit)
+    found = re.search(advice, err)
+    assert (code, bool(found)) == (2, True), err
+    assert ("--mode single" in err) == bool(found and found.groups())
+    if found and found.groups():
+        assert score(data, *limit, "--mode", "single")[0] == 0
+        assert score(data, *limit, "--window", found[1])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (gzip.compress(b"{}\n"), "a gzip file"),
+        ("{}\n".encode("utf-16"), "UTF-16 text"),
+        (b"PAR1\x15\x04", "a Parquet file"),
+        (b"PK\x03\x04\x14", "a zip file"),
+        (b'[\n  {"prompt": "q"}\n]\n', "one JSON array over many lines"),
+        (b'{\n  "prompt": "q"\n}\n', "one JSON object over many lines"),
+    ],
+)
+def test_another_kind_of_file_is_named_once_before_the_judge_is_loaded(
+    yoj: Run, tmp_path: Path, content: bytes, kind: str
+) -> None:
+    path = tmp_path / "data.jsonl"
+    path.write_bytes(content)
+    code, out, err = yoj("score", "-m", "./no_model", path, "--on-error", "skip")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[0] == f"yoj: {path}: this is {kind}, not JSON Lines"
+    assert len(err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "line", ["{bad", {"prompt": "q"}, {"prompt": "q", "responses": ["a"], "image": "no.png"}]
+)
+def test_the_first_group_is_looked_at_before_the_judge_is_loaded(
+    yoj: Run, write_lines: Write, line: Any
+) -> None:
+    data = write_lines(line)
+    code, _, err = yoj("score", "-m", "./no_model", data)
+    assert code == 2
+    assert err.startswith(f"yoj: {data}:1: ")
+    assert yoj("score", "-m", "./no_model", data, "--on-error", "skip")[0] == 3
+
+
+def test_failures_of_a_kind_are_counted_after_the_first_few(score: Run, write_lines: Write) -> None:
+    missing = ({"prompt": "q", "responses": ["a"], "image": f"no-{number}.png"} for number in range(50))
+    code, out, err = score(write_lines(*missing), "--on-error", "skip", "-q")
+    assert code == 1
+    assert sum("no-49.png" in line["error"]["message"] for line in records(out)) == 1
+    assert len(err.splitlines()) == 6
+    assert err.splitlines()[-1].startswith("yoj: 50 groups in all: there is no such file")

@@ -22,6 +22,7 @@ from yoj_cli.judge.backbone import name_device_errors
 from yoj_cli.judge.conversation import Roles, Runs, render
 from yoj_cli.judge.features import MediaKey, MediaProcessor, Processed
 from yoj_cli.judge.tokens import Separator, SpecialTokens, TextEncoder
+from yoj_cli.plan import build_plan
 
 if TYPE_CHECKING:
     from yoj_cli.config import Role
@@ -122,15 +123,29 @@ class LayoutBuilder:
         if longest > self.max_tokens:
             raise TooLongError(
                 f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
-                hint=self._shorter(),
+                hint=self._advise(before, after, group.responses),
             )
         return share_prefix(self.backbone, sequences, self._media_types(sequences[0][0]), processed)
 
-    def _shorter(self) -> str:
+    def _advise(self, before: Runs, after: Runs, responses: Sequence[str]) -> str:
+        """What makes a group fit; an option that cannot help is not named."""
+
+        def lengths(texts: Sequence[str]) -> list[int]:
+            single = build_plan(len(texts), mode="single")
+            return [len(ids) for ids, _ in self._branch_sequences(before, after, texts, single)]
+
         raise_it = "" if self.max_tokens >= self.backbone.context else "Raise --max-tokens, or: "
-        return (
-            f"{raise_it}shorten it, judge each response alone (--mode single), or fewer at a time (--window)."
-        )
+        (prompt,), alone = lengths([""]), lengths(responses)
+        longest = max(range(len(alone)), key=alone.__getitem__)
+        if prompt >= self.max_tokens:
+            return f"{raise_it}shorten the prompt or what it shows, which takes {prompt} tokens by itself."
+        if alone[longest] > self.max_tokens:
+            return f"{raise_it}shorten responses[{longest}], which takes {alone[longest] - prompt} tokens by itself."
+        # Each further response costs its tokens and a separator; one more for where tokens merge differently.
+        costs = sorted((length - prompt + 2 for length in alone), reverse=True)
+        n_fit = sum(total <= self.max_tokens - prompt for total in accumulate(costs))
+        window = f", or at most {n_fit} at a time (--window {n_fit})" if n_fit > 1 else ""
+        return f"{raise_it}shorten it, judge each response alone (--mode single){window}."
 
     def _branch_sequences(
         self, before: Runs, after: Runs, responses: Sequence[str], plan: Plan

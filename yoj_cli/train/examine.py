@@ -143,6 +143,8 @@ def examine(
                 digest.update(json.dumps(item[0].record, sort_keys=True, default=str).encode())
     report.fingerprint = digest.hexdigest()
     _refuse(report.unusable, "cannot be used", "--on-error skip", stop=config.on_error == "stop")
+    for error in report.too_long:  # --mode and --window, which scoring advises, would train another judge
+        error.hint = "Shorten it, or raise --max-tokens where the backbone's context allows that."
     _refuse(report.too_long, "are too long", "--on-long skip", stop=config.on_long == "error")
     if not report.sources:
         raise InputError("no group is left to use", where=what)

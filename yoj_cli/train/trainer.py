@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
-from transformers.trainer_utils import rotate_checkpoints
+from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from yoj_cli.config import TrainConfig
 from yoj_cli.errors import ModelError, OutOfMemoryError, UsageError
@@ -200,7 +200,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
             raise ModelError(
                 f"the state of the training cannot be saved ({str(error).splitlines()[0]})",
                 where=str(self._out),
-                hint="Make room and go on with --resume; states saved earlier are as they were.",
+                hint=self._way_on(),
             ) from error
         finally:
             self._saving_aside = False
@@ -208,6 +208,12 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
                 shutil.rmtree(aside.parent, ignore_errors=True)
         if self.args.should_save:
             rotate_checkpoints(output_dir=str(self._out), save_total_limit=self.config.keep, use_mtime=False)
+
+    def _way_on(self) -> str:
+        """What to do about a state that could not be saved; --resume needs an earlier one."""
+        if get_last_checkpoint(str(self._out)):
+            return "Make room and go on with --resume; states saved earlier are as they were."
+        return "Make room and start again; no earlier state is saved."
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = Path(output_dir or self._out)
