@@ -162,6 +162,12 @@ def test_a_head_that_does_not_fit_its_config_is_an_error(merged):
         load(merged)
 
 
+def test_a_head_larger_than_any_memory_is_an_error(merged):
+    edit_json(merged / "reward_model_config.json", value_head_hidden_dim=10**12)
+    with pytest.raises(CheckpointError, match=r"reward_model_config\.json: the value head cannot be loaded"):
+        load(merged)
+
+
 def test_a_head_of_another_width_than_the_backbone_is_an_error(merged):
     edit_json(merged / "reward_model_config.json", value_head_input_dim=128)
     with pytest.raises(CheckpointError, match="reads 128 numbers a token, the backbone gives 64"):

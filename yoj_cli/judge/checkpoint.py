@@ -29,6 +29,7 @@ from yoj_cli.judge.files import (
     find_folder,
     find_local,
     find_weight_bytes,
+    name_load_errors,
     read_json,
     read_weights,
 )
@@ -190,7 +191,11 @@ def load_head(checkpoint: Checkpoint, backbone: Backbone) -> ValueHead:
             f"the backbone gives {backbone.hidden_size}",
             where=str(checkpoint.folder / REWARD_CONFIG),
         )
-    head = ValueHead(checkpoint.head).eval().requires_grad_(False)
+    with name_load_errors(
+        "the value head", checkpoint.folder / REWARD_CONFIG
+    ):  # of a size that memory may not have
+        head = ValueHead(checkpoint.head)
+    head.eval().requires_grad_(False)
     safe, pickled = checkpoint.folder / HEAD_SAFE, checkpoint.folder / HEAD_PICKLED
     if safe.is_file():
         head.load_weights(read_weights(safe), where=str(safe))
