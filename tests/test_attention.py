@@ -30,7 +30,7 @@ def make_layout(n_prefix, lengths, media=range(0)):
     types = torch.zeros(1, n_tokens, dtype=torch.int64)
     types[0, list(media)] = 1
     ids = torch.zeros(1, n_tokens, dtype=torch.int64)
-    return Layout(ids, ids, types, tuple(lengths), ((0,),) * len(lengths), {}, n_prefix)
+    return Layout(ids, ids, types, tuple(lengths), (((0, 0),),) * len(lengths), {}, n_prefix)
 
 
 def draw_states(n_rows, n_tokens, seed=0):

@@ -63,5 +63,5 @@ def test_ends_are_read_in_their_own_rows(judges):
     judge = judges(MOLMO2, mode="single")
     layouts = [build(judge, prompt="p", responses=["a", "bcd"]), build(judge, prompt="q", responses=["e"])]
     rows = stack(layouts, CPU, media_sees_itself=True)
-    assert rows.end_rows.tolist() == [0, 0, 1]
-    assert rows.end_columns.tolist() == [end for layout in layouts for ends in layout.ends for end in ends]
+    assert rows.read_rows.tolist() == [0, 0, 1]
+    assert rows.read_columns.tolist() == [end for layout in layouts for ends in layout.ends for end in ends]

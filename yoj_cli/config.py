@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from yoj_cli.errors import UsageError
 from yoj_cli.plan import check_plan_options
@@ -22,6 +22,9 @@ Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 Mode = Literal["multi", "single"]
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
 Role = Literal["assistant", "user"]
+RespReprMode = Literal[
+    "last", "first", "first_last_concat", "first_last_add", "first_last_sub", "response_mean"
+]
 Format = Literal["auto", "table", "jsonl", "csv", "markdown"]
 OnError = Literal["stop", "skip"]
 OnLong = Literal["error", "skip"]
@@ -90,7 +93,11 @@ class JudgeConfig(LoadConfig):
         "Their scores then differ by some 1e-6 in float32; 1 reads each alone, the same to the last digit.",
         metavar="T",
     )
-    max_frames: int = option(16, "Frames read from a clip, at most 2 a second.", metavar="F")
+    max_frames: int | None = option(
+        None,
+        "Frames read from a clip, at most 2 a second. Default: as the checkpoint was trained, 16 if it does not say.",
+        metavar="F",
+    )
     trust_remote_code: bool = option(
         False, "Let code from the model's repository run; Molmo2 and Qwen3-VL never need it."
     )
@@ -207,6 +214,10 @@ class TrainConfig:
     lora_alpha: int = option(16, "Scale of the adapter is this over its rank.", metavar="ALPHA")
     lora_dropout: float = option(0.05, "Dropout before the adapter.", metavar="P")
     head_dim: int = option(1024, "Width of the value head's middle layer.", metavar="N")
+    resp_repr_mode: RespReprMode = option(
+        "last",
+        "States of a response that the head reads: its last token's, its first's, both, or their mean.",
+    )
     max_grad_norm: float = option(1.0, "Clip the gradient to this norm.", metavar="NORM")
     gradient_checkpointing: bool = option(
         True, "Compute each layer twice and keep only its input: less memory, more time; same result."
@@ -278,6 +289,7 @@ _TRAIN_CHOICES: dict[str, tuple[str | None, ...]] = {
     "dtype": ("auto", "bfloat16", "float16", "float32"),
     "mode": ("multi", "single"),
     "loss": ("ce", "plackett-luce", "bradley-terry", None),
+    "resp_repr_mode": get_args(RespReprMode),
     "on_long": ("error", "skip"),
     "on_error": ("stop", "skip"),
 }

@@ -26,8 +26,10 @@ from yoj_cli.judge.backbone import Backbone, load_skeleton
 from yoj_cli.judge.checkpoint import (
     REWARD_CONFIG,
     Checkpoint,
+    add_separator,
     copy_processor,
     find_base,
+    find_processor,
     load_head,
     read_checkpoint,
     write_official_head,
@@ -93,7 +95,9 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
             where=str(base),
             hint="Merge the checkpoint that this one was quantized from.",
         )
-    skeleton = load_skeleton(base, config, processor_folder=checkpoint.folder)
+    processor = find_processor(checkpoint, base)
+    skeleton = load_skeleton(base, config, processor_folder=processor)
+    add_separator(skeleton, checkpoint)
     LayoutBuilder(skeleton, checkpoint.separator, checkpoint.role, 1, where=str(checkpoint.folder))
     load_adapter(skeleton, checkpoint.folder)
     head = load_head(checkpoint, skeleton)
@@ -101,7 +105,7 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
     weights = list(_plan(skeleton, adapted, base))
     with new_folder(out) as folder:
         n_bytes = write_weights(folder, weights)
-        copy_processor(checkpoint.folder, folder)
+        copy_processor(processor, folder)
         write_official_head(folder, checkpoint, head)
         _write_config(folder, base, skeleton)
         _carry_code(folder, base, checkpoint)
@@ -114,7 +118,7 @@ def _check_mergeable(checkpoint: Checkpoint) -> None:
     adapter = read_json(where)
     if adapter.get("lora_bias"):
         raise CheckpointError("the adapter has biases, which the base has no place for", where=str(where))
-    divisor = math.sqrt(checkpoint.head.value_head_input_dim)
+    divisor = math.sqrt(checkpoint.head.hidden_size)
     if not math.isclose(checkpoint.head.score_divisor, divisor, rel_tol=1e-6):
         raise CheckpointError(
             f"scores are divided by {checkpoint.head.score_divisor}; the official format knows only {divisor}",

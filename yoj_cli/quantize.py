@@ -29,6 +29,7 @@ from yoj_cli.judge.checkpoint import (
     Checkpoint,
     copy_processor,
     find_base,
+    find_processor,
     load_checkpoint,
     read_checkpoint,
 )
@@ -95,7 +96,7 @@ def quantize(config: JudgeConfig, out: Path) -> Quantized:
         inner = folder if checkpoint.base_model is None else folder / BACKBONE
         inner.mkdir(exist_ok=True)
         n_bytes = _write_backbone(inner, backbone)
-        _copy_rest(checkpoint, folder)
+        _copy_rest(checkpoint, find_processor(checkpoint, base), folder)
         config = replace(config, model=str(folder), revision=None, device=str(backbone.device))
         del backbone, head
         gc.collect()
@@ -148,14 +149,14 @@ def _base_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
             yield name.replace(".base_layer.", "."), weight
 
 
-def _copy_rest(checkpoint: Checkpoint, folder: Path) -> None:
+def _copy_rest(checkpoint: Checkpoint, processor: Path, folder: Path) -> None:
     """Everything beside the backbone, which an adapter checkpoint now finds inside its own folder."""
-    copy_processor(checkpoint.folder, folder)
+    copy_processor(processor, folder)
     for name in (HEAD_SAFE, HEAD_PICKLED, ADAPTER_WEIGHTS, REWARD_CONFIG):
         if (checkpoint.folder / name).is_file():
             copy_file(checkpoint.folder / name, folder)
     if checkpoint.base_model is not None:
-        copy_processor(checkpoint.folder, folder / BACKBONE)
+        copy_processor(processor, folder / BACKBONE)
         reward = read_json(folder / REWARD_CONFIG) | {"base_model": BACKBONE}
         reward.pop("base_revision", None)
         write_json(folder / REWARD_CONFIG, reward)

@@ -18,7 +18,7 @@ from yoj_cli.inputs.records import Failure, Group, parse, read_groups
 from yoj_cli.judge.backbone import Backbone
 from yoj_cli.judge.features import Processed
 from yoj_cli.judge.judge import Judge
-from yoj_cli.judge.layout import Layout, LayoutBuilder, share_prefix
+from yoj_cli.judge.layout import Layout, LayoutBuilder, Span, share_prefix
 from yoj_cli.plan import Plan, build_plan
 
 DRAWN = "drawn"
@@ -296,10 +296,10 @@ def lay_out_ids(
     return share_prefix(backbone, sequences, media_types, Processed(None, inputs, {}))
 
 
-def _join(prefix: list[int], responses: Sequence[list[int]]) -> tuple[list[int], list[int]]:
-    """The ids of a pass with token 0 between two responses, and the index of each one's last token."""
-    ids, ends = list(prefix), []
+def _join(prefix: list[int], responses: Sequence[list[int]]) -> tuple[list[int], list[Span]]:
+    """The ids of a pass with token 0 between two responses, and each one's first and last token."""
+    ids, spans = list(prefix), list[Span]()
     for place, response in enumerate(responses):
         ids += [0] * (place > 0) + response
-        ends.append(len(ids) - 1)
-    return ids, ends
+        spans.append((len(ids) - len(response), len(ids) - 1))
+    return ids, spans

@@ -86,6 +86,7 @@ def _load(config: BenchConfig, path: str | None, media: MediaOptions) -> tuple[S
         facts = {"model": None, "quant": backbone.quant, "groups": "random token ids and noise"}
         return Subject.build(backbone, head), draw, facts
     judge = Judge.from_config(config.judge)
+    media = replace(media, max_frames=judge.max_frames)
     source = GroupSource(judge)
     facts = {"model": judge.checkpoint.name, "revision": judge.checkpoint.revision}
     facts["quant"] = judge.backbone.quant

@@ -6,7 +6,7 @@ baselines, used nowhere else: what one would write without a layout of branches,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,8 @@ from yoj_cli.judge.features import encode, encoder_outputs
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.kv_cache import cache_of
 from yoj_cli.judge.layout import Layout
-from yoj_cli.judge.scorer import branch_scores
+from yoj_cli.judge.pooling import read_places
+from yoj_cli.judge.scorer import branch_scores, score_states
 from yoj_cli.plan import join
 
 
@@ -82,8 +83,8 @@ def read_padded(subject: Subject, case: Case) -> list[float]:
         arguments["mm_encoder_outputs"] = encoder_outputs(encoded * case.n)
         arguments["mm_token_type_ids"] = _pad([layout.media_types[0] for layout in case.alone]).to(device)
     states = backbone.model(**arguments, use_cache=False).last_hidden_state
-    ends = [layout.ends[0][0] for layout in case.alone]
-    return _read_ends(subject, states, ends)
+    places = [_places(subject, layout)[0] for layout in case.alone]
+    return _read_rows(subject, states, places)
 
 
 def read_over_cache(subject: Subject, case: Case) -> list[float]:
@@ -110,8 +111,18 @@ def read_batch_over_cache(subject: Subject, case: Case) -> list[float]:
         **cache.arguments,
         use_cache=True,
     ).last_hidden_state
-    ends = [ends[0] - start for ends, start in zip(layout.ends, layout.branch_starts, strict=True)]
-    return _read_ends(subject, states, ends)
+    places = _places(subject, layout)
+    shifts: Sequence[int] = layout.branch_starts
+    if (
+        min(min(each) for each in places) < n_prefix
+    ):  # a head that reads first tokens, and some that all share
+        states = torch.cat([prefix.last_hidden_state.expand(case.n, -1, -1), states], dim=1)
+        shifts = [start - n_prefix for start in shifts]
+    own = [
+        [place - shift if place >= n_prefix else place for place in each]
+        for each, shift in zip(places, shifts, strict=True)
+    ]
+    return _read_rows(subject, states, own)
 
 
 def read_single(subject: Subject, case: Case) -> list[float]:
@@ -138,7 +149,9 @@ def read_as_official(subject: Subject, case: Case) -> list[float]:
     )
     logits = subject.lm_head(found.last_hidden_state)
     states = found.hidden_states[-1]
-    scores: list[float] = subject.head(states[0, list(layout.ends[0])]).tolist()
+    places = _places(subject, layout)
+    read = states[0, [place for each in places for place in each]]
+    scores: list[float] = score_states(subject.head, read, places).tolist()
     del logits  # held until here, as there
     return scores
 
@@ -220,9 +233,16 @@ def _pad_positions(rows: list[Tensor]) -> Tensor:
     return torch.cat([torch.cat(pair, dim=-1) for pair in zip(rows, more, strict=True)], dim=-2)
 
 
-def _read_ends(subject: Subject, states: Tensor, ends: list[int]) -> list[float]:
-    """Scores from (N, T, H) states at one end in each row."""
-    return list(subject.head(states[torch.arange(len(ends)), ends]).tolist())
+def _places(subject: Subject, layout: Layout) -> list[Sequence[int]]:
+    """Which tokens' states the head reads of each response."""
+    return read_places(subject.head.config.resp_repr_mode, layout)
+
+
+def _read_rows(subject: Subject, states: Tensor, places: Sequence[Sequence[int]]) -> list[float]:
+    """Scores from (N, T, H) states, of one response in each row."""
+    rows = [row for row, each in enumerate(places) for _ in each]
+    read = states[rows, [place for each in places for place in each]]
+    return list(score_states(subject.head, read, places).tolist())
 
 
 def _to_list(branches: list[Tensor]) -> list[float]:

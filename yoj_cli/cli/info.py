@@ -16,7 +16,7 @@ from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
 from yoj_cli.config import JudgeConfig, OutputConfig
 from yoj_cli.errors import DeviceError, ModelError
-from yoj_cli.version import __version__
+from yoj_cli.version import __version__, installed
 
 if TYPE_CHECKING:
     from yoj_cli.judge.checkpoint import Checkpoint
@@ -48,7 +48,7 @@ def info(
         "yoj": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
-        "libraries": _libraries(),
+        "libraries": installed(LIBRARIES),
         "machine": _machine(),
         "judge": _judge(judge),
     }
@@ -56,19 +56,6 @@ def info(
         width = shutil.get_terminal_size().columns if stream.isatty() else None
         stream.write(json.dumps(facts, indent=2) + "\n" if as_json else _render(facts, width))
         stream.flush()
-
-
-def _libraries() -> dict[str, str | None]:
-    """Versions; None where a library is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    found: dict[str, str | None] = {}
-    for name in LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
 
 
 def _machine() -> dict[str, Any]:
@@ -84,12 +71,13 @@ def _machine() -> dict[str, Any]:
 
 def _judge(config: JudgeConfig) -> dict[str, Any]:
     """The judge that these options name, where its files lie, and what `auto` stands for."""
-    from yoj_cli.judge.checkpoint import find_base, read_checkpoint
+    from yoj_cli.judge.checkpoint import find_base, find_processor, read_checkpoint
 
     chosen_by = "--model" if config.model else "$YOJ_MODEL" if os.environ.get("YOJ_MODEL") else "default"
     config = config.resolved()
     facts: dict[str, Any] = {"model": config.model, "chosen_by": chosen_by}
     places: dict[str, Any] = {"checkpoint": {"folder": None, "size_gb": None, "problem": None}, "base": None}
+    places["separator"] = None
     try:
         checkpoint = read_checkpoint(config, local_only=True)
     except ModelError as error:
@@ -107,6 +95,7 @@ def _judge(config: JudgeConfig) -> dict[str, Any]:
             "problem": error.what,
         }
     else:
+        places["separator"] = _separator(checkpoint, find_processor(checkpoint, base))
         if checkpoint.base_model is not None:
             places["base"] = {"name": checkpoint.base_model, **_place(base), "problem": None}
     return facts | _resolved(config, checkpoint, base) | places
@@ -137,6 +126,18 @@ def _resolved(
     return facts
 
 
+def _separator(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
+    """What the tokenizer knows of the separator: the id it is registered as when the judge is loaded, or None."""
+    from yoj_cli.judge.tokens import unregistered_separator
+
+    facts: dict[str, Any] = {"text": checkpoint.separator, "registered_at_load_as": None, "problem": None}
+    try:
+        facts["registered_at_load_as"] = unregistered_separator(folder, checkpoint.separator)
+    except ModelError as error:
+        facts["problem"] = error.what
+    return facts
+
+
 def _place(folder: Path) -> dict[str, Any]:
     n_bytes = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return {"folder": str(folder), "size_gb": round(n_bytes / 1e9, 3)}
@@ -147,6 +148,7 @@ def _render(facts: dict[str, Any], width: int | None) -> str:
     gpus = [f"{gpu['name']} ({gpu['memory_gib']} GiB)" for gpu in machine["gpus"]]
     quant = {None: "", "none": ", unquantized"}.get(judge["quant"], f", {judge['quant']}")
     device = judge["device_problem"] or f"{judge['device']}, {judge['dtype']}{quant}"
+    separator = _render_separator(judge["separator"])
     rows = [
         ("yoj", facts["yoj"]),
         ("python", facts["python"]),
@@ -164,9 +166,21 @@ def _render(facts: dict[str, Any], width: int | None) -> str:
             if judge["base"]
             else []
         ),
+        *([("separator", separator)] if separator else []),
         ("runs on", device),
     ]
     return "".join(_render_row(name, value, width) for name, value in rows)
+
+
+def _render_separator(separator: dict[str, Any] | None) -> str | None:
+    """Only what is out of the ordinary."""
+    if separator is None or (separator["problem"] is None and separator["registered_at_load_as"] is None):
+        return None
+    token_id = separator["registered_at_load_as"]
+    return (
+        separator["problem"]
+        or f"not in the tokenizer; registered as token {token_id} when the judge is loaded"
+    )
 
 
 def _render_place(place: dict[str, Any]) -> str:

@@ -55,7 +55,9 @@ def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
     }
 
 
-def save_adapter(folder: Path, backbone: Backbone, adapter: LoraConfig, base_model: str) -> None:
+def save_adapter(
+    folder: Path, backbone: Backbone, adapter: LoraConfig, base_model: str, base_revision: str | None
+) -> None:
     """Write the adapter in PEFT's format."""
     from safetensors.torch import save_file
 
@@ -64,6 +66,7 @@ def save_adapter(folder: Path, backbone: Backbone, adapter: LoraConfig, base_mod
         for name, weight in adapter_weights(backbone.model).items()
     }
     adapter.base_model_name_or_path = base_model
+    adapter.revision = base_revision
     adapter.save_pretrained(str(folder))
     save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
 

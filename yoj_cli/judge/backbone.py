@@ -54,6 +54,11 @@ class Backbone:
         return int(self.text_config.num_hidden_layers)
 
     @property
+    def n_rows(self) -> int:
+        """Rows of the input embedding: token ids from here on have none."""
+        return int(self.model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+
+    @property
     def context(self) -> int:
         """Tokens the backbone's positions reach."""
         return int(self.text_config.max_position_embeddings)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -23,18 +23,19 @@ from yoj_cli.judge.adapter import ADAPTER_CONFIG, load_adapter, save_adapter
 from yoj_cli.judge.backbone import Backbone, load_backbone
 from yoj_cli.judge.device import UNSTATED, Precision, resolve_device
 from yoj_cli.judge.files import (
+    commit_of,
     copy_file,
     count_weight_bytes,
     find_base_folder,
     find_folder,
     find_local,
     find_weight_bytes,
-    name_load_errors,
     read_json,
     read_weights,
 )
 from yoj_cli.judge.head import HeadConfig, ValueHead
-from yoj_cli.judge.pretrained import PROCESSOR_FILES
+from yoj_cli.judge.pretrained import PROCESSOR_FILES, TOKENIZER_FILES
+from yoj_cli.judge.tokens import SEPARATOR_TOKEN, register_separator
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -43,7 +44,9 @@ REWARD_CONFIG = "reward_model_config.json"
 HEAD_SAFE = "value_head.safetensors"
 HEAD_PICKLED = "value_head.pt"
 FORMAT_VERSION = 1
-DEFAULT_SEPARATOR = "\n\n<|resp_sep|>\n\n"
+DEFAULT_SEPARATOR = f"\n\n{SEPARATOR_TOKEN}\n\n"
+DEFAULT_MAX_FRAMES = 16
+"""Frames of a clip where the checkpoint does not say; the paper's number (arXiv 2604.10966)."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,13 @@ class Checkpoint:
         folder: where its files lie.
         revision: the Hub commit; None for a folder.
         base_model: Hub id or folder of the base, None for the merged format.
+        base_revision: Hub commit, branch or tag of the base; the commit once it is loaded, None for a folder.
         separator: text between two responses, with its one special token.
         role: the turn that holds the responses.
         mode: how the judge was trained to read them.
         trained: what it was trained in.
+        max_frames: frames of a clip it was trained on.
+        registered_separator: the separator's id where the tokenizer files do not have it; known once it is loaded.
     """
 
     name: str
@@ -71,6 +77,8 @@ class Checkpoint:
     mode: Mode
     head: HeadConfig
     trained: Precision
+    max_frames: int = DEFAULT_MAX_FRAMES
+    registered_separator: int | None = None
 
 
 def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoint]:
@@ -86,12 +94,18 @@ def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoin
         resolve_device(config, find_weight_bytes(name, config.revision))
     checkpoint = read_checkpoint(config)
     device = resolve_device(config, judge_bytes(checkpoint))
+    base = find_base(checkpoint)
     backbone = load_backbone(
-        find_base(checkpoint),
+        base,
         config,
         device,
-        processor_folder=checkpoint.folder,
+        processor_folder=find_processor(checkpoint, base),
         trained=checkpoint.trained,
+    )
+    checkpoint = replace(
+        checkpoint,
+        base_revision=commit_of(base) if checkpoint.base_model else None,
+        registered_separator=add_separator(backbone, checkpoint),
     )
     if checkpoint.base_model is not None:
         load_adapter(backbone, checkpoint.folder)
@@ -127,6 +141,22 @@ def find_base(checkpoint: Checkpoint, *, local_only: bool = False) -> Path:
     )
 
 
+def find_processor(checkpoint: Checkpoint, base: Path) -> Path:
+    """The folder of tokenizer and processor: the checkpoint's own; the base's where an adapter comes without.
+
+    The official trainer saves its states between epochs without.
+    """
+    has_own = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES)
+    return checkpoint.folder if has_own else base
+
+
+def add_separator(backbone: Backbone, checkpoint: Checkpoint) -> int | None:
+    """Register a checkpoint's separator where its tokenizer lacks it; see `register_separator`."""
+    return register_separator(
+        backbone.tokenizer, checkpoint.separator, backbone.n_rows, where=str(checkpoint.folder)
+    )
+
+
 def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpoint:
     """Find a checkpoint (downloading it from the Hub if need be) and read its configuration; no weights."""
     name = str(config.model)
@@ -156,13 +186,21 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         raise CheckpointError(f"mode is {mode!r}; known are 'multi' and 'single'", where=str(where))
     is_adapter = (folder / ADAPTER_CONFIG).is_file()
     if is_adapter and not raw.get("base_model"):
-        raw["base_model"] = read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        adapter = read_json(folder / ADAPTER_CONFIG)
+        raw["base_model"] = adapter.get("base_model_name_or_path")
+        raw.setdefault("base_revision", adapter.get("revision"))
+    base_revision, max_frames = raw.get("base_revision"), raw.get("max_frames", DEFAULT_MAX_FRAMES)
+    if not isinstance(base_revision, (str, type(None))):
+        raise CheckpointError(f"base_revision is {base_revision!r}, which is no name", where=str(where))
+    if not isinstance(max_frames, int) or isinstance(max_frames, bool) or max_frames < 1:
+        raise CheckpointError(f"max_frames is {max_frames!r}, which is no number of frames", where=str(where))
     return Checkpoint(
         name=name,
         folder=folder,
-        revision=folder.name if folder.parent.name == "snapshots" else None,
+        revision=commit_of(folder),
         base_model=str(raw["base_model"]) if is_adapter else None,
-        base_revision=raw.get("base_revision"),
+        base_revision=base_revision,
+        max_frames=max_frames,
         separator=raw.get("separator", DEFAULT_SEPARATOR),
         role=role,
         mode=mode,
@@ -185,23 +223,21 @@ def load_head(checkpoint: Checkpoint, backbone: Backbone) -> ValueHead:
     Raises:
         CheckpointError: it is missing, damaged, or does not fit its configuration or the backbone.
     """
-    if checkpoint.head.value_head_input_dim != backbone.hidden_size:
+    if checkpoint.head.hidden_size != backbone.hidden_size:
         raise CheckpointError(
-            f"the value head reads {checkpoint.head.value_head_input_dim} numbers a token, "
+            f"the value head reads {checkpoint.head.hidden_size} numbers a token, "
             f"the backbone gives {backbone.hidden_size}",
             where=str(checkpoint.folder / REWARD_CONFIG),
         )
-    with name_load_errors(
-        "the value head", checkpoint.folder / REWARD_CONFIG
-    ):  # of a size that memory may not have
-        head = ValueHead(checkpoint.head)
-    head.eval().requires_grad_(False)
+    # On no device: what the sizes in the file would take is allocated only for weights that have them.
+    with torch.device("meta"):
+        head = ValueHead(checkpoint.head).eval()
     safe, pickled = checkpoint.folder / HEAD_SAFE, checkpoint.folder / HEAD_PICKLED
     if safe.is_file():
         head.load_weights(read_weights(safe), where=str(safe))
     else:
         head.load_weights(_read_pickled(pickled), where=str(pickled))
-    return head
+    return head.requires_grad_(False)
 
 
 def _read_pickled(pickled: Path) -> dict[str, Tensor]:
@@ -230,26 +266,29 @@ def save_checkpoint(
     adapter: LoraConfig,
     *,
     base_model: str,
+    base_revision: str | None = None,
     separator: str,
     role: Role,
     mode: Mode = "multi",
     trained: Precision = UNSTATED,
+    max_frames: int = DEFAULT_MAX_FRAMES,
 ) -> None:
     """Write our format into an existing folder."""
     from safetensors.torch import save_file
 
-    save_adapter(folder, backbone, adapter, base_model)
+    save_adapter(folder, backbone, adapter, base_model, base_revision)
     state = {name: weight.detach().cpu().contiguous() for name, weight in head.layers.state_dict().items()}
     save_file(state, folder / HEAD_SAFE, metadata={"format": "pt"})
     backbone.processor.save_pretrained(str(folder))
     config = {
         "format_version": FORMAT_VERSION,
         **asdict(head.config),
-        "resp_repr_mode": "last",
         "base_model": base_model,
+        "base_revision": base_revision,
         "separator": separator,
         "responses_role": role,
         "mode": mode,
+        "max_frames": max_frames,
     }
     config |= {key: value for key, value in asdict(trained).items() if value}
     (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -262,7 +301,7 @@ def write_official_head(folder: Path, checkpoint: Checkpoint, head: ValueHead) -
     """
     torch.save(head.layers.state_dict(), folder / HEAD_PICKLED)
     raw = read_json(checkpoint.folder / REWARD_CONFIG)
-    config = {**asdict(checkpoint.head), "resp_repr_mode": "last", **raw}
+    config = {**asdict(checkpoint.head), **raw}
     config = {key: value for key, value in config.items() if key not in ("base_model", "base_revision")}
     (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 

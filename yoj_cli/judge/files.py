@@ -164,6 +164,11 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {line}" if isinstance(error, LookupError) or not line else line
 
 
+def commit_of(folder: Path) -> str | None:
+    """The Hub commit whose files a folder holds; None for a folder that is no snapshot of the Hub's cache."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """All tensors of a safetensors file.
 

@@ -1,22 +1,34 @@
-"""The value head: one hidden state in, one score out.
+"""The value head: what was read of a response in, one score out.
 
-Source: arXiv 2604.10966 and its released code: Linear(H, hidden) -> activation -> Linear(hidden, 1), and
-the result divided by sqrt(H); that divisor is part of the trained function but not of their config file.
+Source: arXiv 2604.10966 and its released code (github.com/yinuoyang01/multi-response-rm, mr2rm/models/reward_model.py):
+Linear(input, hidden) -> activation -> Linear(hidden, 1), or Linear(input, 1), and the result divided by sqrt(H), the
+backbone's hidden size; that divisor is part of the trained function but not of their config file.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
+from yoj_cli.config import RespReprMode
 from yoj_cli.errors import CheckpointError
+from yoj_cli.judge.pooling import head_width
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    "selu": nn.SELU,
+    "gelu": nn.GELU,
+    "relu": nn.ReLU,
+    "tanh": nn.Tanh,
+    "silu": nn.SiLU,
+}
+LARGEST = 1 << 20
+"""No hidden size and no middle layer comes near it; a number beyond is a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +38,10 @@ class HeadConfig:
     Attributes:
         value_head_type: "mlp" or "linear".
         value_head_hidden_dim: width of the middle layer; unused by "linear".
-        value_head_activation: one of silu, gelu, relu, tanh.
-        value_head_input_dim: H, the backbone's hidden size.
+        value_head_activation: one of selu, gelu, relu, tanh, silu; unused by "linear".
+        value_head_input_dim: numbers it reads of a response: the backbone's hidden size H, or 2 H.
         score_divisor: what the raw output is divided by; sqrt(H) where the checkpoint does not say.
+        resp_repr_mode: which of a response's states they are, see `pooling`.
     """
 
     value_head_type: Literal["mlp", "linear"]
@@ -36,37 +49,66 @@ class HeadConfig:
     value_head_activation: str
     value_head_input_dim: int
     score_divisor: float
+    resp_repr_mode: RespReprMode = "last"
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], *, where: str) -> HeadConfig:
         """Read `reward_model_config.json`; unknown kinds are refused, never approximated.
 
+        What a file leaves out is what the official class takes: a linear head, selu, a middle layer as wide as
+        the head's input (also for null and 0), the end token, and sqrt(H).
+
         Raises:
-            CheckpointError: a kind, activation or pooling that this version does not implement.
+            CheckpointError: a kind, activation or representation that is none of the official ones, or a number
+                that is none.
         """
-        pooling = raw.get("resp_repr_mode", "last")
-        if pooling != "last":
-            raise CheckpointError(
-                f"resp_repr_mode is {pooling!r}; only 'last' (the response's end token) is implemented",
-                where=where,
-            )
-        kind = raw.get("value_head_type", "mlp")
-        if kind not in ("mlp", "linear"):
-            raise CheckpointError(f"value_head_type is {kind!r}; known are 'mlp' and 'linear'", where=where)
-        activation = raw.get("value_head_activation", "silu")
-        if kind == "mlp" and activation not in ACTIVATIONS:
-            raise CheckpointError(
-                f"value_head_activation is {activation!r}; known are {', '.join(ACTIVATIONS)}", where=where
-            )
         try:
-            width = int(raw["value_head_input_dim"])
-            hidden = int(raw.get("value_head_hidden_dim") or 0)
-            divisor = float(raw.get("score_divisor") or math.sqrt(width))
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(
-                f"value head sizes are missing or no numbers ({error})", where=where
-            ) from error
-        return cls(kind, hidden, activation, width, divisor)
+            kind = _one_of(raw, "value_head_type", ("linear", "mlp"))
+            activation = _one_of(raw, "value_head_activation", tuple(ACTIVATIONS))
+            mode = _one_of(raw, "resp_repr_mode", get_args(RespReprMode))
+            width = _size(raw, "value_head_input_dim")
+            if width is None:
+                raise ValueError("value head sizes are missing (value_head_input_dim)")
+            if not width or width % head_width(mode, 1):
+                raise ValueError(f"value_head_input_dim is {width}, which {mode} cannot give")
+            hidden = _size(raw, "value_head_hidden_dim") or width
+            divisor = _divisor(raw, width // head_width(mode, 1))
+        except ValueError as error:
+            raise CheckpointError(str(error), where=where) from error
+        return cls(kind, hidden, activation, width, divisor, mode)
+
+    @property
+    def hidden_size(self) -> int:
+        """H, the hidden size of the backbone it reads."""
+        return self.value_head_input_dim // head_width(self.resp_repr_mode, 1)
+
+
+def _one_of(raw: Mapping[str, Any], name: str, known: Sequence[str]) -> Any:
+    """One of some words, the first where the file has none; the official class takes activations in capitals too."""
+    value = raw.get(name, known[0])
+    found = value.lower() if isinstance(value, str) and name == "value_head_activation" else value
+    if not isinstance(found, str) or found not in known:
+        raise ValueError(f"{name} is {value!r}; known are {', '.join(known)}")
+    return found
+
+
+def _size(raw: Mapping[str, Any], name: str) -> int | None:
+    value = raw.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST:
+        raise ValueError(f"{name} is {value!r}, which is no size of a layer")
+    return value
+
+
+def _divisor(raw: Mapping[str, Any], hidden_size: int) -> float:
+    """The divisor of the official class unless the file has its own."""
+    value = raw.get("score_divisor")
+    if value is None:
+        return math.sqrt(hidden_size)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= sys.float_info.max:
+        raise ValueError(f"score_divisor is {value!r}; it must be a positive number, or left out")
+    return float(value)
 
 
 class ValueHead(nn.Module):
@@ -85,10 +127,10 @@ class ValueHead(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Score hidden states.
+        """Score what was read of some responses.
 
         Args:
-            hidden: (..., H) any float dtype.
+            hidden: (..., value_head_input_dim) any float dtype.
         Returns:
             (...,) float32 scores.
         """
@@ -99,6 +141,8 @@ class ValueHead(nn.Module):
 
     def load_weights(self, state: Mapping[str, Tensor], *, where: str) -> None:
         """Load `0.weight 0.bias 2.weight 2.bias` (mlp) or `weight bias` (linear), all of them checked.
+
+        A head on torch's meta device, which holds shapes and no memory, takes the weights as its own.
 
         Raises:
             CheckpointError: missing, unexpected or misshapen weights.
@@ -111,4 +155,7 @@ class ValueHead(nn.Module):
                 where=where,
                 hint="reward_model_config.json and the value head must come from the same training run.",
             )
-        self.layers.load_state_dict(dict(state))
+        on_meta = next(self.layers.parameters()).is_meta
+        # Copied: where a weight lies in a mapped file decides which kernel multiplies it, and so its last digits.
+        copies = {name: weight.to(torch.float32, copy=True) for name, weight in state.items()}
+        self.layers.load_state_dict(copies, assign=on_meta)

@@ -24,6 +24,7 @@ from yoj_cli.judge.layout import Layout, LayoutBuilder
 from yoj_cli.judge.lifetime import UntilClosed, close_judge, open_judge
 from yoj_cli.outputs.ranking import Verdict, build_verdict
 from yoj_cli.plan import Plan, build_plan, check_plan_options, join, order_agreement
+from yoj_cli.version import __version__, installed
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -86,7 +87,7 @@ class Judge:
         self.role = config.layout or checkpoint.role
         self.mode = config.mode or checkpoint.mode
         check_plan_options(self.mode, config.orders, config.window)
-        self.max_frames = config.max_frames
+        self.max_frames = config.max_frames or checkpoint.max_frames
         self.max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
         if self.max_tokens > backbone.context:
             raise UsageError(
@@ -146,7 +147,11 @@ class Judge:
 
     @cached_property
     def description(self) -> dict[str, Any]:
-        """What is written beside every score: enough to tell two judges' numbers apart."""
+        """What is written beside every score, as resolved: all that changes one, beside the group itself.
+
+        A score moves by rounding with the device, with the versions and with the groups read beside it.
+        """
+        registered = self.checkpoint.registered_separator
         return {
             "model": self.checkpoint.name,
             "mode": self.mode,
@@ -157,6 +162,16 @@ class Judge:
             "dtype": str(self.backbone.dtype).removeprefix("torch."),
             "seed": self.config.seed,
             "revision": self.checkpoint.revision,
+            "base": self.checkpoint.base_model,
+            "base_revision": self.checkpoint.base_revision,
+            "max_frames": self.max_frames,
+            "resp_repr_mode": self.head.config.resp_repr_mode,
+            **({} if registered is None else {"separator_registered_as": registered}),
+            "device": str(self.backbone.device),
+            "versions": {
+                "yoj": __version__,
+                **{name: number for name, number in installed().items() if number},
+            },
         }
 
     def score(

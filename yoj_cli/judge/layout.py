@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from yoj_cli.plan import Plan
 
 
+Span: TypeAlias = tuple[int, int]
+"""First and last token of a response."""
+
+
 @dataclass(frozen=True)
 class Layout:
     """One group, ready for the backbone.
@@ -41,7 +45,8 @@ class Layout:
         position_ids: (1, T), or (3, 1, T) for mRoPE; they restart after the prefix in each branch.
         media_types: (1, T) 0 = text, else a picture or frame token.
         branch_lengths: tokens of each branch; they stand one after the other behind the prefix.
-        ends: for each branch, the index into T of the end of each of its responses.
+        spans: for each branch, the indices into T of the first and the last token of each of its responses; a first
+            token that all branches share stands in the prefix.
         media_inputs: pixel tensors and grids, by the model's argument names.
         n_prefix: tokens that all branches share; a single branch is all there is, and shares none.
         media_key: equal only for layouts with equal `media_inputs`; None where nothing is known of them.
@@ -51,10 +56,15 @@ class Layout:
     position_ids: Tensor
     media_types: Tensor
     branch_lengths: tuple[int, ...]
-    ends: tuple[tuple[int, ...], ...]
+    spans: tuple[tuple[Span, ...], ...]
     media_inputs: dict[str, Tensor]
     n_prefix: int
     media_key: MediaKey | None = None
+
+    @property
+    def ends(self) -> tuple[tuple[int, ...], ...]:
+        """For each branch, the index into T of the last token of each of its responses."""
+        return tuple(tuple(end for _, end in spans) for spans in self.spans)
 
     @property
     def n_tokens(self) -> int:
@@ -149,14 +159,17 @@ class LayoutBuilder:
 
     def _branch_sequences(
         self, before: Runs, after: Runs, responses: Sequence[str], plan: Plan
-    ) -> list[tuple[list[int], list[int]]]:
-        """Each branch as a pass of its own: (ids, end index of each response)."""
-        memory: dict[str, list[int]] = {}
+    ) -> list[tuple[list[int], list[Span]]]:
+        """Each branch as a pass of its own: (ids, first and last token of each response)."""
+        memory: dict[tuple[str, str], tuple[list[int], int]] = {}
+
+        def encode_after(left: str, text: str, name: str) -> tuple[list[int], int]:
+            if (left, text) not in memory:
+                memory[left, text] = self._encoder.encode_after(left, text, name=name)
+            return memory[left, text]
 
         def encode(text: str, name: str) -> list[int]:
-            if text not in memory:
-                memory[text] = self._encoder.encode(text, name=name)
-            return memory[text]
+            return encode_after("", text, name)[0]
 
         def flatten(runs: Runs) -> list[int]:
             parts = (encode(run, "the prompt") if isinstance(run, str) else [run] for run in runs)
@@ -166,18 +179,22 @@ class LayoutBuilder:
         head, tail = flatten(before[:-1]), flatten(after[1:])
         sequences = []
         for branch in plan.branches:
-            ids, ends = list(head), []
+            ids, spans = list(head), list[Span]()
             for place, response in enumerate(branch):
                 is_last = place == len(branch) - 1
-                left = self._separator.after if place else header
+                # What stands behind the separator is the next response's, what stands before the first is the prompt's.
+                left, after_separator = ("", self._separator.after) if place else (header, "")
                 right = footer if is_last else self._separator.before
-                ids += encode(f"{left}{responses[response]}{right}", f"responses[{response}]")
+                own, n_left = encode_after(
+                    left, f"{after_separator}{responses[response]}{right}", f"responses[{response}]"
+                )
+                start = len(ids) + n_left
+                ids += own + (tail if is_last else [])
+                end = len(ids) - 1
+                spans.append((min(start, end), end))  # an empty text has no token but the one before it
                 if not is_last:
-                    ends.append(len(ids) - 1)
                     ids.append(self._separator.token_id)
-            ids += tail
-            ends.append(len(ids) - 1)
-            sequences.append((ids, ends))
+            sequences.append((ids, spans))
         return sequences
 
     def _media_types(self, ids: list[int]) -> Tensor:
@@ -188,14 +205,14 @@ class LayoutBuilder:
 
 def share_prefix(
     backbone: Backbone,
-    sequences: Sequence[tuple[list[int], list[int]]],
+    sequences: Sequence[tuple[list[int], list[Span]]],
     media_types: Tensor,
     media: Processed,
 ) -> Layout:
     """Store the longest common run of some branches once; each branch keeps at least its last token.
 
     Args:
-        sequences: each branch as a pass of its own: its ids, and where each of its responses ends.
+        sequences: each branch as a pass of its own: its ids, and the first and the last token of each response.
         media_types: (T0,) of the first sequence, 0 = text, 1 = picture token, 2 = clip token.
         media: what they stand for.
     Raises:
@@ -207,9 +224,9 @@ def share_prefix(
     first = torch.tensor([sequences[0][0]])
     positions = backbone.positions(first, media_types[None], media.inputs)
     all_ids, all_positions = [first[:, :n_prefix]], [positions[..., :n_prefix]]
-    ends: list[tuple[int, ...]] = []
+    all_spans: list[tuple[Span, ...]] = []
     start = n_prefix
-    for index, (ids, ends_alone) in enumerate(sequences):
+    for index, (ids, spans) in enumerate(sequences):
         own = torch.tensor([ids[n_prefix:]])
         all_ids.append(own)
         all_positions.append(
@@ -217,7 +234,13 @@ def share_prefix(
             if index
             else positions[..., n_prefix:]
         )
-        ends.append(tuple(end if end < n_prefix else end - n_prefix + start for end in ends_alone))
+        shift = start - n_prefix
+        all_spans.append(
+            tuple(
+                (first + shift * (first >= n_prefix), last + shift * (last >= n_prefix))
+                for first, last in spans
+            )
+        )
         start += own.shape[1]
     input_ids = torch.cat(all_ids, dim=1)
     all_types = torch.zeros_like(input_ids)
@@ -227,7 +250,7 @@ def share_prefix(
         position_ids=torch.cat(all_positions, dim=-1),
         media_types=all_types,
         branch_lengths=tuple(len(ids) - n_prefix for ids, _ in sequences),
-        ends=tuple(ends),
+        spans=tuple(all_spans),
         media_inputs=media.inputs,
         n_prefix=n_prefix,
         media_key=media.key,

@@ -14,15 +14,13 @@ from yoj_cli.judge.family import KNOWN, Family, family_of
 from yoj_cli.judge.files import name_load_errors, read_json
 
 MODEL_CONFIG = "config.json"
+TOKENIZER_FILES = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model"),
+)
 PROCESSOR_FILES = (
-    *(
-        "tokenizer.json",
-        "tokenizer_config.json",
-        "special_tokens_map.json",
-        "added_tokens.json",
-        "vocab.json",
-    ),
-    *("merges.txt", "vocab.txt", "tokenizer.model", "chat_template.jinja", "chat_template.json"),
+    *TOKENIZER_FILES,
+    *("chat_template.jinja", "chat_template.json"),
     *("processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json"),
 )
 MEDIA_KEYS = ("vision_config", "audio_config", "image_token_id", "image_token_index", "video_token_id")

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from yoj_cli.config import RespReprMode
 from yoj_cli.judge.attention import Sight, see_rows
 from yoj_cli.judge.layout import Layout
+from yoj_cli.judge.pooling import read_places
 from yoj_cli.judge.transfer import send
 
 
@@ -24,39 +26,50 @@ class Rows:
     Attributes:
         input_ids: (B, T) int64; padding repeats the row's last token.
         position_ids: (B, T), or (3, B, T) for mRoPE; padding counts on.
-        end_rows, end_columns: (responses over all branches of all rows,) where the ends stand.
+        places: for each response over all branches of all rows, the tokens of its row whose states are read.
+        read_rows, read_columns: (P,) where these stand, one response after the other.
         with_media: the layouts that show something, in their order.
-        sight: who sees whom; None where every token sees all those before it. No end sees padding.
+        sight: who sees whom; None where every token sees all those before it. No token sees the padding behind it.
     """
 
     input_ids: Tensor
     position_ids: Tensor
-    end_rows: Tensor
-    end_columns: Tensor
+    places: list[Sequence[int]]
+    read_rows: Tensor
+    read_columns: Tensor
     with_media: tuple[Layout, ...]
     sight: Sight | None
 
 
-def stack(layouts: Sequence[Layout], device: torch.device, *, media_sees_itself: bool) -> Rows:
+def stack(
+    layouts: Sequence[Layout],
+    device: torch.device,
+    *,
+    media_sees_itself: bool,
+    mode: RespReprMode = "last",
+) -> Rows:
     """Layouts as rows of one pass, on the device.
 
     Args:
         layouts: at least one.
         media_sees_itself: picture and frame tokens see each other in both directions.
+        mode: what the head reads of a response.
     """
     length = max(layout.n_tokens for layout in layouts)
-    ends = [(row, end) for row, layout in enumerate(layouts) for ends in layout.ends for end in ends]
+    places = [(row, each) for row, layout in enumerate(layouts) for each in read_places(mode, layout)]
+    read = [(row, place) for row, each in places for place in each]
     tensors = (
         torch.cat([_pad(layout.input_ids, length) for layout in layouts]),
         torch.cat([_pad_positions(layout.position_ids, length) for layout in layouts], dim=-2),
-        torch.tensor(ends).T,
+        torch.tensor(read).T,
     )
-    ids, positions, places = (send(tensor, device) for tensor in tensors)
+    ids, positions, where = (send(tensor, device) for tensor in tensors)
     return Rows(
         input_ids=ids,
         position_ids=positions,
-        end_rows=places[0],
-        end_columns=places[1],
+        places=[each for _, each in places],
+        read_rows=where[0],
+        read_columns=where[1],
         with_media=tuple(layout for layout in layouts if layout.media_inputs),
         sight=see_rows(layouts, device, media_sees_itself=media_sees_itself),
     )

@@ -1,4 +1,4 @@
-"""The only forward path: layouts go in, one score for each response end comes out.
+"""The only forward path: layouts go in, one score for each response comes out.
 
 Scoring, timing and serving call `batch_scores`, training `branch_scores`.
 """
@@ -19,6 +19,7 @@ from yoj_cli.judge.features import Encoded, FeatureMemory, encode, encoder_outpu
 from yoj_cli.judge.head import ValueHead
 from yoj_cli.judge.kv_cache import cache_of
 from yoj_cli.judge.layout import Layout
+from yoj_cli.judge.pooling import pool, read_places
 from yoj_cli.judge.rows import Rows, stack
 from yoj_cli.judge.transfer import send
 
@@ -54,8 +55,9 @@ def branch_scores(
     if len(chunks) == 1:
         return batch_scores(backbone, head, [layout], memory=memory)[0]
     with name_device_errors(lambda: _no_room([layout])):
-        hidden = _by_chunks(backbone, layout, chunks, _encoder(backbone, memory))
-        return _split(head(hidden), [layout])[0]
+        places = read_places(head.config.resp_repr_mode, layout)
+        states = _by_chunks(backbone, layout, chunks, places, _encoder(backbone, memory))
+        return _split(score_states(head, states, places), [layout])[0]
 
 
 def batch_scores(
@@ -72,9 +74,14 @@ def batch_scores(
         OutOfMemoryError: the device has no room for the pass.
     """
     with name_device_errors(lambda: _no_room(layouts)):
-        rows = stack(layouts, backbone.device, media_sees_itself=backbone.family.media_sees_itself)
-        hidden = _one_pass(backbone, rows, _encoder(backbone, memory))
-        return _split(head(hidden), layouts)
+        rows = stack(
+            layouts,
+            backbone.device,
+            media_sees_itself=backbone.family.media_sees_itself,
+            mode=head.config.resp_repr_mode,
+        )
+        states = _one_pass(backbone, rows, _encoder(backbone, memory))
+        return _split(score_states(head, states, rows.places), layouts)
 
 
 def cut_branches(layout: Layout, pass_tokens: int) -> Iterator[list[int]]:
@@ -104,7 +111,7 @@ def _encoder(backbone: Backbone, memory: FeatureMemory | None) -> Encode:
 
 
 def _one_pass(backbone: Backbone, rows: Rows, encode: Encode) -> Tensor:
-    """Hidden states (responses over all branches of all rows, H) at the ends, from one forward pass."""
+    """Hidden states (P, H) of the tokens that the head reads, from one forward pass."""
     arguments: dict[str, Any] = {"input_ids": rows.input_ids, "position_ids": rows.position_ids}
     if rows.sight is not None:
         arguments |= rows.sight.arguments
@@ -113,10 +120,16 @@ def _one_pass(backbone: Backbone, rows: Rows, encode: Encode) -> Tensor:
     states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state
     if rows.sight is not None:
         rows.sight.check_used(backbone.n_layers)
-    return states[rows.end_rows, rows.end_columns]
+    return states[rows.read_rows, rows.read_columns]
 
 
-def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], encode: Encode) -> Tensor:
+def _by_chunks(
+    backbone: Backbone,
+    layout: Layout,
+    chunks: Sequence[list[int]],
+    places: Sequence[Sequence[int]],
+    encode: Encode,
+) -> Tensor:
     """The same hidden states, the prefix computed once and the branches a few at a time over its cache."""
     device, n_prefix = backbone.device, layout.n_prefix
     ids, positions = send(layout.input_ids, device), send(layout.position_ids, device)
@@ -146,7 +159,13 @@ def _by_chunks(backbone: Backbone, layout: Layout, chunks: Sequence[list[int]], 
         sight.check_used(backbone.n_layers)
         states[own] = found.last_hidden_state[0]
         cache.states.crop(-sum(lengths))
-    return states[send(torch.tensor([end for ends in layout.ends for end in ends]), device)]
+    return states[send(torch.tensor([place for each in places for place in each]), device)]
+
+
+def score_states(head: ValueHead, states: Tensor, places: Sequence[Sequence[int]]) -> Tensor:
+    """(responses,) float32 scores from the states (P, H) of the tokens that are read of them; see `read_places`."""
+    scores: Tensor = head(pool(head.config.resp_repr_mode, states, places))
+    return scores
 
 
 def _split(scores: Tensor, layouts: Sequence[Layout]) -> list[list[Tensor]]:

@@ -7,10 +7,61 @@ only trusted text (the chat template's, a picture's placeholder) may turn into s
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from yoj_cli.errors import CheckpointError, InputError
+
+SEPARATOR_TOKEN = "<|resp_sep|>"
+"""The official code's name for the token between two responses."""
+
+
+def register_separator(tokenizer: Any, separator: str, n_rows: int, *, where: str) -> int | None:
+    """Make the separator's token special where the tokenizer does not know it, at the next free id.
+
+    That is what the official code does after loading (`add_resp_sep_token` of mr2rm/data/dataset.py in
+    github.com/yinuoyang01/multi-response-rm); a merged folder may have the base's tokenizer, without it. The
+    embedding's row of that id is used as the backbone holds it.
+
+    Args:
+        separator: the text between two responses.
+        n_rows: rows of the backbone's input embedding.
+    Returns:
+        The id that was registered, None where there was nothing to do.
+    Raises:
+        CheckpointError: the embedding has no row of that id; none is made up.
+    """
+    if separator.count(SEPARATOR_TOKEN) != 1 or SpecialTokens(tokenizer).knows(SEPARATOR_TOKEN):
+        return None
+    # By place: the argument, whether the other special tokens' names are dropped, was renamed between versions.
+    tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR_TOKEN]}, False)
+    token_id = int(tokenizer.convert_tokens_to_ids(SEPARATOR_TOKEN))
+    if token_id >= n_rows:
+        raise CheckpointError(
+            f"the tokenizer does not know {SEPARATOR_TOKEN}, and the backbone has no embedding row for it: "
+            f"its id would be {token_id}, the rows are {n_rows}",
+            where=where,
+            hint="A new row would hold untrained numbers. The tokenizer files must come from the checkpoint: they "
+            "register the separator.",
+        )
+    return token_id
+
+
+def unregistered_separator(folder: Path, separator: str) -> int | None:
+    """The id at which a folder's tokenizer would get its separator, None where it has it.
+
+    Raises:
+        CheckpointError: the tokenizer cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # a damaged tokenizer file raises anything at all
+        raise CheckpointError(f"the tokenizer cannot be read: {error}", where=str(folder)) from error
+    return register_separator(tokenizer, separator, sys.maxsize, where=str(folder))
 
 
 class SpecialTokens:
@@ -24,6 +75,10 @@ class SpecialTokens:
         self._pattern = (
             re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else None
         )
+
+    def knows(self, token: str) -> bool:
+        """Whether a text is one special token."""
+        return token in self._ids
 
     def split(self, text: str) -> list[int | str]:
         """The text as ids of special tokens and the plain text between them, in order."""
@@ -47,12 +102,19 @@ class TextEncoder:
         self._tokenizer.no_padding()
 
     def encode(self, text: str, *, name: str) -> list[int]:
-        """Token ids of a text; `name` is what an error calls it ("responses[1]").
+        """Token ids of a text; see `encode_after`."""
+        return self.encode_after("", text, name=name)[0]
 
+    def encode_after(self, left: str, text: str, *, name: str) -> tuple[list[int], int]:
+        """Token ids of two texts in one run, and how many of them hold nothing of the second.
+
+        Args:
+            name: what an error calls them ("responses[1]").
         Raises:
-            InputError: the text holds half of a surrogate pair, which no encoding has bytes for, or the tokenizer
-                does not take it.
+            InputError: they hold half of a surrogate pair, which no encoding has bytes for, or the tokenizer does
+                not take them.
         """
+        text = left + text
         try:
             text.encode()
         except UnicodeEncodeError as error:
@@ -61,9 +123,13 @@ class TextEncoder:
                 hint="The text was cut inside an emoji or decoded wrongly; repair it at its source.",
             ) from error
         try:
-            return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
+            found = self._tokenizer.encode(text, add_special_tokens=False)
         except Exception as error:  # tokenizers raises nothing more specific
             raise InputError(f"the judge's tokenizer cannot read {name}: {error}") from error
+        if not left:
+            return list(found.ids), 0
+        places = (index for index, (_, stop) in enumerate(found.offsets) if stop > len(left))
+        return list(found.ids), next(places, len(found.ids))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import nn
 from yoj_cli.config import TrainConfig
 from yoj_cli.judge.adapter import language_linears
 from yoj_cli.judge.backbone import Backbone
+from yoj_cli.judge.pooling import head_width
 
 BYTES_PER_WEIGHT = {"4bit": 0.5 + 4 / 64, "8bit": 1.0}
 """NF4 keeps one float32 scale for every 64 weights."""
@@ -54,7 +55,7 @@ def estimate_memory(
     size = dtype.itemsize
     n_all = sum(parameter.numel() for parameter in backbone.model.parameters())
     n_linear = sum(linear.weight.numel() for linear in linears.values())
-    n_head = config.head_dim * (backbone.hidden_size + 2)
+    n_head = config.head_dim * (head_width(config.resp_repr_mode, backbone.hidden_size) + 2)
     n_lora = sum(config.lora_r * (each.in_features + each.out_features) for each in linears.values())
     n_layers = backbone.n_layers
     kept = sum(_kept_per_token(each, config.lora_r, size) for each in linears.values())

@@ -17,13 +17,14 @@ from yoj_cli.judge.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weigh
 from yoj_cli.judge.backbone import Backbone, load_backbone, load_skeleton
 from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, HEAD_SAFE, save_checkpoint
 from yoj_cli.judge.device import TRAINING_WAYS_OUT, Precision, dtype_name, resolve_device, resolve_dtype
-from yoj_cli.judge.files import count_weight_bytes, find_folder, read_weights
+from yoj_cli.judge.files import commit_of, count_weight_bytes, find_folder, read_weights
 from yoj_cli.judge.head import HeadConfig, ValueHead
 from yoj_cli.judge.judge import DEFAULT_MAX_TOKENS
 from yoj_cli.judge.layout import Layout, LayoutBuilder
+from yoj_cli.judge.pooling import head_width
 from yoj_cli.judge.scorer import branch_scores
+from yoj_cli.judge.tokens import register_separator
 
-SEPARATOR_TOKEN = "<|resp_sep|>"
 NO_CUT = 1 << 30
 """Training reads all branches in one pass: a cache over the prefix would have to be kept for the backward pass."""
 
@@ -33,18 +34,21 @@ class RewardModel(nn.Module):
 
     Args:
         config: size of adapter and head, how responses are read, and whether the backward pass computes layers anew.
+        base_revision: the Hub commit of the base; None for a folder.
     """
 
-    def __init__(self, backbone: Backbone, config: TrainConfig) -> None:
+    def __init__(self, backbone: Backbone, config: TrainConfig, base_revision: str | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.mode = config.mode
+        self.recipe = config  # `config` would be taken for that of a transformers model
+        self.base_revision = base_revision
         self.adapter = add_adapter(
             backbone, r=config.lora_r, alpha=config.lora_alpha, dropout=config.lora_dropout
         )
         self.decoder = backbone.model
-        width = backbone.hidden_size
-        self.head = ValueHead(HeadConfig("mlp", config.head_dim, "silu", width, math.sqrt(width)))
+        mode, hidden_size = config.resp_repr_mode, backbone.hidden_size
+        width = head_width(mode, hidden_size)
+        self.head = ValueHead(HeadConfig("mlp", config.head_dim, "silu", width, math.sqrt(hidden_size), mode))
         self.head.to(backbone.device)
         if config.gradient_checkpointing:
             # The newer name is transformers 5.23's; for Python 3.10 there are older releases alone.
@@ -79,9 +83,11 @@ class RewardModel(nn.Module):
             self.head,
             self.adapter,
             base_model=base,
+            base_revision=self.base_revision,
             separator=DEFAULT_SEPARATOR,
             role="assistant",
-            mode=self.mode,
+            mode=self.recipe.mode,
+            max_frames=self.recipe.max_frames,
             trained=Precision(self.backbone.quant, dtype_name(self.backbone.dtype)),
         )
 
@@ -143,7 +149,7 @@ def load_model(config: TrainConfig, folder: Path) -> RewardModel:
     backbone = load_backbone(folder, judge, device, processor_folder=folder)
     add_separator(backbone, folder)
     torch.manual_seed(config.seed)
-    return RewardModel(backbone, config)
+    return RewardModel(backbone, config, base_revision=commit_of(folder))
 
 
 def training_device(config: TrainConfig, folder: Path) -> torch.device:
@@ -186,12 +192,9 @@ def add_separator(backbone: Backbone, folder: Path) -> None:
     """Make the separator one token, in a row of the embedding that the base has to spare.
 
     Raises:
-        ModelError: there is none. A row of its own would have to be trained, and this one stays as it is.
+        CheckpointError: there is none. A row of its own would have to be trained, and this one stays as it is.
     """
-    backbone.tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR_TOKEN]})
-    n_rows = backbone.model.get_input_embeddings().weight.shape[0]  # type: ignore[operator]
-    if backbone.tokenizer.convert_tokens_to_ids(SEPARATOR_TOKEN) >= n_rows:
-        raise ModelError(f"the base has no free embedding row for {SEPARATOR_TOKEN}", where=str(folder))
+    register_separator(backbone.tokenizer, DEFAULT_SEPARATOR, backbone.n_rows, where=str(folder))
 
 
 def _judge_config(config: TrainConfig) -> JudgeConfig:
