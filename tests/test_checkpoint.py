@@ -184,6 +184,8 @@ def test_a_head_of_another_width_than_the_backbone_is_an_error(merged):
         ({"value_head_activation": "swish2"}, "value_head_activation is 'swish2'"),
         ({"value_head_input_dim": None}, "sizes are missing"),
         ({"responses_role": "system"}, "responses_role is 'system'"),
+        ({"separator": -1}, "separator is -1, which is no text"),
+        ({"base_revision": [1]}, "base_revision is .1., which is no text"),
         ({"format_version": 99}, "format_version is 99"),
         ({"separator": "\n\n"}, "must hold one special token"),
         ({"separator": "<|resp_sep|><|im_end|>"}, "found 2"),

@@ -176,6 +176,9 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
             where=str(where),
             hint="Update yoj-cli.",
         )
+    for key in ("separator", "base_model", "base_revision"):
+        if not isinstance(raw.get(key, ""), str | None):
+            raise CheckpointError(f"{key} is {raw[key]!r}, which is no text", where=str(where))
     role = raw.get("responses_role", "assistant")
     if role not in ("assistant", "user"):
         raise CheckpointError(
