@@ -472,3 +472,7 @@ def test_failures_of_a_kind_are_counted_after_the_first_few(score: Run, write_li
     assert sum("no-49.png" in line["error"]["message"] for line in records(out)) == 1
     assert len(err.splitlines()) == 6
     assert err.splitlines()[-1].startswith("yoj: 50 groups in all: there is no such file")
+
+
+def test_a_limit_beyond_what_is_there_is_no_bug(score: Run, write_lines: Write) -> None:
+    assert score(write_lines(GOOD[0]), "-q", "--limit", 10**30)[0] == 0

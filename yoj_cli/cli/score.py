@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal, Optional
@@ -88,7 +89,7 @@ def _score_files(
 ) -> Iterator[Verdict | Failure]:
     from yoj_cli.inputs.records import read_groups
 
-    left = limit
+    left = None if limit is None else min(limit, sys.maxsize)  # islice counts no further
     for path in paths:
         options = build_media_options(media, beside=path)
         live = path == "-" or not os.path.isfile(path)
