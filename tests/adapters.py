@@ -24,25 +24,26 @@ def make_adapter(folder: Path, base: Path, *, std: float = 0.1, name: str | None
         std: of A and B; with 0, B is zero and the adapter changes nothing.
         name: what the checkpoint calls its base; its folder if None.
     """
-    from yoj_cli.config import JudgeConfig
-    from yoj_cli.judge.adapter import adapter_weights, add_adapter
-    from yoj_cli.judge.backbone import load_skeleton
-    from yoj_cli.judge.checkpoint import load_head, read_checkpoint, save_checkpoint
+    from yoj_cli.checkpoint.read import load_head, read_checkpoint
+    from yoj_cli.checkpoint.save import save_checkpoint
+    from yoj_cli.config.judge import JudgeConfig
+    from yoj_cli.model.adapter import adapter_weights, add_adapter
+    from yoj_cli.model.load import load_on_meta
 
     config = JudgeConfig(model=str(base))
-    skeleton = load_skeleton(base, config)
-    adapter = add_adapter(skeleton, r=RANK, alpha=ALPHA, dropout=0.0)
+    on_meta = load_on_meta(base, config)
+    adapter = add_adapter(on_meta, r=RANK, alpha=ALPHA, dropout=0.0)
     generator = torch.Generator().manual_seed(0)
-    for key, weight in adapter_weights(skeleton.model).items():
+    for key, weight in adapter_weights(on_meta.model).items():
         value = torch.randn(weight.shape, generator=generator) * (0.1 if "lora_A" in key else std)
         layer, _, leaf = key.rpartition(".")
-        setattr(skeleton.model.get_submodule(layer), leaf, torch.nn.Parameter(value))
+        setattr(on_meta.model.get_submodule(layer), leaf, torch.nn.Parameter(value))
     checkpoint = read_checkpoint(config)
     folder.mkdir(parents=True, exist_ok=True)
-    head = load_head(checkpoint, skeleton)
+    head = load_head(checkpoint, on_meta)
     save_checkpoint(
         folder,
-        skeleton,
+        on_meta,
         head,
         adapter,
         base_model=name or str(base),

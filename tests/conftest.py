@@ -77,11 +77,12 @@ def adapter_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_adapter_checkpoint(folder: Path) -> Path:
     import torch
 
-    from yoj_cli.config import JudgeConfig
-    from yoj_cli.judge.adapter import adapter_weights, add_adapter
-    from yoj_cli.judge.backbone import load_backbone
-    from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, save_checkpoint
-    from yoj_cli.judge.head import HeadConfig, ValueHead
+    from yoj_cli.checkpoint.save import save_checkpoint
+    from yoj_cli.config.judge import JudgeConfig
+    from yoj_cli.model.adapter import adapter_weights, add_adapter
+    from yoj_cli.model.head import HeadConfig, ValueHead
+    from yoj_cli.model.load import load_backbone
+    from yoj_cli.storage.names import DEFAULT_SEPARATOR
 
     base = PARITY / "checkpoint"
     config = JudgeConfig(model=str(base), device="cpu", quant="none")

@@ -14,7 +14,7 @@ from tests.adapters import ALPHA, BASE, FUSED, RANK, make_official_adapter, merg
 from tests.conftest import PARITY
 from yoj_cli import Judge
 from yoj_cli.errors import CheckpointError
-from yoj_cli.judge.family import MOLMO2, QWEN3_VL
+from yoj_cli.model.family import MOLMO2, QWEN3_VL
 
 TEXT = {"prompt": "p", "responses": ["a red dog", "two cats", "the sky"]}
 PICTURE = {"prompt": "what?", "images": [str(PARITY / "img4.png")], "responses": ["a red dog", "two cats"]}

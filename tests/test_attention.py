@@ -12,12 +12,12 @@ from tests.adapters import make_text_only
 from tests.masks import dense_mask
 from yoj_cli import Judge
 from yoj_cli.errors import ModelError
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import parse
-from yoj_cli.judge import attention
-from yoj_cli.judge.attention import attend, see_cached, see_rows
-from yoj_cli.judge.layout import Layout
-from yoj_cli.judge.scorer import branch_scores
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model import attention
+from yoj_cli.model.attention import attend, build_attention_plan, build_cached_attention_plan
+from yoj_cli.records.parse import parse
+from yoj_cli.scoring.forward import branch_scores
+from yoj_cli.sequence.packed import PackedSequence
 
 CPU = torch.device("cpu")
 HEADS, KEY_HEADS, DIM = 4, 2, 8
@@ -30,7 +30,7 @@ def make_layout(n_prefix, lengths, media=range(0)):
     types = torch.zeros(1, n_tokens, dtype=torch.int64)
     types[0, list(media)] = 1
     ids = torch.zeros(1, n_tokens, dtype=torch.int64)
-    return Layout(ids, ids, types, tuple(lengths), (((0, 0),),) * len(lengths), {}, n_prefix)
+    return PackedSequence(ids, ids, types, tuple(lengths), (((0, 0),),) * len(lengths), {}, n_prefix)
 
 
 def draw_states(n_rows, n_tokens, seed=0):
@@ -48,10 +48,10 @@ def attend_densely(query, key, value, mask):
     return (scores.softmax(-1) @ value).transpose(1, 2)
 
 
-def is_text(layouts):
+def is_text(sequences):
     """(B, T) bool: tokens that are no padding."""
-    length = max(layout.n_tokens for layout in layouts)
-    return torch.arange(length) < torch.tensor([layout.n_tokens for layout in layouts])[:, None]
+    length = max(sequence.n_tokens for sequence in sequences)
+    return torch.arange(length) < torch.tensor([sequence.n_tokens for sequence in sequences])[:, None]
 
 
 CASES = {
@@ -75,28 +75,32 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("media_sees_itself", [False, True])
+@pytest.mark.parametrize("bidirectional_media_attention", [False, True])
 @pytest.mark.parametrize("layouts", CASES.values(), ids=CASES)
-def test_a_pass_attends_as_the_dense_mask_says(layouts, media_sees_itself):
-    sight = see_rows(layouts, CPU, media_sees_itself=media_sees_itself)
-    states = draw_states(len(layouts), max(layout.n_tokens for layout in layouts))
-    wanted = attend_densely(*states, dense_mask(layouts, media_sees_itself=media_sees_itself))
-    found, _ = attend(MODULE, *states, None, sight=sight)
-    text = is_text(layouts)
+def test_a_pass_attends_as_the_dense_mask_says(sequences, bidirectional_media_attention):
+    attention_plan = build_attention_plan(
+        sequences, CPU, bidirectional_media_attention=bidirectional_media_attention
+    )
+    states = draw_states(len(sequences), max(sequence.n_tokens for sequence in sequences))
+    wanted = attend_densely(
+        *states, dense_mask(sequences, bidirectional_media_attention=bidirectional_media_attention)
+    )
+    found, _ = attend(MODULE, *states, None, attention_plan=attention_plan)
+    text = is_text(sequences)
     torch.testing.assert_close(found[text], wanted[text])
 
 
 @pytest.mark.parametrize("layouts", CASES.values(), ids=CASES)
-def test_gradients_are_those_of_the_dense_mask(layouts):
-    text = is_text(layouts)
+def test_gradients_are_those_of_the_dense_mask(sequences):
+    text = is_text(sequences)
     gradients = []
     for by_branches in (True, False):
-        states = [each.requires_grad_() for each in draw_states(len(layouts), text.shape[1])]
+        states = [each.requires_grad_() for each in draw_states(len(sequences), text.shape[1])]
         if by_branches:
-            sight = see_rows(layouts, CPU, media_sees_itself=True)
-            found = attend(MODULE, *states, None, sight=sight)[0]
+            attention_plan = build_attention_plan(sequences, CPU, bidirectional_media_attention=True)
+            found = attend(MODULE, *states, None, attention_plan=attention_plan)[0]
         else:
-            found = attend_densely(*states, dense_mask(layouts, media_sees_itself=True))
+            found = attend_densely(*states, dense_mask(sequences, bidirectional_media_attention=True))
         weights = torch.linspace(-1, 1, found[text].numel()).reshape(found[text].shape)
         gradients.append(torch.autograd.grad((found[text] * weights).sum(), states))
     for found, wanted in zip(*gradients, strict=True):
@@ -106,58 +110,70 @@ def test_gradients_are_those_of_the_dense_mask(layouts):
 @pytest.mark.parametrize("seed", range(5))
 def test_branches_over_a_cached_prefix_attend_as_beside_it(seed):
     rng = random.Random(seed)
-    layout = make_layout(rng.randint(1, 30), [rng.randint(1, 40) for _ in range(rng.randint(2, 6))])
-    query, key, value = draw_states(1, layout.n_tokens, seed)
-    beside, _ = attend(MODULE, query, key, value, None, sight=see_rows([layout], CPU, media_sees_itself=True))
-    sight = see_cached(layout.n_prefix, layout.branch_lengths, CPU)
-    found, _ = attend(MODULE, query[:, :, layout.n_prefix :], key, value, None, sight=sight)
-    torch.testing.assert_close(found, beside[:, layout.n_prefix :])
+    sequence = make_layout(rng.randint(1, 30), [rng.randint(1, 40) for _ in range(rng.randint(2, 6))])
+    query, key, value = draw_states(1, sequence.n_tokens, seed)
+    beside, _ = attend(
+        MODULE,
+        query,
+        key,
+        value,
+        None,
+        attention_plan=build_attention_plan([sequence], CPU, bidirectional_media_attention=True),
+    )
+    attention_plan = build_cached_attention_plan(sequence.n_prefix, sequence.branch_lengths, CPU)
+    found, _ = attend(
+        MODULE, query[:, :, sequence.n_prefix :], key, value, None, attention_plan=attention_plan
+    )
+    torch.testing.assert_close(found, beside[:, sequence.n_prefix :])
 
 
 def test_padding_is_a_number_in_every_layer():
     """A mask hides padding by multiplying it with nothing: what is no number would come through."""
-    layouts = [make_layout(12, [9, 9]), make_layout(2, [2, 2])]
-    sight = see_rows(layouts, CPU, media_sees_itself=True)
+    sequences = [make_layout(12, [9, 9]), make_layout(2, [2, 2])]
+    attention_plan = build_attention_plan(sequences, CPU, bidirectional_media_attention=True)
     states = draw_states(2, 30)
     for _ in range(20):
         torch.full((2, 30, HEADS, DIM), torch.nan)  # what memory may hold when it is asked for next
-        found, _ = attend(MODULE, *states, None, sight=sight)
+        found, _ = attend(MODULE, *states, None, attention_plan=attention_plan)
         assert not found.isnan().any()
 
 
 def test_a_text_without_branches_and_media_needs_no_sight():
-    layouts = [make_layout(0, [20]), make_layout(0, [7])]
-    assert see_rows(layouts, CPU, media_sees_itself=True) is None
-    assert see_rows([make_layout(0, [20], range(3))], CPU, media_sees_itself=False) is None
+    sequences = [make_layout(0, [20]), make_layout(0, [7])]
+    assert build_attention_plan(sequences, CPU, bidirectional_media_attention=True) is None
+    assert (
+        build_attention_plan([make_layout(0, [20], range(3))], CPU, bidirectional_media_attention=False)
+        is None
+    )
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_every_branch_is_in_one_bunch_and_padded_to_less_than_twice_its_length(seed, monkeypatch):
-    monkeypatch.setattr(attention, "BUNCH_KEYS", 300)
+    monkeypatch.setattr(attention, "BUCKET_KEYS", 300)
     rng = random.Random(seed)
-    layouts = [
+    sequences = [
         make_layout(rng.randint(1, 50), [rng.randint(1, 200) for _ in range(rng.randint(2, 9))])
         for _ in range(3)
     ]
-    bunches = see_rows(layouts, CPU, media_sees_itself=True).bunches
-    starts = [(int(b.rows[i]), int(b.columns[i, 0])) for b in bunches for i in range(len(b.rows))]
+    buckets = build_attention_plan(sequences, CPU, bidirectional_media_attention=True).buckets
+    starts = [(int(b.rows[i]), int(b.columns[i, 0])) for b in buckets for i in range(len(b.rows))]
     assert sorted(starts) == sorted(
-        (row, s) for row, layout in enumerate(layouts) for s in layout.branch_starts
+        (row, s) for row, sequence in enumerate(sequences) for s in sequence.branch_starts
     )
-    assert sum(len(bunch.places) for bunch in bunches) == sum(
-        sum(layout.branch_lengths) for layout in layouts
+    assert sum(len(bucket.places) for bucket in buckets) == sum(
+        sum(sequence.branch_lengths) for sequence in sequences
     )
-    for bunch in bunches:
-        lengths = [len(set(columns.tolist())) for columns in bunch.columns]
+    for bucket in buckets:
+        lengths = [len(set(columns.tolist())) for columns in bucket.columns]
         assert max(lengths) < 2 * min(lengths)
-        assert len(lengths) == 1 or len(lengths) * (bunch.n_prefix + max(lengths)) <= 300
+        assert len(lengths) == 1 or len(lengths) * (bucket.n_prefix + max(lengths)) <= 300
 
 
 def score(judge, responses):
-    layout = judge.prepare(parse({"prompt": "p", "responses": responses}), MediaOptions())[1]
+    sequence = judge.prepare(parse({"prompt": "p", "responses": responses}), MediaOptions())[1]
     with torch.inference_mode():
         return [
-            float(score) for branch in branch_scores(judge.backbone, judge.head, layout) for score in branch
+            float(score) for branch in branch_scores(judge.backbone, judge.head, sequence) for score in branch
         ]
 
 

@@ -11,8 +11,8 @@ import pytest
 from tests.adapters import make_text_only
 from tests.processes import environment
 from yoj_cli.errors import InputError
-from yoj_cli.inputs.records import Media
-from yoj_cli.judge.family import family_of
+from yoj_cli.groups import Media
+from yoj_cli.model.family import family_of
 
 
 def test_an_unknown_architecture_is_read_as_a_text_only_decoder():

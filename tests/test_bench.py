@@ -24,11 +24,13 @@ from yoj_cli.bench.pictures import SMALLEST_PX, STEP_PX, draw_clip, find_n_frame
 from yoj_cli.bench.random_init import build_random, draw_clips, draw_media, draw_pictures, read_architecture
 from yoj_cli.bench.speed import compare, tolerance_of
 from yoj_cli.bench.variants import VARIANTS, Subject
-from yoj_cli.config import BenchConfig, JudgeConfig
+from yoj_cli.config.bench import BenchConfig
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import InputError, OutOfMemoryError
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.judge.adapter import language_linears
-from yoj_cli.judge.features import encode, process_clips
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.adapter import language_linears
+from yoj_cli.scoring.vision_cache import encode
+from yoj_cli.sequence.media_inputs import process_clips
 
 CPU = torch.device("cpu")
 BY_KEY = {variant.key: variant for variant in VARIANTS}
@@ -92,7 +94,7 @@ def test_all_ways_agree_on_texts_of_unequal_length_and_pictures_of_qwen3_vl(judg
     subject = Subject.build(judge.backbone, judge.head)
     case = GroupSource(judge).draw(3, Sizes(9, 11, 4), n_groups=1, orders=2, seed=3)[0]
     assert case.multi.n_media_tokens == 4
-    assert len({layout.n_tokens for layout in case.alone}) > 1
+    assert len({sequence.n_tokens for sequence in case.alone}) > 1
     for key, variant in BY_KEY.items():
         if variant.equals:
             assert read(subject, case, key) == pytest.approx(read(subject, case, variant.equals), abs=1e-5)
@@ -154,12 +156,12 @@ def test_the_number_of_frames_nearest_in_tokens_is_found():
 def test_drawn_ids_have_exactly_the_sizes_asked_for(tiny):
     case = draw(tiny, 4, orders=3)[0]
     picture = case.multi.n_media_tokens
-    assert [layout.n_tokens for layout in case.alone] == [picture + 7 + 5] * 4
+    assert [sequence.n_tokens for sequence in case.alone] == [picture + 7 + 5] * 4
     assert case.single.n_prefix == picture + 7
     assert case.single.n_tokens == picture + 7 + 4 * 5
     assert case.multi.n_tokens == picture + 7 + 4 * 5 + 3
     assert case.orders.n_tokens == picture + 7 + 3 * (4 * 5 + 3)
-    assert len(case.orders.ends) == 3
+    assert len(case.orders.score_positions) == 3
 
 
 def test_drawn_texts_come_near_the_sizes_asked_for(judges):
@@ -183,10 +185,10 @@ def test_a_file_gives_the_first_groups_that_are_large_enough(judges, write_lines
 
 @pytest.mark.parametrize("both_ways", [False, True])
 @pytest.mark.parametrize("layout", ["single", "multi", "orders"])
-def test_attended_pairs_are_those_of_the_mask(tiny, layout, both_ways):
-    found = getattr(draw(tiny, 3)[0], layout)
-    mask = dense_mask([found], media_sees_itself=both_ways)
-    assert attended_pairs(found, media_sees_itself=both_ways) == int(mask.sum())
+def test_attended_pairs_are_those_of_the_mask(tiny, sequence, both_ways):
+    found = getattr(draw(tiny, 3)[0], sequence)
+    mask = dense_mask([found], bidirectional_media_attention=both_ways)
+    assert attended_pairs(found, bidirectional_media_attention=both_ways) == int(mask.sum())
 
 
 def test_pairs_of_a_run_of_tokens():
@@ -400,5 +402,5 @@ def test_a_way_that_reads_something_else_is_found_out(tiny):
 def test_features_encoded_once_are_those_of_every_row(tiny):
     case = draw(tiny, 2)[0]
     with torch.inference_mode():
-        first, second = (encode(tiny.backbone, [layout.media_inputs])[0] for layout in case.alone)
+        first, second = (encode(tiny.backbone, [sequence.media_inputs])[0] for sequence in case.alone)
     assert torch.equal(first["image"].pooled, second["image"].pooled)

@@ -12,7 +12,7 @@ from yoj_cli.bench import speed
 from yoj_cli.bench.measure import Timing
 from yoj_cli.bench.plot import draw_speedup
 from yoj_cli.bench.report import Comparison, Row, SpeedReport
-from yoj_cli.cli.speed_tables import render_report
+from yoj_cli.bench.tables import render_report
 
 SMALL = ("--prompt-tokens", 6, "--response-tokens", 5, "--picture-tokens", 18, "--repeats", 1, "--warmup", 0)
 RANDOM = ("bench-speed", "--random-init", "tiny", "--quant", "none", "--dtype", "float32", *SMALL)
@@ -57,8 +57,8 @@ def a_report(*sizes, difference=1e-6, error=None):
 def document(tmp_path_factory):
     """The document of a real run over two sizes, and its picture."""
     from yoj_cli.bench.speed import compare_speed
-    from yoj_cli.config import BenchConfig
-    from yoj_cli.inputs.media import MediaOptions
+    from yoj_cli.config.bench import BenchConfig
+    from yoj_cli.media.options import MediaOptions
 
     options = {name[2:].replace("-", "_"): value for name, value in zip(SMALL[::2], SMALL[1::2], strict=True)}
     options["repeats"] = 3

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import PARITY, Run
-from yoj_cli.config import DEFAULT_MODEL
+from yoj_cli.config.judge import DEFAULT_MODEL
 from yoj_cli.version import __version__
 
 MODEL = PARITY / "checkpoint"

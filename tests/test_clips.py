@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from yoj_cli.errors import MediaError
-from yoj_cli.inputs.clip_pool import ClipPool
-from yoj_cli.inputs.clips import Decoded, decode_clip
+from yoj_cli.media.clip_pool import ClipPool
+from yoj_cli.media.clips import Decoded, decode_clip
 
 BAR_PX, HEIGHT_PX = 16, 64
 GENEROUS = {"max_pixels": 10**8, "max_frames": 16}
@@ -271,7 +271,7 @@ def test_sound_alone_is_not_a_clip(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), sequence="mono")
         frame.rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

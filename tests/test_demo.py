@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from yoj_cli.inputs.records import parse
+from yoj_cli.records.parse import parse
 
 ROOT = Path(__file__).parent.parent
 DEMO = ROOT / "yoj_cli" / "demo"
@@ -45,9 +45,9 @@ def test_it_takes_the_true_path(judges):
 @pytest.mark.parametrize(("kind", "floor"), [("image", 0.85), ("video", 0.75)])
 def test_it_finds_the_right_one_of_four_on_held_out_scenes(judges, heldout, kind, floor):
     """The floors leave room for 60 groups' sampling error below the README's figures."""
-    from yoj_cli.inputs.media import MediaOptions
-    from yoj_cli.inputs.records import read_groups
-    from yoj_cli.outputs.ranking import Summary
+    from yoj_cli.media.options import MediaOptions
+    from yoj_cli.records.parse import read_groups
+    from yoj_cli.verdicts.agreement import Summary
 
     groups = [group for group in read_groups(str(heldout)) if kind in group.record]
     summary = Summary()

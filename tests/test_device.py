@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from yoj_cli.config import JudgeConfig
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import DeviceError
-from yoj_cli.judge.device import (
+from yoj_cli.model.device import (
     MEMORY_MARGIN,
     UNASKED_ON_CPU_BYTES,
     available_bytes,

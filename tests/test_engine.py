@@ -17,10 +17,11 @@ from tests.conftest import PARITY
 from tests.processes import environment
 from tests.test_judge import random_texts
 from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError, UnexpectedError
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import Failure, parse
-from yoj_cli.judge.engine import Engine, Scored
-from yoj_cli.judge.features import FeatureMemory
+from yoj_cli.groups import Failure
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.records.parse import parse
+from yoj_cli.scoring.engine import Engine, Scored
+from yoj_cli.scoring.vision_cache import VisionFeatureCache
 
 MOLMO2 = PARITY / "checkpoint"
 TOLERANCE = 3e-5  # float32, and other kernels for other shapes
@@ -67,11 +68,11 @@ def lay_out(judge, groups):
     return [judge.prepare(group, MediaOptions())[1] for group in groups]
 
 
-def score(engine, layouts):
+def score(engine, sequences):
     """All scores of each layout, in the order of the layouts."""
-    found = dict(engine.score(layouts))
+    found = dict(engine.score(sequences))
     assert all(isinstance(outcome, Scored) for outcome in found.values())
-    return [[value for branch in found[index].values for value in branch] for index in range(len(layouts))]
+    return [[value for branch in found[index].values for value in branch] for index in range(len(sequences))]
 
 
 def engine_of(judge, max_batch_tokens=1, model=None):
@@ -82,19 +83,19 @@ def engine_of(judge, max_batch_tokens=1, model=None):
 @pytest.mark.parametrize("options", [{}, {"mode": "single"}, {"orders": 2}])
 def test_groups_read_together_score_as_alone(judges, checkpoint, pictures, options):
     judge = judges(checkpoint, **options)
-    layouts = lay_out(judge, mixed_groups(pictures))
+    sequences = lay_out(judge, mixed_groups(pictures))
     together, alone = engine_of(judge, 4096), engine_of(judge)
-    for found, wanted in zip(score(together, layouts), score(alone, layouts), strict=True):
+    for found, wanted in zip(score(together, sequences), score(alone, sequences), strict=True):
         assert found == pytest.approx(wanted, abs=TOLERANCE)
     assert together.usage.n_passes <= 4
-    assert alone.usage.n_passes == len(layouts)
+    assert alone.usage.n_passes == len(sequences)
 
 
 def test_the_demo_judge_in_4_bit_scores_groups_together_as_alone(judges):
     judge = judges("demo", quant="4bit")
     groups = [parse({"prompt": f"p{i}", "responses": random_texts(1 + i % 4, seed=i)}) for i in range(40)]
-    layouts = lay_out(judge, groups)
-    together, alone = score(engine_of(judge, 2048), layouts), score(engine_of(judge), layouts)
+    sequences = lay_out(judge, groups)
+    together, alone = score(engine_of(judge, 2048), sequences), score(engine_of(judge), sequences)
     scale = max(abs(value) for values in alone for value in values)
     for found, wanted in zip(together, alone, strict=True):
         assert found == pytest.approx(wanted, abs=TOLERANCE * max(scale, 1))
@@ -102,23 +103,23 @@ def test_the_demo_judge_in_4_bit_scores_groups_together_as_alone(judges):
 
 def test_a_picture_is_encoded_once_for_all_groups_that_show_it(judges, checkpoint, pictures):
     judge = judges(checkpoint)
-    layouts = lay_out(judge, mixed_groups(pictures) * 2)
+    sequences = lay_out(judge, mixed_groups(pictures) * 2)
     for budget in (1, 4096):
         engine = engine_of(judge, budget)
-        score(engine, layouts)
+        score(engine, sequences)
         assert engine.memory.n_encoded == 4  # 0.png; 1.png with 2.png; the frames; 2.png alone
-        assert engine.memory.n_asked == sum(bool(layout.media_inputs) for layout in layouts)
+        assert engine.memory.n_asked == sum(bool(sequence.media_inputs) for sequence in sequences)
 
 
 def test_scores_from_remembered_features_are_equal_to_the_bit(judges, checkpoint, pictures):
     judge = judges(checkpoint)
-    layouts = lay_out(judge, mixed_groups(pictures))
+    sequences = lay_out(judge, mixed_groups(pictures))
     engine = engine_of(judge)
-    first = score(engine, layouts)
+    first = score(engine, sequences)
     n_encoded = engine.memory.n_encoded
-    assert score(engine, layouts) == first
+    assert score(engine, sequences) == first
     assert engine.memory.n_encoded == n_encoded
-    assert [score(engine_of(judge), [layout])[0] for layout in layouts] == first
+    assert [score(engine_of(judge), [sequence])[0] for sequence in sequences] == first
 
 
 def test_pixels_are_processed_once_for_groups_with_one_picture(judges, pictures):
@@ -137,13 +138,13 @@ def test_pixels_are_processed_once_for_groups_with_one_picture(judges, pictures)
 
 def test_remembered_features_stay_within_their_bytes(judges, pictures):
     judge = judges(MOLMO2)
-    layouts = [layout for layout in lay_out(judge, mixed_groups(pictures)) if layout.media_inputs]
-    wanted = score(engine_of(judge), layouts)
+    sequences = [sequence for sequence in lay_out(judge, mixed_groups(pictures)) if sequence.media_inputs]
+    wanted = score(engine_of(judge), sequences)
     with torch.inference_mode():
-        (encoded,) = FeatureMemory().encode(judge.backbone, layouts[:1])
+        (encoded,) = VisionFeatureCache().encode(judge.backbone, sequences[:1])
     engine = engine_of(judge)
     engine.memory.max_bytes = encoded["image"].n_bytes
-    assert score(engine, layouts) == wanted
+    assert score(engine, sequences) == wanted
     assert engine.memory.n_bytes <= engine.memory.max_bytes
     assert engine.memory.n_encoded > 4  # some had to go, and came again
     engine.memory.clear()
@@ -166,26 +167,28 @@ class Cramped(torch.nn.Module):
 
 def test_out_of_memory_halves_the_batches_and_goes_on(judges):
     judge = judges(MOLMO2)
-    layouts = lay_out(
+    sequences = lay_out(
         judge, [parse({"prompt": "p", "responses": random_texts(2, seed=i)}) for i in range(16)]
     )
-    longest = max(layout.n_tokens for layout in layouts)
+    longest = max(sequence.n_tokens for sequence in sequences)
     engine = engine_of(judge, 16 * longest, Cramped(judge.backbone.model, 3 * longest))
-    for found, wanted in zip(score(engine, layouts), score(engine_of(judge), layouts), strict=True):
+    for found, wanted in zip(score(engine, sequences), score(engine_of(judge), sequences), strict=True):
         assert found == pytest.approx(wanted, abs=TOLERANCE)
     assert engine.max_batch_tokens <= 4 * longest
     n_before = engine.usage.n_passes
-    score(engine, layouts)  # the second time fits at once, or nearly
+    score(engine, sequences)  # the second time fits at once, or nearly
     assert engine.usage.n_passes - n_before <= 16
 
 
 def test_a_group_that_does_not_fit_is_read_by_branches(judges):
     judge = judges(MOLMO2, mode="single")
-    (layout,) = lay_out(judge, [parse({"prompt": "p" * 50, "responses": random_texts(8, seed=1)})])
-    cramped = Cramped(judge.backbone.model, layout.n_tokens // 2)
+    (sequence,) = lay_out(judge, [parse({"prompt": "p" * 50, "responses": random_texts(8, seed=1)})])
+    cramped = Cramped(judge.backbone.model, sequence.n_tokens // 2)
     engine = engine_of(judge, 4096, cramped)
-    assert score(engine, [layout])[0] == pytest.approx(score(engine_of(judge), [layout])[0], abs=TOLERANCE)
-    assert engine.pass_tokens < layout.n_tokens
+    assert score(engine, [sequence])[0] == pytest.approx(
+        score(engine_of(judge), [sequence])[0], abs=TOLERANCE
+    )
+    assert engine.max_tokens_per_forward < sequence.n_tokens
 
 
 def test_a_group_that_fits_in_no_way_fails_alone(judges):
@@ -196,7 +199,7 @@ def test_a_group_that_fits_in_no_way_fails_alone(judges):
     assert isinstance(found[1], OutOfMemoryError)
     assert isinstance(found[0], Scored)
     assert isinstance(found[2], Scored)
-    assert engine.pass_tokens == engine_of(judge).pass_tokens
+    assert engine.max_tokens_per_forward == engine_of(judge).max_tokens_per_forward
 
 
 class Struck(torch.nn.Module):
@@ -278,9 +281,9 @@ def test_a_group_without_room_is_a_failure_in_its_place(judges, monkeypatch):
 
 def test_the_seconds_of_a_pass_are_shared_by_tokens(judges):
     judge = judges(MOLMO2)
-    layouts = lay_out(judge, [parse({"prompt": "p", "responses": ["a" * n]}) for n in (1, 50, 200)])
-    found = dict(engine_of(judge, 4096).score(layouts))
-    per_token = [found[index].seconds / layout.n_tokens for index, layout in enumerate(layouts)]
+    sequences = lay_out(judge, [parse({"prompt": "p", "responses": ["a" * n]}) for n in (1, 50, 200)])
+    found = dict(engine_of(judge, 4096).score(sequences))
+    per_token = [found[index].seconds / sequence.n_tokens for index, sequence in enumerate(sequences)]
     assert per_token[0] > 0
     assert per_token == pytest.approx([per_token[0]] * 3)
 
@@ -312,12 +315,12 @@ from yoj_cli import Judge
 judge = Judge.load(sys.argv[1], device="cpu", quant="none", dtype="float32", mode="single")
 responses = [" ".join(f"w{i * j % 97}" for j in range(150)) for i in range(100)]
 judge.score(prompt="p", responses=responses[:2])
-judge.engine.pass_tokens = 10**6  # all in one pass, for its need of memory
+judge.engine.max_tokens_per_forward = 10**6  # all in one pass, for its need of memory
 if sys.argv[2] != "all":
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))
 print(judge.score(prompt="p", responses=responses).scores, file=sys.stderr)
-print(judge.engine.pass_tokens)
+print(judge.engine.max_tokens_per_forward)
 """
 
 

@@ -10,12 +10,12 @@ from huggingface_hub import constants
 
 from tests import fake_hub
 from tests.conftest import PARITY
-from yoj_cli.config import JudgeConfig
+from yoj_cli.checkpoint.merge import merge
+from yoj_cli.checkpoint.quantize import quantize
+from yoj_cli.checkpoint.read import read_checkpoint
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.judge.checkpoint import read_checkpoint
-from yoj_cli.judge.files import EMBEDDED, copy_file, find_base_folder, read_json
-from yoj_cli.merge import merge
-from yoj_cli.quantize import quantize
+from yoj_cli.storage.files import EMBEDDED, copy_file, find_base_folder, read_json
 
 MERGED = PARITY / "checkpoint"
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from yoj_cli.errors import CheckpointError
-from yoj_cli.judge.head import HeadConfig, ValueHead
+from yoj_cli.model.head import HeadConfig, ValueHead
 
 
 def test_the_mlp_is_linear_silu_linear_over_the_divisor():

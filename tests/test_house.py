@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import subprocess
 import sys
@@ -15,8 +16,14 @@ import pytest
 from tests.processes import environment
 
 PACKAGE = Path(__file__).parents[1] / "yoj_cli"
-LAYERS = ("version", "errors", "inputs", "outputs", "plan", "config", "judge", "uses", "cli")
-"""Each imports only from those before it. "uses" are the modules that are not named here: train, …"""
+spec = importlib.util.spec_from_file_location("architecture", PACKAGE.parent / "docs" / "architecture.py")
+assert spec is not None
+assert spec.loader is not None
+architecture = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(architecture)
+
+ROOMS = tuple(architecture.ROOMS)
+"""Each imports only from those before it."""
 
 HEAVY = {"torch", "torchvision", "transformers", "peft", "bitsandbytes", "accelerate", "huggingface_hub"}
 
@@ -29,25 +36,14 @@ def modules() -> dict[str, Path]:
 
 
 def layer_of(module: str) -> int:
-    top = module.split(".")[1]
-    return LAYERS.index(top if top in LAYERS else "uses")
+    return ROOMS.index(module.split(".")[1])
 
 
-def imports_of(module: str, *, at_run_time: bool = False) -> Iterator[str]:
-    """Every module that is imported anywhere in the file, also inside functions.
-
-    Args:
-        at_run_time: leave out what stands under `if TYPE_CHECKING`.
-    """
+def imports_of(module: str) -> Iterator[str]:
+    """Every module that is imported anywhere in the file, also inside functions. Also for types only."""
     tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
-    skipped: set[ast.AST] = set()
     for node in ast.walk(tree):
-        if node in skipped:
-            skipped.update(ast.iter_child_nodes(node))
-            continue
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" and at_run_time:
-            skipped.update(node.body)
-        elif isinstance(node, ast.Import):
+        if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module} has a relative import"
@@ -57,8 +53,8 @@ def imports_of(module: str, *, at_run_time: bool = False) -> Iterator[str]:
                 yield whole if whole in modules() else node.module
 
 
-def ours(module: str, *, at_run_time: bool = False) -> set[str]:
-    return {name for name in imports_of(module, at_run_time=at_run_time) if name.startswith("yoj_cli.")}
+def ours(module: str) -> set[str]:
+    return {name for name in imports_of(module) if name.startswith("yoj_cli.")}
 
 
 ALL = sorted(name for name in modules() if name not in ("yoj_cli", "yoj_cli.__main__"))
@@ -70,13 +66,28 @@ def test_a_layer_imports_only_from_those_before_it(module: str) -> None:
     assert not later
 
 
-@pytest.mark.parametrize("module", [name for name in ALL if layer_of(name) < LAYERS.index("judge")])
-def test_torch_starts_at_the_judge(module: str) -> None:
+@pytest.mark.parametrize(
+    "module", [name for name in ALL if layer_of(name) < ROOMS.index(architecture.FIRST_WITH_TORCH)]
+)
+def test_torch_starts_at_the_files_of_models(module: str) -> None:
     assert not HEAVY & {name.split(".")[0] for name in imports_of(module)}
 
 
+def test_the_picture_of_the_rooms_is_fresh() -> None:
+    """`python docs/architecture.py` draws it anew."""
+    assert architecture.PICTURE.read_text(encoding="utf-8") == architecture.draw()
+
+
+def test_every_room_and_every_step_of_a_record_is_there() -> None:
+    found = {
+        path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert found - {"__init__", "__main__"} == set(ROOMS)
+    assert all((PACKAGE / f"{module}.py").is_file() for module in architecture.STEPS)
+
+
 def test_there_is_no_circle() -> None:
-    imports = {module: ours(module, at_run_time=True) for module in ALL}
+    imports = {module: ours(module) for module in ALL}
     while imports:
         leaves = {module for module, imported in imports.items() if not imported & imports.keys()}
         assert leaves, f"a circle in {sorted(imports)}"

@@ -15,7 +15,7 @@ from tests import fake_hub
 from tests.conftest import PARITY
 from tests.processes import environment, run
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.judge.hub import check_push, check_repo_id, is_hub_id, push
+from yoj_cli.storage.hub import check_push, check_repo_id, is_hub_id, push
 
 GROUP = {"prompt": "p", "responses": ["a red dog", "two cats", "the sky"]}
 PUSH = """

@@ -26,10 +26,11 @@ from yoj_cli.errors import (
     UnexpectedError,
     UsageError,
 )
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import Failure, parse
-from yoj_cli.judge.judge import AHEAD, AHEAD_BATCHES
-from yoj_cli.judge.scorer import branch_scores
+from yoj_cli.groups import Failure
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.records.parse import parse
+from yoj_cli.scoring.forward import branch_scores
+from yoj_cli.scoring.judge import N_PREFETCHED, PREFETCHED_BATCHES
 
 MOLMO2 = PARITY / "checkpoint"
 TOLERANCE = 1e-4
@@ -74,10 +75,12 @@ def test_single_in_one_pass_equals_separate_passes(judges, checkpoint, media, qu
 def test_chunks_over_the_prefix_cache_equal_one_pass(judges, checkpoint, media, options):
     judge = judges(checkpoint, **options)
     record = {"prompt": "p", "responses": random_texts(6, seed=2), **media}
-    _, layout = judge.prepare(parse(record), MediaOptions())
+    _, sequence = judge.prepare(parse(record), MediaOptions())
     with torch.inference_mode():
-        whole = branch_scores(judge.backbone, judge.head, layout, pass_tokens=10**9)
-        chunks = branch_scores(judge.backbone, judge.head, layout, pass_tokens=layout.n_prefix + 1)
+        whole = branch_scores(judge.backbone, judge.head, sequence, max_tokens_per_forward=10**9)
+        chunks = branch_scores(
+            judge.backbone, judge.head, sequence, max_tokens_per_forward=sequence.n_prefix + 1
+        )
     assert torch.cat(chunks).tolist() == pytest.approx(torch.cat(whole).tolist(), abs=TOLERANCE)
 
 
@@ -224,7 +227,7 @@ def test_a_stream_is_read_a_bounded_number_of_groups_ahead(judges):
 def test_a_stream_of_tiny_groups_keeps_few_of_them_in_memory(judges):
     judge = judges(MOLMO2, max_batch_tokens=256)
     group = parse({"prompt": "p", "responses": ["a"]})
-    _, layout = judge.prepare(group, MediaOptions())
+    _, sequence = judge.prepare(group, MediaOptions())
     n_read = n_given = most_alive = 0
 
     def groups():
@@ -237,8 +240,8 @@ def test_a_stream_of_tiny_groups_keeps_few_of_them_in_memory(judges):
         n_given += 1
         most_alive = max(most_alive, n_read - n_given)
     assert n_given == 5000
-    prepared_ahead = AHEAD_BATCHES * 256 / layout.n_tokens + AHEAD
-    assert most_alive <= 2 * prepared_ahead + AHEAD  # one lot is scored while the next is prepared
+    prepared_ahead = PREFETCHED_BATCHES * 256 / sequence.n_tokens + N_PREFETCHED
+    assert most_alive <= 2 * prepared_ahead + N_PREFETCHED  # one lot is scored while the next is prepared
 
 
 def test_a_group_is_scored_while_the_next_one_is_yet_to_come(judges):

@@ -149,9 +149,9 @@ def test_with_closes_the_judge_also_after_an_error():
 
 
 def test_the_last_judge_to_close_ends_the_clip_decoders(monkeypatch):
-    from yoj_cli.inputs.clip_pool import pool
+    from yoj_cli.media.clip_pool import pool
 
-    monkeypatch.setattr("yoj_cli.judge.lifetime._open", weakref.WeakSet())  # without those of other tests
+    monkeypatch.setattr("yoj_cli.scoring.lifetime._open", weakref.WeakSet())  # without those of other tests
     clip = str(next(CLIPS.glob("*.mp4")))
     with Judge.load(CHECKPOINT, device="cpu", quant="none", max_frames=2) as first:
         with Judge.load(CHECKPOINT, device="cpu", quant="none", max_frames=2) as second:
@@ -169,7 +169,7 @@ def test_the_judges_number_of_frames_is_read_whatever_else_is_said_about_media(j
     from PIL import Image
 
     from yoj_cli import MediaOptions
-    from yoj_cli.inputs.records import parse
+    from yoj_cli.records.parse import parse
 
     for index in range(6):
         (tmp_path / "clip").mkdir(exist_ok=True)

@@ -23,10 +23,10 @@ from tests.adapters import (
 from tests.conftest import DATA, PARITY
 from tests.test_parity import TOLERANCE, as_arguments
 from yoj_cli import Judge
-from yoj_cli.config import JudgeConfig
+from yoj_cli.checkpoint.merge import merge
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.judge import weights
-from yoj_cli.merge import merge
+from yoj_cli.storage import weights
 
 GROUP = {"prompt": "p", "responses": ["a red dog", "two cats", "the sky"]}
 OFFICIAL = load_file(BASE / "model.safetensors")

@@ -13,8 +13,9 @@ from PIL import Image
 
 from tests.conftest import PARITY
 from yoj_cli.errors import UnexpectedError
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import Failure, read_groups
+from yoj_cli.groups import Failure
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.records.parse import read_groups
 
 WHOLE: list[dict[str, Any]] = [
     {"prompt": "p", "responses": ["a", "b"], "rankings": [1, 2]},

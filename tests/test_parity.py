@@ -21,15 +21,15 @@ def as_arguments(group: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("layout", ["assistant", "user"])
 @pytest.mark.parametrize("index", range(9))
-def test_scores_token_counts_and_ends_equal_the_official_ones(judges, golden, index, layout):
-    from yoj_cli.inputs.media import MediaOptions
-    from yoj_cli.inputs.records import parse
+def test_scores_token_counts_and_ends_equal_the_official_ones(judges, golden, index, sequence):
+    from yoj_cli.media.options import MediaOptions
+    from yoj_cli.records.parse import parse
 
-    judge = judges(PARITY / "checkpoint", layout=layout)
-    arguments, wanted = as_arguments(golden[index]), golden[index][layout]
+    judge = judges(PARITY / "checkpoint", sequence=sequence)
+    arguments, wanted = as_arguments(golden[index]), golden[index][sequence]
     _, built = judge.prepare(parse(arguments), MediaOptions())
     assert built.n_tokens == wanted["n_tokens"]
-    assert list(built.ends[0]) == wanted["ends"]
+    assert list(built.score_positions[0]) == wanted["ends"]
     assert judge.score(**arguments).scores == pytest.approx(wanted["scores"], abs=TOLERANCE)
 
 
@@ -42,16 +42,17 @@ def test_single_scores_equal_the_official_separate_passes(judges, golden, index)
 
 @pytest.mark.parametrize("index", range(3))
 def test_clips_are_sampled_and_scored_as_by_the_official_class(judges, index):
-    from yoj_cli.inputs.media import MediaOptions, load
-    from yoj_cli.inputs.records import parse
+    from yoj_cli.media.load import load
+    from yoj_cli.media.options import MediaOptions
+    from yoj_cli.records.parse import parse
 
     wanted = json.loads((PARITY / "clips_golden.json").read_text(encoding="utf-8"))["groups"][index]
-    judge = judges(PARITY / "checkpoint", layout=wanted["layout"])
+    judge = judges(PARITY / "checkpoint", sequence=wanted["responses_role"])
     arguments = {"prompt": wanted["prompt"], "responses": wanted["responses"]}
     arguments["videos"] = [str(CLIPS / wanted["clip"])]
     group, options = parse(arguments), MediaOptions(max_frames=wanted["max_frames"])
     assert load(group.media[0], options).times_s == pytest.approx(wanted["times_s"], abs=1e-6)
     _, built = judge.prepare(group, options)
     assert built.n_tokens == wanted["n_tokens"]
-    assert list(built.ends[0]) == wanted["ends"]
+    assert list(built.score_positions[0]) == wanted["ends"]
     assert judge.score(**arguments, media=options).scores == pytest.approx(wanted["scores"], abs=TOLERANCE)

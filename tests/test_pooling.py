@@ -13,12 +13,12 @@ import torch
 
 from tests.conftest import PARITY
 from yoj_cli import Judge
-from yoj_cli.config import JudgeConfig, RespReprMode
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import parse
-from yoj_cli.judge.layout import Layout
-from yoj_cli.judge.pooling import pool, read_places
-from yoj_cli.judge.scorer import batch_scores, branch_scores
+from yoj_cli.config.judge import JudgeConfig, RespReprMode
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.pooling import pool, read_places
+from yoj_cli.records.parse import parse
+from yoj_cli.scoring.forward import batch_scores, branch_scores
+from yoj_cli.sequence.packed import PackedSequence
 
 MODES: tuple[RespReprMode, ...] = get_args(RespReprMode)
 GOLDEN = json.loads((PARITY / "representations.json").read_text(encoding="utf-8"))
@@ -76,15 +76,15 @@ def arguments_of(group: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": group["prompt"], "responses": group["responses"], "images": images}
 
 
-def lay_out(judge: Judge, group: dict[str, Any]) -> Layout:
+def lay_out(judge: Judge, group: dict[str, Any]) -> PackedSequence:
     return judge.prepare(parse(arguments_of(group)), MediaOptions())[1]
 
 
 @pytest.mark.parametrize("group", GOLDEN["groups"], ids=lambda group: group["id"])
 def test_first_and_last_tokens_equal_the_official_ones(official: Load, group: dict[str, Any]) -> None:
-    layout = lay_out(official("last mlp"), group)
-    assert layout.n_tokens == group["n_tokens"]
-    assert layout.spans == (tuple(zip(group["starts"], group["ends"], strict=True)),)
+    sequence = lay_out(official("last mlp"), group)
+    assert sequence.n_tokens == group["n_tokens"]
+    assert sequence.spans == (tuple(zip(group["starts"], group["ends"], strict=True)),)
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -103,11 +103,13 @@ def test_over_the_cache_beside_others_and_alone_a_group_scores_the_same(
 ) -> None:
     judge = official(f"{mode} mlp", **options)
     groups = [group for group in GOLDEN["groups"] if group["id"] in ("g2", "same", "newline", "letters")]
-    layouts = [lay_out(judge, group) for group in groups]
+    sequences = [lay_out(judge, group) for group in groups]
     with torch.inference_mode():
-        for layout, together in zip(layouts, batch_scores(judge.backbone, judge.head, layouts), strict=True):
-            alone = branch_scores(judge.backbone, judge.head, layout)
-            by_chunks = branch_scores(judge.backbone, judge.head, layout, pass_tokens=1)
+        for sequence, together in zip(
+            sequences, batch_scores(judge.backbone, judge.head, sequences), strict=True
+        ):
+            alone = branch_scores(judge.backbone, judge.head, sequence)
+            by_chunks = branch_scores(judge.backbone, judge.head, sequence, max_tokens_per_forward=1)
             for wanted, *others in zip(alone, together, by_chunks, strict=True):
                 for found in others:
                     assert found.tolist() == pytest.approx(wanted.tolist(), abs=TOLERANCE)
@@ -117,18 +119,18 @@ def test_a_shared_first_token_stands_in_the_prefix_and_its_response_goes_on_in_t
     official: Load,
 ) -> None:
     judge = official("response_mean mlp", mode="single")
-    layout = lay_out(judge, {"prompt": "p", "responses": ["The dog sits.", "The dog runs."], "image": None})
-    places = read_places("response_mean", layout)
+    sequence = lay_out(judge, {"prompt": "p", "responses": ["The dog sits.", "The dog runs."], "image": None})
+    places = read_places("response_mean", sequence)
     for branch, each in enumerate(places):
-        (start, end), *_ = layout.spans[branch]
-        assert start < layout.n_prefix <= end
-        text = judge.backbone.tokenizer.decode(layout.input_ids[0, list(each)])
+        (start, end), *_ = sequence.spans[branch]
+        assert start < sequence.n_prefix <= end
+        text = judge.backbone.tokenizer.decode(sequence.input_ids[0, list(each)])
         assert text == ("The dog sits.", "The dog runs.")[branch]
 
 
 def test_each_formula_by_hand() -> None:
     first, middle, last = torch.tensor([1.0, 2.0]), torch.tensor([30.0, 0.0]), torch.tensor([5.0, -2.0])
-    layout = Layout(*[torch.zeros(1, 4)] * 3, (4,), (((1, 3),),), {}, 0)
+    sequence = PackedSequence(*[torch.zeros(1, 4)] * 3, (4,), (((1, 3),),), {}, 0)
     states = torch.stack([torch.zeros(2), first, middle, last])
     wanted = {
         "last": [5.0, -2.0],
@@ -139,7 +141,7 @@ def test_each_formula_by_hand() -> None:
         "response_mean": [12.0, 0.0],
     }
     for mode in MODES:
-        places = read_places(mode, layout)
+        places = read_places(mode, sequence)
         assert pool(mode, states[[place for each in places for place in each]], places).tolist() == [
             wanted[mode]
         ]
@@ -152,15 +154,16 @@ def test_half_precision_states_are_added_in_float32() -> None:
 
 def test_an_empty_response_is_read_at_the_token_before_it(official: Load) -> None:
     judge = official("response_mean mlp")
-    layout = lay_out(judge, {"prompt": "p", "responses": [""], "image": None})
-    assert layout.spans == (((layout.n_tokens - 1,) * 2,),)
+    sequence = lay_out(judge, {"prompt": "p", "responses": [""], "image": None})
+    assert sequence.spans == (((sequence.n_tokens - 1,) * 2,),)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_mode_is_trained_stored_merged_and_scored(mode: RespReprMode, tmp_path: Path) -> None:
-    from yoj_cli.config import TrainConfig
-    from yoj_cli.merge import merge
-    from yoj_cli.train.run import prepare, train
+    from yoj_cli.checkpoint.merge import merge
+    from yoj_cli.config.train import TrainConfig
+    from yoj_cli.train.prepare import prepare
+    from yoj_cli.train.run import train
 
     lines = [
         {"prompt": f"p{i}", "responses": ["a dog", "a dog and a cat"], "rankings": [1, 2]} for i in range(2)

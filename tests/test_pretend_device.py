@@ -13,11 +13,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tests.conftest import PARITY
 from tests.pretend_device import DEVICE, Far, moved, pretended_device
-from yoj_cli.config import TrainConfig
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import parse
-from yoj_cli.judge.features import FeatureMemory
-from yoj_cli.judge.scorer import batch_scores, branch_scores
+from yoj_cli.config.train import TrainConfig
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.records.parse import parse
+from yoj_cli.scoring.forward import batch_scores, branch_scores
+from yoj_cli.scoring.vision_cache import VisionFeatureCache
 from yoj_cli.train.losses import n_way_cross_entropy
 from yoj_cli.train.model import RewardModel
 
@@ -96,21 +96,25 @@ def check(waits, most):
     assert sum(waits.values()) <= most, dict(waits)
 
 
-@pytest.mark.parametrize("pass_tokens", [8192, 1], ids=["one pass", "by chunks"])
+@pytest.mark.parametrize("max_tokens_per_forward", [8192, 1], ids=["one pass", "by chunks"])
 @pytest.mark.parametrize(
     "options", [{}, {"mode": "single"}, {"orders": 2}], ids=["multi", "single", "orders"]
 )
 def test_scores_are_those_of_the_cpu_and_nothing_of_ours_waits(
-    judges, checkpoint, media, options, pass_tokens
+    judges, checkpoint, media, options, max_tokens_per_forward
 ):
     judge = judges(checkpoint, **options)
-    (layout,) = lay_out(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
-    (backbone, head), memory = far_from(judge), FeatureMemory()
+    (sequence,) = lay_out(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
+    (backbone, head), memory = far_from(judge), VisionFeatureCache()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        wanted = values(branch_scores(judge.backbone, judge.head, layout, pass_tokens=pass_tokens))
+        wanted = values(
+            branch_scores(judge.backbone, judge.head, sequence, max_tokens_per_forward=max_tokens_per_forward)
+        )
     for kind in ("new", "known"):
         with torch.no_grad(), pretended_device() as waits:
-            scores = branch_scores(backbone, head, layout, pass_tokens=pass_tokens, memory=memory)
+            scores = branch_scores(
+                backbone, head, sequence, max_tokens_per_forward=max_tokens_per_forward, memory=memory
+            )
             check(waits, WAITS[backbone.family.name][kind if media else "text"])
             found = values(scores)
         assert found == pytest.approx(wanted, abs=TOLERANCE)
@@ -121,12 +125,12 @@ def test_several_groups_in_a_pass_wait_no_more_than_one(judges, checkpoint, pict
     judge = judges(checkpoint, mode="single")
     shown = [{"images": [str(picture / f"{index % 2}.png")]} for index in range(5)]
     groups = [{"prompt": f"p{i}", "responses": RESPONSES[: 1 + i % 3], **shown[i]} for i in range(5)]
-    layouts = lay_out(judge, *groups)
-    (backbone, head), memory = far_from(judge), FeatureMemory()
+    sequences = lay_out(judge, *groups)
+    (backbone, head), memory = far_from(judge), VisionFeatureCache()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
-        wanted = [values(scores) for scores in batch_scores(judge.backbone, judge.head, layouts)]
+        wanted = [values(scores) for scores in batch_scores(judge.backbone, judge.head, sequences)]
     with torch.no_grad(), pretended_device() as waits:
-        scores = batch_scores(backbone, head, layouts, memory=memory)
+        scores = batch_scores(backbone, head, sequences, memory=memory)
         check(waits, WAITS[backbone.family.name]["new"])
         found = [values(each) for each in scores]
     assert memory.n_encoded == 2
@@ -138,7 +142,7 @@ def test_several_groups_in_a_pass_wait_no_more_than_one(judges, checkpoint, pict
 @pytest.mark.parametrize("family", ["molmo2", "qwen3_vl"])
 def test_a_training_step_gives_the_gradients_of_the_cpu(judges, qwen_checkpoint, media, mode, family):
     judge = judges(PARITY / "checkpoint" if family == "molmo2" else qwen_checkpoint, mode=mode)
-    (layout,) = lay_out(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
+    (sequence,) = lay_out(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
     backbone = dataclasses.replace(judge.backbone, model=copy.deepcopy(judge.backbone.model))
     near = RewardModel(backbone, TrainConfig(mode=mode, lora_dropout=0.0, head_dim=16))
     for name, weight in near.named_parameters():
@@ -148,9 +152,9 @@ def test_a_training_step_gives_the_gradients_of_the_cpu(judges, qwen_checkpoint,
     far.backbone = dataclasses.replace(far.backbone, model=far.decoder, device=DEVICE)
     ranks = torch.tensor([1.0, 2.0, 3.0, 4.0])
     with sdpa_kernel(SDPBackend.MATH):
-        wanted = step(near, layout, ranks)
+        wanted = step(near, sequence, ranks)
     with pretended_device() as waits:
-        found = step(far, layout, ranks)
+        found = step(far, sequence, ranks)
     most = WAITS[family]
     check(waits, most["new" if media else "text"] + most["training"])
     assert found.item() == pytest.approx(wanted.item(), abs=TOLERANCE)
@@ -161,9 +165,9 @@ def test_a_training_step_gives_the_gradients_of_the_cpu(judges, qwen_checkpoint,
             assert torch.allclose(weight.grad.near, grads[name], atol=TOLERANCE, rtol=1e-4), name
 
 
-def step(model, layout, rankings):
+def step(model, sequence, rankings):
     """Forward and backward, the loss on the CPU as the trainer computes it."""
     model.train()
-    loss = n_way_cross_entropy(torch.cat(model(layout)).cpu(), rankings)
+    loss = n_way_cross_entropy(torch.cat(model(sequence)).cpu(), rankings)
     loss.backward()
     return loss.detach()

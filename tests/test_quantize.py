@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from tests.adapters import BASE, make_adapter, make_official_adapter, make_text_only
 from tests.conftest import PARITY
 from yoj_cli import Judge
-from yoj_cli.config import JudgeConfig
+from yoj_cli.checkpoint.merge import merge
+from yoj_cli.checkpoint.quantize import quantize
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.merge import merge
-from yoj_cli.quantize import quantize
 
 GROUP = {"prompt": "p", "responses": ["a red dog", "two cats", "the sky"]}
 PICTURE = {"prompt": "what?", "images": [str(PARITY / "img4.png")], "responses": ["a red dog", "two cats"]}

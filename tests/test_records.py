@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from yoj_cli.errors import InputError
-from yoj_cli.inputs.records import Failure, Group, Media, Message, parse, read_groups
-from yoj_cli.outputs.writers import render_json
+from yoj_cli.groups import Failure, Group, Media, Message
+from yoj_cli.records.parse import parse, read_groups
+from yoj_cli.render.writers import render_json
 
 AB = {"responses": ["a", "b"]}
 Q = {"prompt": "q"}

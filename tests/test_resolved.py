@@ -14,10 +14,12 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import PARITY, Run
 from yoj_cli import Judge
-from yoj_cli.config import JudgeConfig, TrainConfig
+from yoj_cli.checkpoint.merge import merge
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import CheckpointError, UsageError
-from yoj_cli.merge import merge
-from yoj_cli.train.run import prepare, train
+from yoj_cli.train.prepare import prepare
+from yoj_cli.train.run import train
 from yoj_cli.version import __version__
 
 BASE = PARITY / "checkpoint"

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from yoj_cli.inputs.sampling import Timeline, sample_times
+from yoj_cli.media.sampling import Timeline, sample_times
 
 
 @pytest.mark.parametrize(

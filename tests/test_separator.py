@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.conftest import PARITY, Run
 from yoj_cli import Judge
-from yoj_cli.config import JudgeConfig
+from yoj_cli.checkpoint.merge import merge
+from yoj_cli.checkpoint.read import TOKENIZER_FILES
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import CheckpointError
-from yoj_cli.judge.checkpoint import TOKENIZER_FILES
-from yoj_cli.merge import merge
 
 MERGED = PARITY / "checkpoint"
 OLD_ID, NEW_ID = 13, 600

@@ -9,8 +9,8 @@ import pytest
 
 from tests.verdicts import FULL, HOSTILE, THREE, hostile_verdict, make_verdict, written
 from yoj_cli.errors import MediaError
-from yoj_cli.inputs.records import Media
-from yoj_cli.outputs.writers import open_writer
+from yoj_cli.groups import Media
+from yoj_cli.render.writers import open_writer
 
 
 def test_a_small_table() -> None:

@@ -21,14 +21,15 @@ from safetensors.torch import load_file
 from tests.conftest import PARITY
 from tests.processes import environment
 from yoj_cli import Judge
-from yoj_cli.config import TrainConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, UsageError
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import read_groups
-from yoj_cli.judge.adapter import adapter_weights
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.adapter import adapter_weights
+from yoj_cli.records.parse import read_groups
 from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.model import find_base, load_model
-from yoj_cli.train.run import prepare, train
+from yoj_cli.train.prepare import prepare
+from yoj_cli.train.run import train
 
 BASE = str(PARITY / "checkpoint")
 SMALL = {"base": BASE, "device": "cpu", "lora_r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "head_dim": 32}

@@ -13,9 +13,9 @@ import pytest
 
 from tests.adapters import BASE, make_adapter
 from yoj_cli import Judge
-from yoj_cli.config import JudgeConfig
-from yoj_cli.judge.transformers4 import with_rotary_for_4
-from yoj_cli.merge import merge
+from yoj_cli.checkpoint.merge import merge
+from yoj_cli.checkpoint.transformers4 import with_rotary_for_4
+from yoj_cli.config.judge import JudgeConfig
 
 PINNED = "transformers==4.57.3"
 GROUP = {"prompt": "what is it?", "responses": ["a red dog", "two cats <|im_end|>", "the sky"]}

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.verdicts import FULL, make_verdict
-from yoj_cli.outputs.ranking import Summary
-from yoj_cli.outputs.wording import one_line, render_summary
+from yoj_cli.render.wording import one_line, render_summary
+from yoj_cli.verdicts.agreement import Summary
 
 
 def test_a_summary() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from tests.verdicts import FULL, HOSTILE, THREE, hostile_verdict, make_verdict, written
 from yoj_cli.errors import MediaError
-from yoj_cli.inputs.records import Failure
-from yoj_cli.outputs.wording import BIDI_CONTROLS
-from yoj_cli.outputs.writers import FORMATS, Format, open_writer, render_json
+from yoj_cli.groups import Failure
+from yoj_cli.render.wording import BIDI_CONTROLS
+from yoj_cli.render.writers import FORMATS, Format, open_writer, render_json
 
 
 def test_a_csv() -> None:

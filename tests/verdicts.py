@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from yoj_cli.inputs.records import Group, Media, Message
-from yoj_cli.outputs.ranking import Verdict, build_verdict
-from yoj_cli.outputs.writers import Format, open_writer
+from yoj_cli.groups import Group, Media, Message
+from yoj_cli.render.writers import Format, open_writer
+from yoj_cli.verdicts.verdict import Verdict, build_verdict
 
 HOSTILE = (
     "\x1b[31mred\x1b[0m \x1b]0;title\x07 \x1b[2J\x1b[1;1H",

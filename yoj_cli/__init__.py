@@ -28,11 +28,11 @@ if TYPE_CHECKING:
         UsageError,
         YojError,
     )
-    from yoj_cli.inputs.groups import Failure, Group, Media, Message
-    from yoj_cli.inputs.media import MediaOptions
-    from yoj_cli.inputs.records import read_groups
-    from yoj_cli.judge.judge import Judge
-    from yoj_cli.outputs.ranking import Verdict
+    from yoj_cli.groups import Failure, Group, Media, Message
+    from yoj_cli.media.options import MediaOptions
+    from yoj_cli.records.parse import read_groups
+    from yoj_cli.scoring.judge import Judge
+    from yoj_cli.verdicts.verdict import Verdict
 
 __all__ = [
     "CheckpointError",
@@ -59,10 +59,10 @@ __all__ = [
 _MODULES = {
     "yoj_cli.errors": tuple(name for name in __all__ if name.endswith("Error")),
     "yoj_cli.inputs.groups": ("Failure", "Group", "Media", "Message"),
-    "yoj_cli.inputs.media": ("MediaOptions",),
+    "yoj_cli.media.load": ("MediaOptions",),
     "yoj_cli.inputs.records": ("read_groups",),
-    "yoj_cli.judge.judge": ("Judge",),
-    "yoj_cli.outputs.ranking": ("Verdict",),
+    "yoj_cli.scoring.judge": ("Judge",),
+    "yoj_cli.verdicts.verdict": ("Verdict",),
 }
 
 

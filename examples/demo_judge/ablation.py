@@ -118,9 +118,9 @@ def measure(out: Path, seeds: Sequence[int]) -> None:
 def measure_judge(out: Path, folder: Path) -> Iterator[dict[str, object]]:
     """Best-of-N, pairs and tau of each reading; for plain readings how many winners change in reverse."""
     from yoj_cli import Judge
-    from yoj_cli.inputs.media import MediaOptions
-    from yoj_cli.inputs.records import read_groups
-    from yoj_cli.outputs.ranking import Summary
+    from yoj_cli.media.options import MediaOptions
+    from yoj_cli.records.parse import read_groups
+    from yoj_cli.verdicts.agreement import Summary
 
     mode = json.loads((folder / "reward_model_config.json").read_text(encoding="utf-8"))["mode"]
     for reading in READINGS:

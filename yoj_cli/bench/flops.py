@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from yoj_cli.judge.adapter import language_linears
-from yoj_cli.judge.backbone import Backbone
-from yoj_cli.judge.features import encode
-from yoj_cli.judge.layout import Layout
+from yoj_cli.model.adapter import language_linears
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.scoring.vision_cache import encode
+from yoj_cli.sequence.packed import PackedSequence
 
 if TYPE_CHECKING:
     from torch.utils.flop_counter import FlopCounterMode
@@ -57,14 +57,14 @@ def count_flops(backbone: Backbone, work: Work, vision_flops: int) -> int:
     return linear + attention + work.encodings * vision_flops + logits
 
 
-def count_vision_flops(backbone: Backbone, layout: Layout) -> int:
-    """Floating-point operations of encoding a layout's media once; 0 where it has none.
+def count_vision_flops(backbone: Backbone, sequence: PackedSequence) -> int:
+    """Floating-point operations of encoding a sequence's media once; 0 where it has none.
 
     Counted by torch while it is done: towers differ by family (overlapping crops, merged patches, several depths),
     and none of it depends on how the responses are read.
     """
     with torch.no_grad(), flop_counter() as counter:
-        encode(backbone, [layout.media_inputs])
+        encode(backbone, [sequence.media_inputs])
     return int(counter.get_total_flops())
 
 
@@ -87,13 +87,13 @@ def causal_pairs(n_tokens: int, n_seen: int = 0) -> int:
     return n_tokens * (n_tokens + 1) // 2 + n_tokens * n_seen
 
 
-def attended_pairs(layout: Layout, *, media_sees_itself: bool) -> int:
-    """Pairs that a layout's mask allows: its branches over the prefix, and media in both directions."""
-    branches = sum(causal_pairs(length, layout.n_prefix) for length in layout.branch_lengths)
-    pairs = causal_pairs(layout.n_prefix) + branches
-    return pairs + (media_pairs(layout) if media_sees_itself else 0)
+def attended_pairs(sequence: PackedSequence, *, bidirectional_media_attention: bool) -> int:
+    """Pairs that a sequence's mask allows: its branches over the prefix, and media in both directions."""
+    branches = sum(causal_pairs(length, sequence.n_prefix) for length in sequence.branch_lengths)
+    pairs = causal_pairs(sequence.n_prefix) + branches
+    return pairs + (media_pairs(sequence) if bidirectional_media_attention else 0)
 
 
-def media_pairs(layout: Layout) -> int:
+def media_pairs(sequence: PackedSequence) -> int:
     """Pairs beyond the causal ones where media tokens also see those after them."""
-    return causal_pairs(layout.n_media_tokens - 1) if layout.n_media_tokens else 0
+    return causal_pairs(sequence.n_media_tokens - 1) if sequence.n_media_tokens else 0

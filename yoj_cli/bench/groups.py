@@ -13,13 +13,16 @@ from torch import Tensor
 
 from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_side
 from yoj_cli.errors import InputError, TooLongError
-from yoj_cli.inputs.media import Clip, MediaOptions, Picture, load
-from yoj_cli.inputs.records import Failure, Group, parse, read_groups
-from yoj_cli.judge.backbone import Backbone
-from yoj_cli.judge.features import Processed
-from yoj_cli.judge.judge import Judge
-from yoj_cli.judge.layout import Layout, LayoutBuilder, Span, share_prefix
+from yoj_cli.groups import Failure, Group
+from yoj_cli.media.load import Clip, Picture, load
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.backbone import Backbone
 from yoj_cli.plan import Plan, build_plan
+from yoj_cli.records.parse import parse, read_groups
+from yoj_cli.scoring.judge import Judge
+from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.sequence.media_inputs import Processed
+from yoj_cli.sequence.packed import PackedSequence, Span, share_prefix
 
 DRAWN = "drawn"
 """What stands for the path of a clip that never was in a file."""
@@ -53,10 +56,10 @@ class Case:
         orders: a branch for each order of `plan`.
     """
 
-    alone: tuple[Layout, ...]
-    single: Layout
-    multi: Layout
-    orders: Layout
+    alone: tuple[PackedSequence, ...]
+    single: PackedSequence
+    multi: PackedSequence
+    orders: PackedSequence
     plan: Plan
 
     @property
@@ -83,8 +86,10 @@ class Medium:
         return sum(self.runs)
 
 
-def build_case(lay_out: Callable[[Sequence[int], Plan], Layout], n: int, orders: int, seed: int) -> Case:
-    """All layouts of a group.
+def build_case(
+    lay_out: Callable[[Sequence[int], Plan], PackedSequence], n: int, orders: int, seed: int
+) -> Case:
+    """All sequences of a group.
 
     Args:
         lay_out: lays out some of the group's responses (by index) as a group, by a plan for as many.
@@ -101,11 +106,11 @@ def build_case(lay_out: Callable[[Sequence[int], Plan], Layout], n: int, orders:
     )
 
 
-def count_media_tokens(layout: Layout) -> tuple[int, int]:
-    """Tokens of a layout's pictures, and of its clips."""
-    n_tokens, n_of_clips = layout.n_media_tokens, int((layout.media_types == 2).sum())
+def count_media_tokens(sequence: PackedSequence) -> tuple[int, int]:
+    """Tokens of a sequence's pictures, and of its clips."""
+    n_tokens, n_of_clips = sequence.n_media_tokens, int((sequence.media_types == 2).sum())
     if (
-        not n_of_clips and "pixel_values_videos" in layout.media_inputs
+        not n_of_clips and "pixel_values_videos" in sequence.media_inputs
     ):  # Molmo2 has one type for both, and one kind
         n_of_clips = n_tokens
     return n_tokens - n_of_clips, n_of_clips
@@ -116,7 +121,7 @@ class GroupSource:
 
     def __init__(self, judge: Judge) -> None:
         self._backbone = judge.backbone
-        self._builder = LayoutBuilder(
+        self._builder = SequenceBuilder(
             judge.backbone,
             judge.checkpoint.separator,
             judge.role,
@@ -176,7 +181,7 @@ class GroupSource:
         try:
             loaded: list[Picture | Clip] = list(clips) or [load(medium, media) for medium in group.media]
 
-            def lay_out(indices: Sequence[int], plan: Plan) -> Layout:
+            def lay_out(indices: Sequence[int], plan: Plan) -> PackedSequence:
                 some = replace(group, responses=tuple(group.responses[index] for index in indices))
                 return self._builder.build(some, loaded, plan)
 
@@ -278,8 +283,8 @@ def lay_out_ids(
     responses: list[list[int]],
     indices: Sequence[int],
     plan: Plan,
-) -> Layout:
-    """A layout of token ids, as `LayoutBuilder` makes one of texts.
+) -> PackedSequence:
+    """A sequence of token ids, as `SequenceBuilder` makes one of texts.
 
     Args:
         prefix: the medium's tokens, then the prompt's.

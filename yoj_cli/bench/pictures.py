@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from yoj_cli.inputs.media import Clip
+from yoj_cli.media.load import Clip
 
 if TYPE_CHECKING:
     from PIL.Image import Image

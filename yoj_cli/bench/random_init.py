@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from yoj_cli.bench.groups import Medium, Sizes
 from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_side
-from yoj_cli.config import JudgeConfig
-from yoj_cli.judge.attention import install
-from yoj_cli.judge.backbone import Backbone
-from yoj_cli.judge.device import resolve_device, resolve_dtype, resolve_quant
-from yoj_cli.judge.family import Family, family_of
-from yoj_cli.judge.features import process_clips
-from yoj_cli.judge.head import HeadConfig, ValueHead
-from yoj_cli.judge.host import quietly
-from yoj_cli.judge.quantization import compute_as_asked
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.model.attention import install
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import resolve_device, resolve_dtype, resolve_quant
+from yoj_cli.model.family import Family, family_of
+from yoj_cli.model.head import HeadConfig, ValueHead
+from yoj_cli.model.host import quietly
+from yoj_cli.model.quantization import set_compute_dtype
+from yoj_cli.sequence.media_inputs import process_clips
 
 HEAD_DIM = 1024
 """Width of the published head's middle layer."""
@@ -70,7 +70,7 @@ def build_random(name: str, config: JudgeConfig, seed: int) -> tuple[Backbone, V
         else:
             _fill(module, device, dtype, generator)
     model.to(device).eval().requires_grad_(False)  # the buffers that are left
-    compute_as_asked(model, dtype, stored=False)
+    set_compute_dtype(model, dtype, stored=False)
     install(model)
     backbone = Backbone(model, None, family, device, dtype, quant)
     return backbone, _build_head(backbone, seed)

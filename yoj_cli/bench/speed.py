@@ -17,10 +17,10 @@ from yoj_cli.bench.measure import Timing, matmul_peak, memory_method, peak_memor
 from yoj_cli.bench.random_init import build_random, draw_media, read_architecture
 from yoj_cli.bench.report import Comparison, Row, SpeedReport
 from yoj_cli.bench.variants import VARIANTS, Subject, Variant
-from yoj_cli.config import BenchConfig
+from yoj_cli.config.bench import BenchConfig
 from yoj_cli.errors import OutOfMemoryError
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.judge.judge import Judge
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.scoring.judge import Judge
 from yoj_cli.version import __version__
 
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
@@ -160,7 +160,7 @@ def compare(
         picture_tokens=[picture for picture, _ in media_tokens],
         clip_tokens=[clip for _, clip in media_tokens],
         prefix_tokens=[case.single.n_prefix for case in cases] if cases[0].n > 1 else None,
-        alone_tokens=[[layout.n_tokens for layout in case.alone] for case in cases],
+        alone_tokens=[[sequence.n_tokens for sequence in case.alone] for case in cases],
         n_orders=cases[0].plan.n_orders,
         rows=sorted([*rows.values(), faster], key=lambda row: row.key),
         slower=slower,

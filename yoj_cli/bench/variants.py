@@ -1,7 +1,7 @@
 """The ways to read a group that are compared.
 
 (a) and (d) to (f) are the scorer's own forward path, and so is (c) one by one. (b), (c) in a batch and (g) are
-baselines, used nowhere else: what one would write without a layout of branches, and what the official code does.
+baselines, used nowhere else: what one would write without a sequence of branches, and what the official code does.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch.nn.utils.rnn import pad_sequence
 
 from yoj_cli.bench.flops import Work, attended_pairs, causal_pairs, media_pairs
 from yoj_cli.bench.groups import Case
-from yoj_cli.judge.backbone import Backbone
-from yoj_cli.judge.features import encode, encoder_outputs
-from yoj_cli.judge.head import ValueHead
-from yoj_cli.judge.kv_cache import cache_of
-from yoj_cli.judge.layout import Layout
-from yoj_cli.judge.pooling import read_places
-from yoj_cli.judge.scorer import branch_scores, score_states
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.head import ValueHead
+from yoj_cli.model.kv_cache import cache_of
+from yoj_cli.model.pooling import read_places
 from yoj_cli.plan import join
+from yoj_cli.scoring.forward import branch_scores, score_states
+from yoj_cli.scoring.vision_cache import encode, encoder_outputs
+from yoj_cli.sequence.packed import PackedSequence
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Variant:
 
 def read_alone(subject: Subject, case: Case) -> list[float]:
     """(a): one pass per response, one after the other, its picture encoded each time: the paper's baseline."""
-    found = [branch_scores(subject.backbone, subject.head, layout)[0] for layout in case.alone]
+    found = [branch_scores(subject.backbone, subject.head, sequence)[0] for sequence in case.alone]
     return _to_list(found)
 
 
@@ -75,44 +75,44 @@ def read_padded(subject: Subject, case: Case) -> list[float]:
     """
     backbone, device = subject.backbone, subject.backbone.device
     arguments: dict[str, Any] = {
-        "input_ids": _pad([layout.input_ids[0] for layout in case.alone]).to(device),
-        "position_ids": _pad_positions([layout.position_ids for layout in case.alone]).to(device),
+        "input_ids": _pad([sequence.input_ids[0] for sequence in case.alone]).to(device),
+        "position_ids": _pad_positions([sequence.position_ids for sequence in case.alone]).to(device),
     }
     if case.alone[0].media_inputs:
         encoded = encode(backbone, [case.alone[0].media_inputs])
         arguments["mm_encoder_outputs"] = encoder_outputs(encoded * case.n)
-        arguments["mm_token_type_ids"] = _pad([layout.media_types[0] for layout in case.alone]).to(device)
+        arguments["mm_token_type_ids"] = _pad([sequence.media_types[0] for sequence in case.alone]).to(device)
     states = backbone.model(**arguments, use_cache=False).last_hidden_state
-    places = [_places(subject, layout)[0] for layout in case.alone]
+    places = [_places(subject, sequence)[0] for sequence in case.alone]
     return _read_rows(subject, states, places)
 
 
 def read_over_cache(subject: Subject, case: Case) -> list[float]:
     """(c) one by one: the prefix once, then each response over its KV cache."""
-    return _to_list(branch_scores(subject.backbone, subject.head, case.single, pass_tokens=1))
+    return _to_list(branch_scores(subject.backbone, subject.head, case.single, max_tokens_per_forward=1))
 
 
 def read_batch_over_cache(subject: Subject, case: Case) -> list[float]:
     """(c) in a batch: the prefix once, its KV cache repeated, and the padded responses over it together."""
-    backbone, layout = subject.backbone, case.single
+    backbone, sequence = subject.backbone, case.single
     if case.n == 1:
         return read_alone(subject, case)
-    n_prefix = layout.n_prefix
-    prefix = backbone.model(**_inputs(backbone, layout, n_prefix), use_cache=True)
+    n_prefix = sequence.n_prefix
+    prefix = backbone.model(**_inputs(backbone, sequence, n_prefix), use_cache=True)
     cache = cache_of(backbone.model, prefix)
     cache.states.batch_repeat_interleave(case.n)
     rows = [
         slice(start, start + length)
-        for start, length in zip(layout.branch_starts, layout.branch_lengths, strict=True)
+        for start, length in zip(sequence.branch_starts, sequence.branch_lengths, strict=True)
     ]
     states = backbone.model(
-        input_ids=_pad([layout.input_ids[0, row] for row in rows]).to(backbone.device),
-        position_ids=_pad_positions([layout.position_ids[..., row] for row in rows]).to(backbone.device),
+        input_ids=_pad([sequence.input_ids[0, row] for row in rows]).to(backbone.device),
+        position_ids=_pad_positions([sequence.position_ids[..., row] for row in rows]).to(backbone.device),
         **cache.arguments,
         use_cache=True,
     ).last_hidden_state
-    places = _places(subject, layout)
-    shifts: Sequence[int] = layout.branch_starts
+    places = _places(subject, sequence)
+    shifts: Sequence[int] = sequence.branch_starts
     if (
         min(min(each) for each in places) < n_prefix
     ):  # a head that reads first tokens, and some that all share
@@ -143,13 +143,13 @@ def read_orders(subject: Subject, case: Case) -> list[float]:
 
 def read_as_official(subject: Subject, case: Case) -> list[float]:
     """(g): (e) as the official code runs it: every layer's states kept, and logits for every token."""
-    backbone, layout = subject.backbone, case.multi
+    backbone, sequence = subject.backbone, case.multi
     found = backbone.model(
-        **_inputs(backbone, layout, layout.n_tokens), use_cache=False, output_hidden_states=True
+        **_inputs(backbone, sequence, sequence.n_tokens), use_cache=False, output_hidden_states=True
     )
     logits = subject.lm_head(found.last_hidden_state)
     states = found.hidden_states[-1]
-    places = _places(subject, layout)
+    places = _places(subject, sequence)
     read = states[0, [place for each in places for place in each]]
     scores: list[float] = score_states(subject.head, read, places).tolist()
     del logits  # held until here, as there
@@ -158,14 +158,14 @@ def read_as_official(subject: Subject, case: Case) -> list[float]:
 
 def work_alone(subject: Subject, case: Case) -> Work:
     """(a): every token of every response's own pass."""
-    works = [_work(subject, layout) for layout in case.alone]
+    works = [_work(subject, sequence) for sequence in case.alone]
     return Work(sum(w.tokens for w in works), sum(w.pairs for w in works), sum(w.encodings for w in works))
 
 
 def work_padded(subject: Subject, case: Case) -> Work:
     """(b): as many rows of the longest response's length."""
-    longest = max(layout.n_tokens for layout in case.alone)
-    both_ways = media_pairs(case.alone[0]) if subject.backbone.family.media_sees_itself else 0
+    longest = max(sequence.n_tokens for sequence in case.alone)
+    both_ways = media_pairs(case.alone[0]) if subject.backbone.family.bidirectional_media_attention else 0
     return Work(
         case.n * longest, case.n * (causal_pairs(longest) + both_ways), int(_has_media(case.alone[0]))
     )
@@ -173,13 +173,13 @@ def work_padded(subject: Subject, case: Case) -> Work:
 
 def work_batch_over_cache(subject: Subject, case: Case) -> Work:
     """(c) in a batch: the prefix, and as many rows of the longest branch's length."""
-    layout = case.single
+    sequence = case.single
     if case.n == 1:
         return work_alone(subject, case)
-    longest = max(layout.branch_lengths)
-    both_ways = media_pairs(layout) if subject.backbone.family.media_sees_itself else 0
-    pairs = causal_pairs(layout.n_prefix) + both_ways + case.n * causal_pairs(longest, layout.n_prefix)
-    return Work(layout.n_prefix + case.n * longest, pairs, int(_has_media(layout)))
+    longest = max(sequence.branch_lengths)
+    both_ways = media_pairs(sequence) if subject.backbone.family.bidirectional_media_attention else 0
+    pairs = causal_pairs(sequence.n_prefix) + both_ways + case.n * causal_pairs(longest, sequence.n_prefix)
+    return Work(sequence.n_prefix + case.n * longest, pairs, int(_has_media(sequence)))
 
 
 def work_as_official(subject: Subject, case: Case) -> Work:
@@ -201,20 +201,20 @@ VARIANTS = (
 """In the order in which they take turns."""
 
 
-def _as_scored(subject: Subject, layout: Layout) -> list[Tensor]:
+def _as_scored(subject: Subject, sequence: PackedSequence) -> list[Tensor]:
     """In one pass, or in several over the prefix's cache where that is faster; one branch is always one pass."""
-    return branch_scores(subject.backbone, subject.head, layout)
+    return branch_scores(subject.backbone, subject.head, sequence)
 
 
-def _inputs(backbone: Backbone, layout: Layout, n_tokens: int) -> dict[str, Tensor]:
-    """The model's arguments for the first tokens of a layout, which hold all of its media."""
+def _inputs(backbone: Backbone, sequence: PackedSequence, n_tokens: int) -> dict[str, Tensor]:
+    """The model's arguments for the first tokens of a sequence, which hold all of its media."""
     tensors = {
-        "input_ids": layout.input_ids[:, :n_tokens],
-        "position_ids": layout.position_ids[..., :n_tokens],
-        **layout.media_inputs,
+        "input_ids": sequence.input_ids[:, :n_tokens],
+        "position_ids": sequence.position_ids[..., :n_tokens],
+        **sequence.media_inputs,
     }
-    if layout.media_inputs:
-        tensors["mm_token_type_ids"] = layout.media_types[:, :n_tokens]
+    if sequence.media_inputs:
+        tensors["mm_token_type_ids"] = sequence.media_types[:, :n_tokens]
     return {name: tensor.to(backbone.device) for name, tensor in tensors.items()}
 
 
@@ -233,9 +233,9 @@ def _pad_positions(rows: list[Tensor]) -> Tensor:
     return torch.cat([torch.cat(pair, dim=-1) for pair in zip(rows, more, strict=True)], dim=-2)
 
 
-def _places(subject: Subject, layout: Layout) -> list[Sequence[int]]:
+def _places(subject: Subject, sequence: PackedSequence) -> list[Sequence[int]]:
     """Which tokens' states the head reads of each response."""
-    return read_places(subject.head.config.resp_repr_mode, layout)
+    return read_places(subject.head.config.resp_repr_mode, sequence)
 
 
 def _read_rows(subject: Subject, states: Tensor, places: Sequence[Sequence[int]]) -> list[float]:
@@ -249,10 +249,12 @@ def _to_list(branches: list[Tensor]) -> list[float]:
     return [float(score) for score in torch.cat(branches).tolist()]
 
 
-def _work(subject: Subject, layout: Layout) -> Work:
-    pairs = attended_pairs(layout, media_sees_itself=subject.backbone.family.media_sees_itself)
-    return Work(layout.n_tokens, pairs, int(_has_media(layout)))
+def _work(subject: Subject, sequence: PackedSequence) -> Work:
+    pairs = attended_pairs(
+        sequence, bidirectional_media_attention=subject.backbone.family.bidirectional_media_attention
+    )
+    return Work(sequence.n_tokens, pairs, int(_has_media(sequence)))
 
 
-def _has_media(layout: Layout) -> bool:
-    return bool(layout.media_inputs)
+def _has_media(sequence: PackedSequence) -> bool:
+    return bool(sequence.media_inputs)

@@ -12,7 +12,8 @@ from yoj_cli.cli.messages import complain, say
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
 from yoj_cli.cli.progress import show_status
-from yoj_cli.config import BenchConfig, InputConfig, OutputConfig
+from yoj_cli.config.bench import BenchConfig
+from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.errors import ExitCode, UsageError
 
 
@@ -37,7 +38,7 @@ def bench_speed(
     check_groups(bench, file)
     with open_output(OutputConfig(json=bench.json, format="jsonl" if bench.json else "table")) as stream:
         from yoj_cli.bench.speed import compare_speed
-        from yoj_cli.cli.speed_tables import render_report
+        from yoj_cli.bench.tables import render_report
 
         options = build_media_options(media, max_frames=16, beside=file or "-")
         with show_status() as tell:

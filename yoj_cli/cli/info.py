@@ -14,12 +14,13 @@ import typer
 
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
-from yoj_cli.config import JudgeConfig, OutputConfig
+from yoj_cli.config.io import OutputConfig
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import DeviceError, ModelError
 from yoj_cli.version import __version__, installed
 
 if TYPE_CHECKING:
-    from yoj_cli.judge.checkpoint import Checkpoint
+    from yoj_cli.checkpoint.read import Checkpoint
 
 LIBRARIES = (
     "torch",
@@ -71,7 +72,7 @@ def _machine() -> dict[str, Any]:
 
 def _judge(config: JudgeConfig) -> dict[str, Any]:
     """The judge that these options name, where its files lie, and what `auto` stands for."""
-    from yoj_cli.judge.checkpoint import find_base, find_processor, read_checkpoint
+    from yoj_cli.checkpoint.read import find_base, find_processor, read_checkpoint
 
     chosen_by = "--model" if config.model else "$YOJ_MODEL" if os.environ.get("YOJ_MODEL") else "default"
     config = config.resolved()
@@ -109,9 +110,9 @@ def _resolved(
     Args:
         checkpoint, base: what is known of the judge, where its files are on this machine.
     """
-    from yoj_cli.judge.backbone import resolve_stored
-    from yoj_cli.judge.checkpoint import judge_bytes
-    from yoj_cli.judge.device import UNSTATED, dtype_name, resolve_device, resolve_dtype
+    from yoj_cli.checkpoint.read import judge_bytes
+    from yoj_cli.model.device import UNSTATED, dtype_name, resolve_device, resolve_dtype
+    from yoj_cli.model.load import resolve_stored
 
     facts: dict[str, Any] = {"device": None, "dtype": None, "quant": None, "device_problem": None}
     trained = checkpoint.trained if checkpoint else UNSTATED
@@ -128,7 +129,7 @@ def _resolved(
 
 def _separator(checkpoint: Checkpoint, folder: Path) -> dict[str, Any]:
     """What the tokenizer knows of the separator: the id it is registered as when the judge is loaded, or None."""
-    from yoj_cli.judge.tokens import unregistered_separator
+    from yoj_cli.sequence.tokens import unregistered_separator
 
     facts: dict[str, Any] = {"text": checkpoint.separator, "registered_at_load_as": None, "problem": None}
     try:
@@ -190,7 +191,7 @@ def _render_place(place: dict[str, Any]) -> str:
 
 
 def _render_row(name: str, value: str, width: int | None) -> str:
-    from yoj_cli.outputs.wording import visible
+    from yoj_cli.render.wording import visible
 
     lines = visible(value).split("\n")
     if width is not None:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yoj_cli.config import InputConfig
+from yoj_cli.config.io import InputConfig
 from yoj_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from yoj_cli.inputs.media import MediaOptions
+    from yoj_cli.media.options import MediaOptions
 
 
 def check_paths(paths: Sequence[str] | None) -> list[str]:
@@ -90,7 +90,7 @@ def build_media_options(
         max_frames: frames read of a clip; None leaves that to the judge.
         beside: the file whose folder relative paths start from, where there is no --media-root.
     """
-    from yoj_cli.inputs.media import MediaOptions
+    from yoj_cli.media.options import MediaOptions
 
     # A pipe such as /dev/fd/63 has no folder of its own; relative paths then start from the current one.
     is_beside = config.media_root is None and os.path.isfile(beside)

@@ -10,9 +10,9 @@ from itertools import chain
 from typing import IO
 
 from yoj_cli.cli.input import build_media_options
-from yoj_cli.config import InputConfig
+from yoj_cli.config.io import InputConfig
 from yoj_cli.errors import YojError, errors_at
-from yoj_cli.inputs.groups import Failure, Group
+from yoj_cli.groups import Failure, Group
 
 N_FRAMES = 2
 """Of a clip its first and its last frame are decoded; the judge takes more."""
@@ -33,7 +33,7 @@ def look_at_files(
     Raises:
         YojError: a file, or its first group, cannot be used.
     """
-    from yoj_cli.inputs.records import read_groups
+    from yoj_cli.records.parse import read_groups
 
     lines: Iterable[bytes] = sys.stdin.buffer if "-" in paths else ()
     for path in paths if limit is None else paths[:1]:
@@ -72,7 +72,7 @@ def look_at_media(group: Group, media: InputConfig, *, beside: str = "-") -> Non
     """
     if not group.media:
         return
-    from yoj_cli.inputs.media import load
+    from yoj_cli.media.load import load
 
     options = build_media_options(media, N_FRAMES, beside=beside)
     with errors_at(group.where):

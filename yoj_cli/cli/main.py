@@ -152,7 +152,7 @@ def _report(text: str, error: Exception, code: int) -> int:
 
 def _stop_decoding() -> None:
     """End the clip decoders, so that no thread waits for one when the program wants to end."""
-    media = sys.modules.get("yoj_cli.inputs.media")
+    media = sys.modules.get("yoj_cli.media.load")
     if media is not None:
         media.close()
 
@@ -161,7 +161,7 @@ def _leave(code: int) -> NoReturn:
     """End without waiting for threads that prepare groups nobody will ask for: a download, say."""
     deadline = time.monotonic() + PATIENCE_S
     for thread in threading.enumerate():
-        if thread.name.startswith("yoj-ahead"):
+        if thread.name.startswith("yoj-prefetch"):
             thread.join(max(deadline - time.monotonic(), 0))
             if thread.is_alive():
                 for stream in (sys.stdout, sys.stderr):

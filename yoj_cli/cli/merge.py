@@ -9,7 +9,7 @@ import typer
 
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
-from yoj_cli.config import JudgeConfig
+from yoj_cli.config.judge import JudgeConfig
 
 
 @with_options()
@@ -27,7 +27,7 @@ def merge(
 
     Weights keep the type of the base: a bfloat16 base rounds the sum, and scores move by that much.
     """
-    from yoj_cli.merge import merge as run
+    from yoj_cli.checkpoint.merge import merge as run
 
     merged = run(JudgeConfig(model=checkpoint, revision=revision), out)
     say(f"merged {merged.n_layers} layers: {render_size(merged.n_bytes)} in {out}")

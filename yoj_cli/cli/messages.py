@@ -56,7 +56,7 @@ def complain(text: str) -> None:
 
 def say(text: str) -> None:
     """A message for a person, on standard error, with nothing in it that a terminal acts on."""
-    from yoj_cli.outputs.wording import one_line, plain_signs
+    from yoj_cli.render.wording import one_line, plain_signs
 
     if sys.stderr is None:
         return

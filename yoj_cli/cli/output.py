@@ -16,12 +16,12 @@ import typer
 
 from yoj_cli.cli.messages import Complaints, say
 from yoj_cli.cli.options import is_debugging
-from yoj_cli.config import OutputConfig
+from yoj_cli.config.io import OutputConfig
 from yoj_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from yoj_cli.inputs.records import Failure
-    from yoj_cli.outputs.ranking import Verdict
+    from yoj_cli.groups import Failure
+    from yoj_cli.verdicts.verdict import Verdict
 
 
 class Report:
@@ -33,8 +33,8 @@ class Report:
     """
 
     def __init__(self, config: OutputConfig, stream: IO[str], judge: Mapping[str, Any]) -> None:
-        from yoj_cli.outputs.ranking import Summary
-        from yoj_cli.outputs.writers import open_writer
+        from yoj_cli.render.writers import open_writer
+        from yoj_cli.verdicts.agreement import Summary
 
         self.summary = Summary()
         self._config, self._stream = config, stream
@@ -58,7 +58,7 @@ class Report:
             self._complaints.add(failure.error)  # on one screen the table says it already
 
     def finish(self) -> None:
-        from yoj_cli.outputs.wording import render_summary
+        from yoj_cli.render.wording import render_summary
 
         with writing(self._stream):
             self._writer.finish()
@@ -72,7 +72,7 @@ class Report:
         Args:
             n_groups: groups of the whole run; None where nobody knows (a pipe).
         """
-        from yoj_cli.outputs.wording import one_line
+        from yoj_cli.render.wording import one_line
 
         n_written = self.summary.n_scored + self.summary.n_failed
         if self._config.quiet or not n_written:

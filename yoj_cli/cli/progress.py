@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from yoj_cli.config import JudgeConfig, OutputConfig
+from yoj_cli.config.io import OutputConfig
+from yoj_cli.config.judge import JudgeConfig
 
 Item = TypeVar("Item")
 
@@ -23,7 +24,7 @@ def show_loading(judge: JudgeConfig, output: OutputConfig) -> Iterator[None]:
     if not _is_watched(output):
         yield
         return
-    from yoj_cli.outputs.wording import encodable, one_line
+    from yoj_cli.render.wording import encodable, one_line
 
     line = f"loading {one_line(str(judge.resolved().model), 60)} …"
     sys.stderr.write(encodable(line, sys.stderr.encoding))
@@ -41,7 +42,7 @@ def show_status() -> Iterator[Callable[[str], None]]:
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda what: None
         return
-    from yoj_cli.outputs.wording import encodable, one_line
+    from yoj_cli.render.wording import encodable, one_line
 
     def tell(what: str) -> None:
         sys.stderr.write(f"\r\x1b[K{encodable(one_line(what, 70) + ' …', sys.stderr.encoding)}")

@@ -12,7 +12,8 @@ from yoj_cli.cli.look import look_at_media
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import Report, open_output
 from yoj_cli.cli.progress import show_loading
-from yoj_cli.config import InputConfig, JudgeConfig, OutputConfig
+from yoj_cli.config.io import InputConfig, OutputConfig
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import UsageError
 
 Several = Optional[list[str]]  # noqa: UP045  (read at run time, also by Python 3.10)
@@ -75,13 +76,13 @@ def rank(
     if prompt is not None:
         prompt = decode_argument(prompt, "--prompt") if prompt_file is None else read_text(prompt_file)
     record = _build_record(prompt, image or [], video or [], files, texts)
-    from yoj_cli.inputs.records import parse
+    from yoj_cli.records.parse import parse
 
     group = parse(record)
     with open_output(output, inputs=[*text_files, *(image or []), *(video or [])]) as stream:
         look_at_media(group, media)
         with show_loading(judge, output):
-            from yoj_cli.judge.judge import Judge
+            from yoj_cli.scoring.judge import Judge
 
             loaded = Judge.from_config(judge)
         verdict = loaded.score_group(group, media=build_media_options(media))

@@ -16,13 +16,14 @@ from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import is_debugging, with_options
 from yoj_cli.cli.output import Report, open_output
 from yoj_cli.cli.progress import count_lines, show_loading, show_progress
-from yoj_cli.config import InputConfig, JudgeConfig, OutputConfig
+from yoj_cli.config.io import InputConfig, OutputConfig
+from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import ExitCode
 
 if TYPE_CHECKING:
-    from yoj_cli.inputs.records import Failure
-    from yoj_cli.judge.judge import Judge
-    from yoj_cli.outputs.ranking import Verdict
+    from yoj_cli.groups import Failure
+    from yoj_cli.scoring.judge import Judge
+    from yoj_cli.verdicts.verdict import Verdict
 
 
 @with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig)
@@ -60,8 +61,8 @@ def score(
     with open_output(output, inputs=paths) as stream:
         stdin = look_at_files(paths, media, skip=on_error == "skip", limit=limit)
         with show_loading(judge, output):
-            from yoj_cli.inputs.records import Failure
-            from yoj_cli.judge.judge import Judge
+            from yoj_cli.groups import Failure
+            from yoj_cli.scoring.judge import Judge
 
             loaded = Judge.from_config(judge)
         report = Report(output, stream, loaded.description)
@@ -87,7 +88,7 @@ def score(
 def _score_files(
     judge: Judge, paths: Sequence[str], media: InputConfig, limit: int | None, stdin: Iterable[bytes]
 ) -> Iterator[Verdict | Failure]:
-    from yoj_cli.inputs.records import read_groups
+    from yoj_cli.records.parse import read_groups
 
     left = None if limit is None else min(limit, sys.maxsize)  # islice counts no further
     for path in paths:

@@ -12,7 +12,8 @@ from yoj_cli.cli.input import build_media_options, check_paths
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.recipe import read_recipe
-from yoj_cli.config import InputConfig, TrainConfig
+from yoj_cli.config.io import InputConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ExitCode, UsageError
 
 
@@ -62,13 +63,14 @@ def train(
     files = [Path(path) for path in _check_files(data)]
     evals = [Path(path) for path in _check_files(held_out or [])]
     from yoj_cli.cli.training import render_run, show_line
-    from yoj_cli.train import run as runs
+    from yoj_cli.train.prepare import prepare
+    from yoj_cli.train.run import train as run_training
 
     if push_to_hub:
-        from yoj_cli.judge.hub import check_push
+        from yoj_cli.storage.hub import check_push
 
         check_push(push_to_hub, config.base, folder=out)
-    run = runs.prepare(
+    run = prepare(
         files,
         out,
         config,
@@ -83,12 +85,12 @@ def train(
     tell(render_run(run))
     if dry_run:
         return
-    if not runs.train(run, report=show_line, say=tell):
+    if not run_training(run, report=show_line, say=tell):
         tell(f"interrupted; go on with: yoj train --config {out / 'recipe.toml'} -o {out} --resume")
         raise typer.Exit(ExitCode.INTERRUPTED)
     tell(f"trained: yoj score FILE -m {out}")
     if push_to_hub and tell is say:
-        from yoj_cli.judge.hub import push
+        from yoj_cli.storage.hub import push
 
         tell(f"pushed: {push(out, push_to_hub, private=not public)}")
 

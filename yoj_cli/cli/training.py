@@ -6,18 +6,18 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from yoj_cli.train.examine import DataReport, list_errors
+from yoj_cli.train.validate import DataReport, list_errors
 
 if TYPE_CHECKING:
-    from yoj_cli.train.run import Run
+    from yoj_cli.train.prepare import Run
 
 
 def render_run(run: Run) -> str:
     """What the files hold, what will be done with them, and what looks wrong."""
     config = run.config
-    lines = ["training data: " + _render_data(run.learnt)]
-    if run.evaluated:
-        lines.append("held-out data: " + _render_data(run.evaluated))
+    lines = ["training data: " + _render_data(run.train_report)]
+    if run.eval_report:
+        lines.append("held-out data: " + _render_data(run.eval_report))
     lines.append(
         f"{run.n_steps} steps of {config.batch_size} groups, {config.epochs} epoch{'s' * (config.epochs != 1)}; "
         f"{config.mode}, {config.resolved_loss}, LoRA r {config.lora_r} on {config.base}"
@@ -59,7 +59,7 @@ def _render_data(report: DataReport) -> str:
 
 def _warnings(run: Run) -> list[str]:
     found = []
-    report = run.learnt
+    report = run.train_report
     if not run.config.shuffle_responses and report.n_best_first > 0.9 * report.n_groups:
         found.append(
             f"the best response stands first in {report.n_best_first / report.n_groups:.0%} of the groups, and "

@@ -1,6 +1,6 @@
 """Training a judge: LoRA and a value head on a frozen, quantized backbone, one forward pass per group.
 
-The way of one training step: `data` hands out a group with its layout, `model` scores it (the scorer's own forward
+The way of one training step: `data` hands out a group with its sequence, `model` scores it (the scorer's own forward
 path), `losses` compares the scores with the ranking, and `trainer` (a transformers Trainer) does the rest. `run` is
-the front door; before the first step it has `examine` read everything once.
+the front door; before the first step it has `validate_data` read everything once.
 """

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from yoj_cli.config import TrainConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.trainer import GroupTrainer
 
@@ -48,7 +48,7 @@ def catch_interrupt(say: Callable[[str], None]) -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
-class Rhythm(TrainerCallback):  # type: ignore[misc]
+class SaveEvalCallback(TrainerCallback):  # type: ignore[misc]
     """When the loop logs, evaluates, saves and stops; and which epoch the data are in.
 
     Attributes:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from yoj_cli.config import DEMO
-from yoj_cli.judge.hub import is_hub_id
+from yoj_cli.config.judge import DEMO
+from yoj_cli.storage.hub import is_hub_id
 
 CARD = "README.md"
 TASK = "text-ranking"

@@ -12,11 +12,13 @@ from typing import TypeAlias
 from torch.utils.data import Dataset
 
 from yoj_cli.errors import InputError
-from yoj_cli.inputs.media import MediaOptions
-from yoj_cli.inputs.records import Failure, Group, read_groups
-from yoj_cli.judge.judge import AHEAD
-from yoj_cli.judge.layout import Layout, LayoutBuilder
+from yoj_cli.groups import Failure, Group
+from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan import Mode, build_plan
+from yoj_cli.records.parse import read_groups
+from yoj_cli.scoring.judge import N_PREFETCHED
+from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.sequence.packed import PackedSequence
 
 Source: TypeAlias = tuple[Group, MediaOptions]
 """A group, and how the media of its file are found."""
@@ -27,7 +29,7 @@ class Example:
     """A group with its responses in the order of one epoch, laid out in that order."""
 
     group: Group
-    layout: Layout
+    sequence: PackedSequence
 
 
 def read_ranked(
@@ -91,12 +93,12 @@ class Examples(Dataset[Future[Example]]):
     """
 
     def __init__(
-        self, sources: Sequence[Source], builder: LayoutBuilder, mode: Mode, shuffle_seed: int | None
+        self, sources: Sequence[Source], builder: SequenceBuilder, mode: Mode, shuffle_seed: int | None
     ) -> None:
         self.epoch = 0
         self._sources, self._builder, self._mode = sources, builder, mode
         self._shuffle_seed = shuffle_seed
-        self._pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="yoj-ahead")
+        self._pool = ThreadPoolExecutor(N_PREFETCHED, thread_name_prefix="yoj-prefetch")
 
     def __len__(self) -> int:
         return len(self._sources)

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from yoj_cli.config import Loss
-from yoj_cli.judge.ahead import map_ahead
-from yoj_cli.judge.judge import AHEAD
-from yoj_cli.judge.layout import Layout, LayoutBuilder
-from yoj_cli.outputs.ranking import Summary, agreement
+from yoj_cli.config.train import Loss
 from yoj_cli.plan import Mode, Plan, build_plan
+from yoj_cli.scoring.judge import N_PREFETCHED
+from yoj_cli.scoring.prefetch import prefetch
+from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.train.data import Source
 from yoj_cli.train.losses import LOSSES
+from yoj_cli.verdicts.agreement import Summary, agreement
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class Outcome:
 
 @torch.inference_mode()
 def evaluate(
-    forward: Callable[[Layout], list[Tensor]],
-    builder: LayoutBuilder,
+    forward: Callable[[PackedSequence], list[Tensor]],
+    builder: SequenceBuilder,
     sources: Sequence[Source],
     *,
     mode: Mode,
@@ -48,19 +49,19 @@ def evaluate(
     """Score held-out groups, in the order given and (multi) in reverse, in one pass each.
 
     Args:
-        forward: scores a layout; for each branch, (responses in it,) float32.
+        forward: scores a sequence; for each branch, (responses in it,) float32.
     """
 
-    def prepare(source: Source) -> tuple[tuple[float, ...], Plan, Layout]:
+    def prepare(source: Source) -> tuple[tuple[float, ...], Plan, PackedSequence]:
         group, media = source
         plan = build_plan(len(group.responses), mode=mode, orders=2 if mode == "multi" else 1)
         return group.rankings or (), plan, builder.prepare(group, plan, media)
 
     outcomes = []
-    with closing(map_ahead(prepare, sources, n_ahead=AHEAD)) as stream:
+    with closing(prefetch(prepare, sources, n_prefetched=N_PREFETCHED)) as stream:
         for prepared in stream:
-            rankings, plan, layout = prepared()
-            branches = forward(layout)
+            rankings, plan, sequence = prepared()
+            branches = forward(sequence)
             # One wait for the device: what follows is no work for it.
             found = torch.split(torch.cat(branches).cpu(), [len(branch) for branch in branches])
             given = torch.cat(found) if mode == "single" else found[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from yoj_cli.config import Loss
+from yoj_cli.config.train import Loss
 
 
 def n_way_cross_entropy(scores: Tensor, rankings: Tensor) -> Tensor:

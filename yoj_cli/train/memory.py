@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from yoj_cli.config import TrainConfig
-from yoj_cli.judge.adapter import language_linears
-from yoj_cli.judge.backbone import Backbone
-from yoj_cli.judge.pooling import head_width
+from yoj_cli.config.train import TrainConfig
+from yoj_cli.model.adapter import language_linears
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.pooling import head_width
 
 BYTES_PER_WEIGHT = {"4bit": 0.5 + 4 / 64, "8bit": 1.0}
 """NF4 keeps one float32 scale for every 64 weights."""

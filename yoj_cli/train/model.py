@@ -11,19 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yoj_cli.config import DEMO, Dtype, JudgeConfig, TrainConfig
+from yoj_cli.checkpoint.save import save_checkpoint
+from yoj_cli.config.judge import DEMO, Dtype, JudgeConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.judge.adapter import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_weights, add_adapter, saved_key
-from yoj_cli.judge.backbone import Backbone, load_backbone, load_skeleton
-from yoj_cli.judge.checkpoint import DEFAULT_SEPARATOR, HEAD_SAFE, save_checkpoint
-from yoj_cli.judge.device import TRAINING_WAYS_OUT, Precision, dtype_name, resolve_device, resolve_dtype
-from yoj_cli.judge.files import commit_of, count_weight_bytes, find_folder, read_weights
-from yoj_cli.judge.head import HeadConfig, ValueHead
-from yoj_cli.judge.judge import DEFAULT_MAX_TOKENS
-from yoj_cli.judge.layout import Layout, LayoutBuilder
-from yoj_cli.judge.pooling import head_width
-from yoj_cli.judge.scorer import branch_scores
-from yoj_cli.judge.tokens import register_separator
+from yoj_cli.model.adapter import adapter_weights, add_adapter, saved_key
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import TRAINING_WAYS_OUT, Precision, dtype_name, resolve_device, resolve_dtype
+from yoj_cli.model.head import HeadConfig, ValueHead
+from yoj_cli.model.load import load_backbone, load_on_meta
+from yoj_cli.model.pooling import head_width
+from yoj_cli.scoring.forward import branch_scores
+from yoj_cli.scoring.judge import DEFAULT_MAX_TOKENS
+from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.sequence.packed import PackedSequence
+from yoj_cli.sequence.tokens import register_separator
+from yoj_cli.storage.files import commit_of, count_weight_bytes, find_folder, read_weights
+from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
 
 NO_CUT = 1 << 30
 """Training reads all branches in one pass: a cache over the prefix would have to be kept for the backward pass."""
@@ -56,9 +60,9 @@ class RewardModel(nn.Module):
             enable = enable or self.decoder.gradient_checkpointing_enable
             enable({"use_reentrant": False})
 
-    def forward(self, layout: Layout) -> list[Tensor]:
+    def forward(self, sequence: PackedSequence) -> list[Tensor]:
         """Score every response of every branch; see `branch_scores`."""
-        return branch_scores(self.backbone, self.head, layout, pass_tokens=NO_CUT)
+        return branch_scores(self.backbone, self.head, sequence, max_tokens_per_forward=NO_CUT)
 
     def train(self, mode: bool = True) -> RewardModel:
         """Let the adapter drop out and the layers be computed twice; the frozen model stays in evaluation mode."""
@@ -170,7 +174,7 @@ def training_dtype(config: TrainConfig, device: torch.device) -> Dtype:
     return dtype_name(resolve_dtype(config.dtype, device))
 
 
-def build_layouts(config: TrainConfig, backbone: Backbone) -> LayoutBuilder:
+def build_sequences(config: TrainConfig, backbone: Backbone) -> SequenceBuilder:
     """What lays groups out, within the token limit."""
     max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
     if max_tokens > backbone.context:
@@ -178,12 +182,12 @@ def build_layouts(config: TrainConfig, backbone: Backbone) -> LayoutBuilder:
             f"{max_tokens} is beyond the backbone's context of {backbone.context} tokens",
             where="--max-tokens",
         )
-    return LayoutBuilder(backbone, DEFAULT_SEPARATOR, "assistant", max_tokens, where=config.base)
+    return SequenceBuilder(backbone, DEFAULT_SEPARATOR, "assistant", max_tokens, where=config.base)
 
 
-def load_shape(config: TrainConfig, folder: Path) -> Backbone:
+def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:
     """The base without its weights: enough to lay groups out and to count."""
-    backbone = load_skeleton(folder, _judge_config(config))
+    backbone = load_on_meta(folder, _judge_config(config))
     add_separator(backbone, folder)
     return backbone
 

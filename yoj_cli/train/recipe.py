@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from yoj_cli.config import TrainConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
 
 RECIPE = "recipe.toml"

@@ -13,15 +13,15 @@ from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
-from yoj_cli.config import TrainConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, OutOfMemoryError, UsageError
-from yoj_cli.judge.backbone import name_device_errors
-from yoj_cli.judge.layout import LayoutBuilder
-from yoj_cli.outputs.ranking import agreement
+from yoj_cli.model.memory import translate_oom
+from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.train.data import Example, Examples, Source
 from yoj_cli.train.evaluation import evaluate, summarize
 from yoj_cli.train.losses import LOSSES
 from yoj_cli.train.model import RewardModel, base_name
+from yoj_cli.verdicts.agreement import agreement
 
 UNFINISHED = ".unfinished"
 OUT_OF_MEMORY = (
@@ -86,7 +86,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         arguments: TrainingArguments,
         config: TrainConfig,
         *,
-        builder: LayoutBuilder,
+        builder: SequenceBuilder,
         sources: list[Source],
         held_out: list[Source],
         callbacks: list[Any],
@@ -123,7 +123,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         """
         example = inputs["example"].result()
         rankings = example.group.rankings or ()
-        scores = torch.cat(model(example.layout))
+        scores = torch.cat(model(example.sequence))
         near = scores.cpu()  # the one wait for the device: the loss of a few numbers is no work for it
         loss = self._loss(near, torch.tensor(rankings))
         if not torch.isfinite(loss):
@@ -133,7 +133,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
                 hint=f"Group {example.group.id!r}. Lower --learning-rate, or go on from an earlier saved state.",
             )
         hit = agreement(near.tolist(), rankings).best
-        self._seen.append((hit or 0.0, example.layout.n_tokens))
+        self._seen.append((hit or 0.0, example.sequence.n_tokens))
         loss = loss.to(scores.device)
         return (loss, scores) if return_outputs else loss
 
@@ -147,13 +147,13 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
 
         def build() -> OutOfMemoryError:
             return OutOfMemoryError(
-                f"out of memory on a group of {example.result().layout.n_tokens} tokens",
+                f"out of memory on a group of {example.result().sequence.n_tokens} tokens",
                 where=example.result().group.where,
                 hint=OUT_OF_MEMORY,
             )
 
         try:
-            with name_device_errors(build):
+            with translate_oom(build):
                 loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
                 return loss
         except OutOfMemoryError as error:  # the forward pass has named it in the scorer's words

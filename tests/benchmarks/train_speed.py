@@ -1,0 +1,228 @@
+"""Time and weigh `yoj train` against the plain loop of the released trainer, on one tiny model and the same groups.
+
+    python tests/train_speed.py
+
+The plain loop reads a group in the main thread, runs the whole model with its 151,936-wide logits and the hidden
+states of every layer, and throws all but one hidden state a response away. Both train the same adapter from the same
+seed on a random backbone with a real vocabulary, in turn; the last line of standard output is one JSON document.
+Losses must agree, or the comparison means nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.train import TrainConfig
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.load import load_backbone
+from yoj_cli.plan import build_plan
+from yoj_cli.train.losses import n_way_cross_entropy
+from yoj_cli.train.metrics import read_metrics
+from yoj_cli.train.model import RewardModel, add_separator, build_sequences
+from yoj_cli.train.prepare import METRICS, prepare
+from yoj_cli.train.run import train
+
+PARITY = Path(__file__).parent / "data" / "parity"
+VOCABULARY = 151_936
+N_GROUPS, N_RESPONSES, N_STEPS, N_TURNS = 24, 4, 3, 3
+
+
+def write_base(folder: Path) -> None:
+    """A random Molmo2 with a real vocabulary and everything else tiny."""
+    from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+    config = AutoConfig.from_pretrained(PARITY / "checkpoint")
+    config.text_config.vocab_size = VOCABULARY
+    torch.manual_seed(0)
+    AutoModelForImageTextToText.from_config(config).save_pretrained(folder)
+    AutoProcessor.from_pretrained(PARITY / "checkpoint").save_pretrained(folder)
+
+
+def write_groups(folder: Path) -> Path:
+    """Groups with a picture each and responses of 20 to 60 words."""
+    generator = random.Random(0)
+    words = [
+        "a",
+        "the",
+        "red",
+        "blue",
+        "cat",
+        "dog",
+        "sits",
+        "runs",
+        "under",
+        "over",
+        "tree",
+        "house",
+        "and",
+        "sky",
+        "with",
+        "two",
+    ]
+    lines = []
+    for index in range(N_GROUPS):
+        Image.effect_noise((120, 90), 60).convert("RGB").save(folder / f"{index}.png")
+        responses = [
+            " ".join(generator.choices(words, k=generator.randint(20, 60))) for _ in range(N_RESPONSES)
+        ]
+        record = {"image": f"{index}.png", "prompt": "What is shown?", "responses": responses}
+        lines.append(
+            json.dumps(record | {"rankings": generator.sample(range(1, N_RESPONSES + 1), N_RESPONSES)})
+        )
+    path = folder / "groups.jsonl"
+    path.write_text("\n".join(lines))
+    return path
+
+
+def recipe(base: Path) -> TrainConfig:
+    return TrainConfig(
+        base=str(base),
+        device="cpu",
+        quant="none",
+        lora_r=16,
+        lora_dropout=0.0,
+        head_dim=64,
+        epochs=N_STEPS,
+        batch_size=N_GROUPS,  # a step is an epoch: the order of the groups makes no difference
+        learning_rate=1e-3,
+        shuffle_responses=False,
+        gradient_checkpointing=False,
+    )
+
+
+def train_ours(base: Path, data: Path, out: Path) -> dict[str, object]:
+    """`yoj train`; seconds of the loop without loading, as its metrics have them."""
+    run = prepare([data], out, recipe(base))
+    train(run)
+    lines = read_metrics(out / METRICS)
+    seconds = sum(run.train_report.n_tokens / line["tokens_per_s"] for line in lines)
+    return {
+        "seconds": seconds,
+        "losses": [line["loss"] for line in lines],
+        "n_tokens": run.train_report.n_tokens,
+    }
+
+
+def train_plainly(base: Path, data: Path, out: Path) -> dict[str, object]:
+    """The released trainer's way: one group after the other, all logits and all hidden states."""
+    config = recipe(base)
+    run = prepare([data], out, config)
+    full, model = _load_full(config, base)
+    builder = build_sequences(config, model.backbone)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / N_STEPS)
+    model.train()
+    losses = []
+    started = time.perf_counter()
+    for _ in range(N_STEPS):
+        total = 0.0
+        for group, media in run.train_report.sources:
+            sequence = builder.prepare(group, build_plan(N_RESPONSES), media)
+            outputs = full(
+                input_ids=sequence.input_ids,
+                position_ids=sequence.position_ids,
+                mm_token_type_ids=sequence.media_types,
+                **sequence.media_inputs,
+                output_hidden_states=True,
+                use_cache=False,
+            )
+            scores = model.head(outputs.hidden_states[-1][0, list(sequence.score_positions[0])])
+            loss = n_way_cross_entropy(scores, torch.tensor(group.rankings))
+            (loss / N_GROUPS).backward()
+            total += loss.item() / N_GROUPS
+        torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad(set_to_none=True)
+        losses.append(total)
+    return {"seconds": time.perf_counter() - started, "losses": losses, "n_tokens": run.train_report.n_tokens}
+
+
+def _load_full(config: TrainConfig, base: Path) -> tuple[torch.nn.Module, RewardModel]:
+    """The model with its LM head, and the adapter and value head that `load_model` would draw."""
+    from transformers import AutoModelForImageTextToText
+
+    bare = load_backbone(
+        base, JudgeConfig(device="cpu", quant="none"), torch.device("cpu"), processor_folder=base
+    )
+    add_separator(bare, base)
+    full = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
+    full.eval().requires_grad_(False)
+    torch.manual_seed(config.seed)
+    return full, RewardModel(
+        Backbone(full.model, bare.processor, bare.family, bare.device, bare.dtype), config
+    )
+
+
+def measure(folder: Path) -> dict[str, object]:
+    """Both in turn, each in a process of its own, so that its peak memory is its own."""
+    found: dict[str, list[dict[str, object]]] = {"plain": [], "ours": []}
+    for turn in range(N_TURNS):
+        for name, runs in found.items():
+            command = [sys.executable, __file__, "--one", name, "--folder", str(folder), "--turn", str(turn)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            runs.append(json.loads(done.stdout.splitlines()[-1]))
+            sys.stderr.write(f"{name}: {runs[-1]}\n")
+    return _compare(found)
+
+
+def _compare(found: dict[str, list[dict[str, object]]]) -> dict[str, object]:
+    def middle(name: str, field: str) -> float:
+        return statistics.median(float(run[field]) for run in found[name])  # type: ignore[arg-type]
+
+    pairs = zip(*(_losses(runs[0]) for runs in found.values()), strict=True)
+    return {
+        "largest_loss_difference_nats": max(abs(one - other) for one, other in pairs),
+        "losses_nats": _losses(found["ours"][0]),
+        **{f"{name}_seconds": round(middle(name, "seconds"), 2) for name in found},
+        **{f"{name}_peak_bytes": int(middle(name, "peak_bytes")) for name in found},
+        "ours_tokens_per_s": round(N_STEPS * middle("ours", "n_tokens") / middle("ours", "seconds")),
+        "speed_up": round(middle("plain", "seconds") / middle("ours", "seconds"), 2),
+        "memory_ratio": round(middle("ours", "peak_bytes") / middle("plain", "peak_bytes"), 3),
+    }
+
+
+def _losses(run: dict[str, object]) -> list[float]:
+    losses = run["losses"]
+    assert isinstance(losses, list)
+    return losses
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--one", choices=("plain", "ours"), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--turn", default="0", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        way = train_ours if args.one == "ours" else train_plainly
+        found = way(
+            args.folder / "base", args.folder / "groups.jsonl", args.folder / f"{args.one}{args.turn}"
+        )
+        found["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write_base(Path(folder) / "base")
+        write_groups(Path(folder))
+        sys.stdout.write(json.dumps(measure(Path(folder))) + "\n")
+
+
+if __name__ == "__main__":
+    main()

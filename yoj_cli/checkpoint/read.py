@@ -1,0 +1,262 @@
+"""Checkpoints on disk and on the Hub: finding, loading and saving them.
+
+Two formats are read. Ours is a LoRA adapter beside a value head, on a base model kept elsewhere:
+`adapter_config.json`, `adapter_model.safetensors`, `value_head.safetensors`, `reward_model_config.json`,
+tokenizer and processor files. The official one is merged: model files, `value_head.pt` and
+`reward_model_config.json`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import torch
+from torch import Tensor
+
+from yoj_cli.config.judge import Dtype, JudgeConfig, Mode, Quant, Role
+from yoj_cli.errors import CheckpointError
+from yoj_cli.media.options import DEFAULT_MAX_FRAMES
+from yoj_cli.model.adapter import load_adapter
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import Precision, resolve_device
+from yoj_cli.model.head import HeadConfig, ValueHead
+from yoj_cli.model.load import load_backbone
+from yoj_cli.model.pretrained import TOKENIZER_FILES
+from yoj_cli.sequence.tokens import register_separator
+from yoj_cli.storage.files import (
+    commit_of,
+    count_weight_bytes,
+    find_base_folder,
+    find_folder,
+    find_local,
+    find_weight_bytes,
+    read_json,
+    read_weights,
+)
+from yoj_cli.storage.names import ADAPTER_CONFIG
+
+if TYPE_CHECKING:
+    pass
+from yoj_cli.storage.names import (
+    DEFAULT_SEPARATOR,
+    FORMAT_VERSION,
+    HEAD_PICKLED,
+    HEAD_SAFE,
+    REWARD_CONFIG,
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `reward_model_config.json` says beyond the head, and where it was found.
+
+    Attributes:
+        name: as the user gave it.
+        folder: where its files lie.
+        revision: the Hub commit; None for a folder.
+        base_model: Hub id or folder of the base, None for the merged format.
+        base_revision: Hub commit, branch or tag of the base; the commit once it is loaded, None for a folder.
+        separator: text between two responses, with its one special token.
+        role: the turn that holds the responses.
+        mode: how the judge was trained to read them.
+        trained: what it was trained in.
+        max_frames: frames of a clip it was trained on.
+        registered_separator: the separator's id where the tokenizer files do not have it; known once it is loaded.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None
+    base_model: str | None
+    base_revision: str | None
+    separator: str
+    role: Role
+    mode: Mode
+    head: HeadConfig
+    trained: Precision
+    max_frames: int = DEFAULT_MAX_FRAMES
+    registered_separator: int | None = None
+
+
+def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoint]:
+    """Everything a judge is made of, each weight accounted for.
+
+    Raises:
+        DeviceError: there is no device to run on; found before weights are downloaded for nothing.
+        ModelError: the checkpoint or its base cannot be found or loaded.
+        CheckpointError: an adapter, head or config that does not fit.
+    """
+    name = str(config.model)
+    if find_local(name) is None:  # what the Hub has is looked at before it is fetched
+        resolve_device(config, find_weight_bytes(name, config.revision))
+    checkpoint = read_checkpoint(config)
+    device = resolve_device(config, judge_bytes(checkpoint))
+    base = find_base(checkpoint)
+    backbone = load_backbone(
+        base,
+        config,
+        device,
+        processor_folder=find_processor(checkpoint, base),
+        trained=checkpoint.trained,
+    )
+    checkpoint = replace(
+        checkpoint,
+        base_revision=commit_of(base) if checkpoint.base_model else None,
+        registered_separator=add_separator(backbone, checkpoint),
+    )
+    if checkpoint.base_model is not None:
+        load_adapter(backbone, checkpoint.folder)
+    head = load_head(checkpoint, backbone).to(device)
+    return backbone, head, checkpoint
+
+
+def judge_bytes(checkpoint: Checkpoint) -> int:
+    """Size of a judge's weight files: the checkpoint's, and its base's where they are kept elsewhere.
+
+    Raises:
+        ModelError: the base is neither here nor reachable.
+    """
+    own = count_weight_bytes(checkpoint.folder)
+    if checkpoint.base_model is None:
+        return own
+    base = checkpoint.base_model, checkpoint.base_revision
+    return own + find_weight_bytes(*base, checkpoint=checkpoint.folder)
+
+
+def find_base(checkpoint: Checkpoint, *, local_only: bool = False) -> Path:
+    """The folder of the backbone's files: the checkpoint's own where it is merged, else its base's.
+
+    Args:
+        local_only: do not ask the Hub.
+    Raises:
+        ModelError: the base is neither here nor reachable.
+    """
+    if checkpoint.base_model is None:
+        return checkpoint.folder
+    return find_base_folder(
+        checkpoint.base_model, checkpoint.base_revision, checkpoint.folder, local_only=local_only
+    )
+
+
+def find_processor(checkpoint: Checkpoint, base: Path) -> Path:
+    """The folder of tokenizer and processor: the checkpoint's own; the base's where an adapter comes without.
+
+    The official trainer saves its states between epochs without.
+    """
+    has_own = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES)
+    return checkpoint.folder if has_own else base
+
+
+def add_separator(backbone: Backbone, checkpoint: Checkpoint) -> int | None:
+    """Register a checkpoint's separator where its tokenizer lacks it; see `register_separator`."""
+    return register_separator(
+        backbone.tokenizer, checkpoint.separator, backbone.n_rows, where=str(checkpoint.folder)
+    )
+
+
+def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpoint:
+    """Find a checkpoint (downloading it from the Hub if need be) and read its configuration; no weights."""
+    name = str(config.model)
+    folder = find_folder(name, config.revision, local_only=local_only)
+    where = folder / REWARD_CONFIG
+    if not where.is_file():
+        raise CheckpointError(
+            f"{name} is not a reward model: it has no {REWARD_CONFIG}",
+            where=str(folder),
+            hint="Give a folder made by `yoj train`, or a model published in the official format.",
+        )
+    raw = read_json(where)
+    version = raw.get("format_version", 0)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"format_version is {version!r}, this yoj reads up to {FORMAT_VERSION}",
+            where=str(where),
+            hint="Update yoj-cli.",
+        )
+    for key in ("separator", "base_model", "base_revision"):
+        if not isinstance(raw.get(key, ""), str | None):
+            raise CheckpointError(f"{key} is {raw[key]!r}, which is no text", where=str(where))
+    role = raw.get("responses_role", "assistant")
+    if role not in ("assistant", "user"):
+        raise CheckpointError(
+            f"responses_role is {role!r}; known are 'assistant' and 'user'", where=str(where)
+        )
+    mode = raw.get("mode", "multi")
+    if mode not in ("multi", "single"):
+        raise CheckpointError(f"mode is {mode!r}; known are 'multi' and 'single'", where=str(where))
+    is_adapter = (folder / ADAPTER_CONFIG).is_file()
+    if is_adapter and not raw.get("base_model"):
+        adapter = read_json(folder / ADAPTER_CONFIG)
+        raw["base_model"] = adapter.get("base_model_name_or_path")
+        raw.setdefault("base_revision", adapter.get("revision"))
+    base_revision, max_frames = raw.get("base_revision"), raw.get("max_frames", DEFAULT_MAX_FRAMES)
+    if not isinstance(base_revision, (str, type(None))):
+        raise CheckpointError(f"base_revision is {base_revision!r}, which is no name", where=str(where))
+    if not isinstance(max_frames, int) or isinstance(max_frames, bool) or max_frames < 1:
+        raise CheckpointError(f"max_frames is {max_frames!r}, which is no number of frames", where=str(where))
+    return Checkpoint(
+        name=name,
+        folder=folder,
+        revision=commit_of(folder),
+        base_model=str(raw["base_model"]) if is_adapter else None,
+        base_revision=base_revision,
+        max_frames=max_frames,
+        separator=raw.get("separator", DEFAULT_SEPARATOR),
+        role=role,
+        mode=mode,
+        head=HeadConfig.parse(raw, where=str(where)),
+        trained=_read_precision(raw, str(where)),
+    )
+
+
+def _read_precision(raw: dict[str, Any], where: str) -> Precision:
+    """What the checkpoint was trained in; the official format does not say."""
+    for key, known in (("quant", get_args(Quant)), ("dtype", get_args(Dtype)[1:])):
+        if raw.get(key) is not None and raw[key] not in known:
+            raise CheckpointError(f"{key} is {raw[key]!r}; known are {', '.join(known)}", where=where)
+    return Precision(raw.get("quant"), raw.get("dtype"))
+
+
+def load_head(checkpoint: Checkpoint, backbone: Backbone) -> ValueHead:
+    """A checkpoint's value head, frozen, on the CPU.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or does not fit its configuration or the backbone.
+    """
+    if checkpoint.head.hidden_size != backbone.hidden_size:
+        raise CheckpointError(
+            f"the value head reads {checkpoint.head.hidden_size} numbers a token, "
+            f"the backbone gives {backbone.hidden_size}",
+            where=str(checkpoint.folder / REWARD_CONFIG),
+        )
+    # On no device: what the sizes in the file would take is allocated only for weights that have them.
+    with torch.device("meta"):
+        head = ValueHead(checkpoint.head).eval()
+    safe, pickled = checkpoint.folder / HEAD_SAFE, checkpoint.folder / HEAD_PICKLED
+    if safe.is_file():
+        head.load_weights(read_weights(safe), where=str(safe))
+    else:
+        head.load_weights(_read_pickled(pickled), where=str(pickled))
+    return head.requires_grad_(False)
+
+
+def _read_pickled(pickled: Path) -> dict[str, Tensor]:
+    if not pickled.is_file():
+        raise CheckpointError(
+            f"the value head is missing: neither {HEAD_SAFE} nor {HEAD_PICKLED}", where=str(pickled.parent)
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd about the file is our error to report
+            state = torch.load(pickled, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged pickle can raise anything at all
+        raise CheckpointError(
+            "the value head is no plain file of tensors, and nothing else in it will be run",
+            where=str(pickled),
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):
+        raise CheckpointError("the value head is no dictionary of tensors", where=str(pickled))
+    return state

@@ -1,0 +1,81 @@
+"""Writing checkpoints: our format, and the official one."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from yoj_cli.config.judge import Mode, Role
+from yoj_cli.media.options import DEFAULT_MAX_FRAMES
+from yoj_cli.model.adapter import save_adapter
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import UNSTATED, Precision
+from yoj_cli.model.head import ValueHead
+from yoj_cli.model.pretrained import PROCESSOR_FILES
+from yoj_cli.storage.files import (
+    copy_file,
+    read_json,
+)
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+from yoj_cli.checkpoint.read import Checkpoint
+from yoj_cli.storage.names import FORMAT_VERSION, HEAD_PICKLED, HEAD_SAFE, REWARD_CONFIG
+
+
+def save_checkpoint(
+    folder: Path,
+    backbone: Backbone,
+    head: ValueHead,
+    adapter: LoraConfig,
+    *,
+    base_model: str,
+    base_revision: str | None = None,
+    separator: str,
+    role: Role,
+    mode: Mode = "multi",
+    trained: Precision = UNSTATED,
+    max_frames: int = DEFAULT_MAX_FRAMES,
+) -> None:
+    """Write our format into an existing folder."""
+    from safetensors.torch import save_file
+
+    save_adapter(folder, backbone, adapter, base_model, base_revision)
+    state = {name: weight.detach().cpu().contiguous() for name, weight in head.layers.state_dict().items()}
+    save_file(state, folder / HEAD_SAFE, metadata={"format": "pt"})
+    backbone.processor.save_pretrained(str(folder))
+    config = {
+        "format_version": FORMAT_VERSION,
+        **asdict(head.config),
+        "base_model": base_model,
+        "base_revision": base_revision,
+        "separator": separator,
+        "responses_role": role,
+        "mode": mode,
+        "max_frames": max_frames,
+    }
+    config |= {key: value for key, value in asdict(trained).items() if value}
+    (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def write_official_head(folder: Path, checkpoint: Checkpoint, head: ValueHead) -> None:
+    """Write the head and its configuration as the official implementation reads them.
+
+    What their configuration has no word for (separator, role, mode) stays beside it, and they ignore it.
+    """
+    torch.save(head.layers.state_dict(), folder / HEAD_PICKLED)
+    raw = read_json(checkpoint.folder / REWARD_CONFIG)
+    config = {**asdict(checkpoint.head), **raw}
+    config = {key: value for key, value in config.items() if key not in ("base_model", "base_revision")}
+    (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def copy_processor(source: Path, folder: Path) -> None:
+    """Copy a checkpoint's tokenizer and processor files, which know the separator."""
+    for name in PROCESSOR_FILES:
+        if (source / name).is_file():
+            copy_file(source / name, folder)

@@ -1,0 +1,58 @@
+"""Where media come from, and what is printed where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from yoj_cli.config.field import option
+from yoj_cli.errors import UsageError
+
+Format = Literal["auto", "table", "jsonl", "csv", "markdown"]
+
+
+OnError = Literal["stop", "skip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputConfig:
+    """Where media may come from."""
+
+    media_root: Path | None = option(
+        None, "Resolve media paths against this folder and refuse any that leave it.", metavar="DIR"
+    )
+    allow_remote_media: bool = option(False, "Fetch http(s) media; off by default.")
+
+    def __post_init__(self) -> None:
+        if self.media_root is not None and not self.media_root.is_dir():
+            raise UsageError(f"there is no folder {self.media_root}", where="--media-root")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputConfig:
+    """What is printed where."""
+
+    format: Format = option(
+        "auto", "auto prints tables on a terminal and JSON Lines elsewhere.", "--format", "-f"
+    )
+    json: bool = option(False, "Short for --format jsonl.", "--json")
+    output: Path | None = option(
+        None, "Write to this new file instead of standard output.", "--output", "-o", metavar="FILE"
+    )
+    overwrite: bool = option(False, "Let -o replace the results that FILE holds.")
+    top: int | None = option(None, "Show only the K best responses of a group.", metavar="K")
+    raw: bool = option(
+        False, "CSV cells exactly as in the input, also those that a terminal or spreadsheet would act on."
+    )
+    quiet: bool = option(False, "No progress, no summary.", "--quiet", "-q")
+
+    def __post_init__(self) -> None:
+        if self.top is not None and self.top < 1:
+            raise UsageError(f"{self.top} is not a positive number", where="--top")
+        if self.json and self.format not in ("auto", "jsonl"):
+            raise UsageError(f"--json contradicts --format {self.format}")
+        if self.overwrite and self.output is None:
+            raise UsageError("there is nothing to overwrite without -o FILE", where="--overwrite")
+        if self.raw and self.format != "csv":
+            raise UsageError("is for --format csv; no other format changes a text", where="--raw")

@@ -1,1 +1,0 @@
-"""From lines and files to groups and frames; nothing here imports torch."""

@@ -1,0 +1,1 @@
+"""Files, addresses and pictures in memory to pixels."""

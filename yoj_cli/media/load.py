@@ -1,0 +1,197 @@
+"""Media -> pixels: find the file (or fetch it, if allowed), then let `pictures` or `clips` read it.
+
+Every way in which a picture or clip can be unusable is a MediaError whose `where` is the path; nothing
+is ever replaced by something else. Pillow and numpy are imported here, so import this module only when
+media is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from yoj_cli.errors import MediaError
+from yoj_cli.groups import Media
+from yoj_cli.media.pictures import check_picture, convert_picture, picture_digest, read_picture
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+from yoj_cli.media.options import DEFAULTS, MediaOptions
+from yoj_cli.media.sources import (
+    _is_folder,
+    _open_local,
+    _open_source,
+    _resolve,
+    _scheme,
+    _shorten,
+    _source_path,
+    _unreadable,
+)
+
+SECONDS_PER_FRAME = 4.0
+"""Spacing of the pictures in a folder of frames that states none.
+
+Source: the released trainer's default (mr2rm/data/dataset.py), so what the published weights were trained on.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An upright RGB picture; `digest` is equal exactly when the pixels are."""
+
+    image: Image.Image
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """The frames that are shown of a clip.
+
+    Attributes:
+        frames: (F, H, W, 3) uint8 RGB.
+        times_s: (F,) the instants that the prompt states, in seconds from the first frame.
+        duration_s: from the first frame's start to the last one's end.
+        digest: equal exactly when frames, times and duration are.
+    """
+
+    frames: NDArray[np.uint8]
+    times_s: tuple[float, ...]
+    duration_s: float
+    digest: str
+
+
+def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
+    """A picture for kind "image", a clip for "video" and "frames". Safe to call from several threads.
+
+    A "video" may also be a folder of frames, as in the official training format.
+
+    Raises:
+        MediaError: missing, refused, damaged or not what its kind says; `where` is the path.
+    """
+    if isinstance(media.source, Image.Image):
+        if media.kind != "image":
+            raise MediaError(
+                f'a picture in memory cannot be a "{media.kind}"',
+                where="<picture in memory>",
+                hint="Give a clip as a path, or its frames as a folder.",
+            )
+        image = convert_picture(media.source, where="<picture in memory>", max_pixels=options.max_pixels)
+        return Picture(image, picture_digest(image))
+    source = str(media.source)
+    if media.kind == "frames" or (media.kind == "video" and _is_folder(source, options)):
+        return _load_frames(source, media.seconds_per_frame, options)
+    if media.kind == "video":
+        return _load_video(source, options)
+    where = _shorten(source)
+    with _open_source(source, options) as file:
+        image = read_picture(file, where=where, max_pixels=options.max_pixels)
+    return Picture(image, picture_digest(image))
+
+
+def close() -> None:
+    """End the processes that decode clips; they also end with the program."""
+    from yoj_cli.media.clip_pool import pool
+
+    pool.close()
+
+
+def _load_video(source: str, options: MediaOptions) -> Clip:
+    from yoj_cli.media.clip_pool import pool
+
+    with _source_path(source, options) as path:
+        try:
+            decoded = pool.decode(
+                str(path),
+                max_frames=options.n_frames,
+                max_pixels=options.max_pixels,
+                timeout_s=options.timeout_s,
+            )
+        except MediaError as error:
+            error.where = _shorten(source)
+            raise
+    return _build_clip(decoded.frames, decoded.times_s, decoded.duration_s)
+
+
+def _load_frames(source: str, seconds_per_frame: float | None, options: MediaOptions) -> Clip:
+    """The pictures of a folder in natural order (frame2 before frame10), evenly thinned to max_frames.
+
+    Both ends stay, and every picture's time is its place in the whole folder times the spacing.
+    """
+    spacing_s = SECONDS_PER_FRAME if seconds_per_frame is None else seconds_per_frame
+    if not 0 < spacing_s < float("inf"):
+        raise MediaError(
+            "the time between its frames is not a positive number of seconds",
+            where=source,
+            hint="It is 'seconds_per_frame' beside \"frames\", or the line's 'sampling_interval' or 'fps'.",
+        )
+    names = _list_frames(source, options)
+    kept = even_indices(len(names), options.n_frames)
+    frames: list[NDArray[np.uint8]] = []
+    for place, name in enumerate(names):
+        with _open_local(name, options) as file:
+            if place not in kept:
+                check_picture(file, where=name, max_pixels=options.max_pixels)
+                continue
+            frame = np.asarray(read_picture(file, where=name, max_pixels=options.max_pixels))
+        if frames and frame.shape != frames[0].shape:
+            (height, width, _), (first_height, first_width, _) = frame.shape, frames[0].shape
+            raise MediaError(
+                f"it is {width} x {height} pixels, but {names[kept[0]]} is {first_width} x {first_height}",
+                where=name,
+                hint="All frames of a folder must have one size.",
+            )
+        frames.append(frame)
+    return _build_clip(np.stack(frames), tuple(place * spacing_s for place in kept), len(names) * spacing_s)
+
+
+def even_indices(n_items: int, n_kept: int) -> list[int]:
+    """At most n_kept of range(n_items), evenly, both ends included; one alone is the first.
+
+    Source: the released trainer's thinning of frame folders (mr2rm/data/dataset.py), rounding half to even.
+    """
+    if n_items <= n_kept:
+        return list(range(n_items))
+    if n_kept == 1:
+        return [0]
+    return [round(i * (n_items - 1) / (n_kept - 1)) for i in range(n_kept)]
+
+
+def _list_frames(source: str, options: MediaOptions) -> list[str]:
+    if _scheme(source) not in ("", "file"):
+        raise MediaError(
+            "frames must be a local folder", where=_shorten(source), hint="Download the folder first."
+        )
+    folder = _resolve(source, options)
+    try:
+        names = [entry for entry in os.listdir(folder) if not entry.startswith(".")]
+    except NotADirectoryError as error:
+        raise MediaError(
+            "not a folder of frames",
+            where=source,
+            hint="Name the folder; a clip file is given as a video by itself.",
+        ) from error
+    except OSError as error:
+        raise _unreadable(error, source, options) from error
+    if not names:
+        raise MediaError(
+            "there are no pictures in this folder", where=source, hint="Name the folder that holds them."
+        )
+    return [os.path.join(folder, name) for name in sorted(names, key=_natural_key)]
+
+
+def _natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.split(r"([0-9]+)", name)
+    return [(1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)], name
+
+
+def _build_clip(frames: NDArray[np.uint8], times_s: tuple[float, ...], duration_s: float) -> Clip:
+    frames = np.ascontiguousarray(frames)
+    digest = hashlib.blake2b(f"clip {frames.shape} {times_s} {duration_s}".encode(), digest_size=16)
+    digest.update(frames.data)
+    return Clip(frames, times_s, duration_s, digest.hexdigest())

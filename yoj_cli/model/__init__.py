@@ -1,0 +1,1 @@
+"""The network in memory: backbone, adapter, value head, attention, quantization."""

@@ -1,0 +1,220 @@
+"""The LoRA adapter: put on, saved, and loaded so that no weight is silently left out."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from yoj_cli.errors import CheckpointError
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.lora_config import read_lora_config
+from yoj_cli.storage.files import name_load_errors, read_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from peft import LoraConfig
+
+from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+
+
+def add_adapter(backbone: Backbone, *, r: int, alpha: int, dropout: float) -> LoraConfig:
+    """Put a fresh LoRA on every linear layer of the language model, and on nothing else.
+
+    Bare layer names would also hit the vision tower, hence a pattern anchored on the language model.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    prefix = backbone.family.language_prefix
+    names = {name.rsplit(".", 1)[-1] for name in language_linears(backbone)}
+    anchored = rf"(.*\.)?{re.escape(prefix)}\..*" if prefix else r".*"
+    adapter = LoraConfig(
+        r=r,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=rf"{anchored}\.({'|'.join(sorted(names))})",
+    )
+    inject_adapter_in_model(adapter, backbone.model)
+    for weight in adapter_weights(backbone.model).values():
+        weight.data = weight.data.float()  # the optimizer's small steps would be lost in half precision
+    backbone.model.eval()  # injected layers start in training mode
+    return adapter
+
+
+def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
+    """The linear layers of the language model, by module name."""
+    return {
+        name: module
+        for name, module in backbone.model.named_modules()
+        if name.startswith(backbone.family.language_prefix) and isinstance(module, torch.nn.Linear)
+    }
+
+
+def save_adapter(
+    folder: Path, backbone: Backbone, adapter: LoraConfig, base_model: str, base_revision: str | None
+) -> None:
+    """Write the adapter in PEFT's format."""
+    from safetensors.torch import save_file
+
+    weights = {
+        saved_key(name): weight.detach().cpu().contiguous()
+        for name, weight in adapter_weights(backbone.model).items()
+    }
+    adapter.base_model_name_or_path = base_model
+    adapter.revision = base_revision
+    adapter.save_pretrained(str(folder))
+    save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+
+
+def load_adapter(backbone: Backbone, folder: Path) -> None:
+    """Put a saved LoRA onto the backbone; every key must find its place.
+
+    PEFT only warns when nothing matches (an adapter saved from `…ForConditionalGeneration` has one more
+    "model." in every key than the decoder alone), and would then score with untrained weights.
+
+    An adapter of the released code adapts layers that the decoder holds in parts (Molmo2's `att_proj` is its
+    query, key and value): each part shares the layer's A and takes its own rows of B, which is the same product.
+
+    Args:
+        backbone: what the adapter is put on; on a skeleton, only the adapter has weights.
+    Raises:
+        CheckpointError: no LoRA, or keys that are missing, unknown or misshapen.
+    """
+    from peft import inject_adapter_in_model
+
+    where = str(folder / ADAPTER_WEIGHTS)
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise CheckpointError(
+            "the adapter's weights are missing", where=where, hint="Pickled adapters are not read."
+        )
+    config = read_lora_config(folder / ADAPTER_CONFIG)
+    saved = read_weights(folder / ADAPTER_WEIGHTS)
+    layers = _adapted_layers(saved, backbone, where)
+    _check_adapter_modules(set(layers), config, backbone, where)
+    state = _native_state(saved, backbone, where)
+    config.target_modules = set(layers)
+    config.rank_pattern = _by_layer(config.rank_pattern, layers)
+    config.alpha_pattern = _by_layer(config.alpha_pattern, layers)
+    with name_load_errors("the adapter", folder / ADAPTER_CONFIG):
+        # Its layers are made without memory: what the configuration says may be larger than what is in the file.
+        inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=True)
+    wanted = adapter_weights(backbone.model)
+    names = {name.replace(".default.", "."): name for name in wanted}
+    for kind, keys in (("lacks", set(names) - set(state)), ("has unknown", set(state) - set(names))):
+        if keys:
+            raise CheckpointError(f"the adapter {kind} {len(keys)} weights ({_some(keys)})", where=where)
+    for key, name in names.items():
+        if wanted[name].shape != state[key].shape:
+            raise CheckpointError(
+                f"{key} is {tuple(state[key].shape)} in the file and {tuple(wanted[name].shape)} in the model",
+                where=where,
+            )
+        layer, _, weight = name.rpartition(".")
+        loaded = state[key].to(
+            backbone.device, backbone.dtype, copy=True
+        )  # parts of a layer share A in the file
+        setattr(backbone.model.get_submodule(layer), weight, torch.nn.Parameter(loaded))
+    backbone.model.requires_grad_(False)
+    backbone.model.eval()  # injected layers start in training mode, with their dropout on
+
+
+def saved_key(name: str) -> str:
+    """What PEFT's format calls an adapter's parameter."""
+    return f"base_model.model.{name.replace('.default.', '.')}"
+
+
+def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    """The LoRA matrices of a model, by parameter name."""
+    return {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
+
+
+def _native_layers(saved: str, backbone: Backbone) -> tuple[str, ...]:
+    """The decoder's layers that a layer of a saved adapter stands for, in the order of its rows."""
+    inner = saved.removeprefix("model.")
+    prefix = backbone.family.language_prefix
+    layers = backbone.family.layers_of(inner)
+    if layers != (inner,):
+        return layers
+    return (inner,) if not prefix or inner.startswith(prefix) else (saved,)
+
+
+def _saved_layer(key: str) -> str:
+    """The layer of a saved adapter key, as the model that was trained named it."""
+    return key.removeprefix("base_model.model.").split(".lora_")[0]
+
+
+def _adapted_layers(saved: dict[str, Tensor], backbone: Backbone, where: str) -> dict[str, str]:
+    """The decoder's layers that an adapter adapts, each with the name of its layer in the file."""
+    found: dict[str, str] = {}
+    for name in dict.fromkeys(map(_saved_layer, saved)):
+        for layer in _native_layers(name, backbone):
+            if layer in found:
+                raise CheckpointError(f"{found[layer]} and {name} both adapt {layer}", where=where)
+            found[layer] = name
+    return found
+
+
+def _native_state(saved: dict[str, Tensor], backbone: Backbone, where: str) -> dict[str, Tensor]:
+    """A saved adapter's weights as the decoder names them; A (r, in) shared by parts, B (out, r) divided."""
+    state: dict[str, Tensor] = {}
+    for key, weight in saved.items():
+        name, (_, dot, kind) = _saved_layer(key), key.rpartition(".lora_")
+        layers = _native_layers(name, backbone)
+        if kind.startswith("A"):
+            pieces: Sequence[Tensor] = [weight] * len(layers)
+        elif len(layers) == 1:
+            pieces = [weight]
+        else:
+            rows = [int(backbone.model.get_submodule(layer).out_features) for layer in layers]  # type: ignore[arg-type]
+            if weight.shape[0] != sum(rows):
+                raise CheckpointError(
+                    f"{name}.lora_{kind} is {tuple(weight.shape)} in the file and has {sum(rows)} rows in the model",
+                    where=where,
+                )
+            pieces = torch.split(weight, rows)
+        state |= {f"{layer}{dot}{kind}": piece for layer, piece in zip(layers, pieces, strict=True)}
+    return state
+
+
+def _by_layer(pattern: dict[str, int], layers: dict[str, str]) -> dict[str, int]:
+    """PEFT's ranks (or alphas) that differ from layer to layer, by the decoder's names instead of the file's."""
+    from peft.utils.other import get_pattern_key
+
+    keys = {layer: get_pattern_key(list(pattern), saved) for layer, saved in layers.items()}
+    return {layer: pattern[key] for layer, key in keys.items() if key in pattern}
+
+
+def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbone, where: str) -> None:
+    """The file must adapt every language layer its own configuration names, and nothing unknown."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    modules = {name for name, module in backbone.model.named_modules() if isinstance(module, torch.nn.Linear)}
+    unknown = found - modules
+    if unknown:
+        raise CheckpointError(
+            f"the adapter is for another backbone: {len(unknown)} modules are not here ({_some(unknown)})",
+            where=where,
+        )
+    wanted = {
+        name
+        for name in language_linears(backbone)
+        if any(
+            check_target_module_exists(config, key)
+            for alias in (name, backbone.family.released_name(name))
+            for key in (alias, f"model.{alias}")
+        )
+    }
+    if wanted - found:
+        raise CheckpointError(
+            f"the adapter lacks weights for {len(wanted - found)} modules ({_some(wanted - found)})",
+            where=where,
+        )
+
+
+def _some(keys: set[str]) -> str:
+    shown = sorted(keys)[:3]
+    return ", ".join(shown) + (" …" if len(keys) > 3 else "")

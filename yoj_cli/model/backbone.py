@@ -1,0 +1,68 @@
+"""A loaded decoder without its LM head, and what turns groups into its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from yoj_cli.config.judge import Quant
+from yoj_cli.model.family import Family
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A loaded decoder without its LM head, and what turns groups into its inputs.
+
+    Attributes:
+        model: transformers module whose `last_hidden_state` (1, T, H) the head reads.
+        processor: the family's processor, or a bare tokenizer for text-only families.
+        dtype, quant: what is computed in and how the weights are held, as resolved.
+    """
+
+    model: nn.Module
+    processor: Any
+    family: Family
+    device: torch.device
+    dtype: torch.dtype
+    quant: Quant = "none"
+
+    @property
+    def tokenizer(self) -> Any:
+        return getattr(self.processor, "tokenizer", self.processor)
+
+    @property
+    def hidden_size(self) -> int:
+        return int(self.text_config.hidden_size)
+
+    @property
+    def n_layers(self) -> int:
+        return int(self.text_config.num_hidden_layers)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of the input embedding: token ids from here on have none."""
+        return int(self.model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
+
+    @property
+    def context(self) -> int:
+        """Tokens the backbone's positions reach."""
+        return int(self.text_config.max_position_embeddings)
+
+    @property
+    def text_config(self) -> Any:
+        return self.model.config.get_text_config()  # type: ignore[operator,union-attr]
+
+    def positions(self, input_ids: Tensor, media_types: Tensor, media_inputs: dict[str, Tensor]) -> Tensor:
+        """Position ids of a plain, unbranched sequence.
+
+        Args:
+            input_ids: (1, T) int64.
+            media_types: (1, T) 0 = text, 1 = picture token, 2 = clip token (as the processor numbers them).
+            media_inputs: what the picture and clip processors returned.
+        Returns:
+            (1, T) int64, or (3, 1, T) time, height and width for Qwen3-VL (mRoPE).
+        """
+        return self.family.positions(self.model, input_ids, media_types, media_inputs)

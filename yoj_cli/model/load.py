@@ -1,0 +1,142 @@
+"""The backbone: how it is loaded, with every weight accounted for."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yoj_cli.config.judge import JudgeConfig, Quant, QuantChoice
+from yoj_cli.errors import ModelError, OutOfMemoryError
+from yoj_cli.model.attention import install
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import UNSTATED, Precision, resolve_dtype, resolve_quant
+from yoj_cli.model.host import quietly
+from yoj_cli.model.memory import translate_oom
+from yoj_cli.model.pretrained import load_processor, read_model_config
+from yoj_cli.model.quantization import is_stored_quantized, quantization, set_compute_dtype, stored_quant
+from yoj_cli.storage.files import name_load_errors, read_json
+from yoj_cli.storage.weights import count_parameters, is_stored_in, open_weights
+
+
+@quietly()
+def load_backbone(
+    folder: Path,
+    config: JudgeConfig,
+    device: torch.device,
+    *,
+    processor_folder: Path,
+    trained: Precision = UNSTATED,
+) -> Backbone:
+    """Load the decoder, quantized as asked, with every weight accounted for.
+
+    Args:
+        folder: transformers model files.
+        processor_folder: tokenizer and processor files; the checkpoint's own, which know the separator.
+        trained: what `auto` stands for, where the checkpoint says so.
+    Raises:
+        ModelError: files that are missing, unreadable or do not fill the architecture.
+    """
+    dtype = resolve_dtype(config.dtype, device, trained.dtype)
+    model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
+    processor = load_processor(processor_folder, family, trust_remote_code=trust)
+    quant = resolve_stored(config.quant, device, dtype, folder, trained)
+    how = quantization(quant, family.vision_modules, dtype, model_config)
+    model, report = _load_model(folder, model_config, dtype, device, how, trust=trust)
+    _check_report(report, folder)
+    family.mend_processor(processor)
+    model.eval()
+    model.requires_grad_(False)
+    set_compute_dtype(model, dtype, stored=is_stored_quantized(model_config))
+    install(model)
+    gc.collect()
+    return Backbone(model, processor, family, device, dtype, quant)
+
+
+def resolve_stored(
+    asked: QuantChoice, device: torch.device, dtype: torch.dtype, folder: Path, trained: Precision
+) -> Quant:
+    """What `--quant` comes to for a folder of model files; see `resolve_quant`.
+
+    Raises:
+        ModelError: the files are missing or damaged, or quantized in a way that is not read.
+    """
+    stored = stored_quant(read_json(folder / "config.json").get("quantization_config"))
+    return resolve_quant(
+        asked,
+        device,
+        dtype,
+        n_parameters=count_parameters(folder),
+        stored=stored,
+        trained=trained.quant,
+    )
+
+
+def _load_model(
+    folder: Path,
+    config: Any,
+    dtype: torch.dtype,
+    device: torch.device,
+    quantization_config: Any,
+    *,
+    trust: bool,
+) -> tuple[Any, dict[str, Any]]:
+    """The decoder and transformers' report of what found its place.
+
+    On a CPU, weights that are quantized or cast while loading are read from their files one at a time. transformers
+    would map the files, and a mapped page that was read counts as this process's until the last file is closed: the
+    peak would be the files and the model, more than loading them unquantized takes. Weights that stay as they are
+    stored are mapped: they are read when they are first used, and never copied.
+    """
+    from transformers import AutoModel
+
+    options: dict[str, Any] = {"dtype": dtype, "device_map": {"": device}, "attn_implementation": "sdpa"}
+    options |= {"quantization_config": quantization_config, "output_loading_info": True}
+    mapped = device.type != "cpu" or (quantization_config is None and is_stored_in(folder, dtype))
+    weights = None if mapped else open_weights(folder)
+    with name_load_errors("the backbone", folder), translate_oom(_no_memory_to_load):
+        if mapped:
+            loaded = AutoModel.from_pretrained(
+                folder, config=config, trust_remote_code=trust, use_safetensors=True, **options
+            )
+        else:
+            with torch.device("meta"):
+                empty = AutoModel.from_config(config, trust_remote_code=trust)
+            loaded = type(empty).from_pretrained(None, config=empty.config, state_dict=weights, **options)
+    return loaded[0], loaded[1]
+
+
+@quietly()
+def load_on_meta(folder: Path, config: JudgeConfig, *, processor_folder: Path | None = None) -> Backbone:
+    """The decoder's shape without its weights (on torch's meta device): it lays groups out, and scores nothing.
+
+    Args:
+        processor_folder: tokenizer and processor files, where they are not the model's own.
+    Raises:
+        ModelError: files that are missing or unreadable.
+    """
+    from transformers import AutoModel
+
+    model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
+    processor = load_processor(processor_folder or folder, family, trust_remote_code=trust)
+    with name_load_errors("the backbone", folder), torch.device("meta"):
+        model = AutoModel.from_config(model_config, attn_implementation="sdpa", trust_remote_code=trust)
+    family.mend_processor(processor)
+    return Backbone(model, processor, family, torch.device("cpu"), torch.float32)
+
+
+def _check_report(report: dict[str, Any], folder: Path) -> None:
+    missing = sorted(report["missing_keys"])
+    unexpected = sorted(key for key in report["unexpected_keys"] if not key.startswith("lm_head"))
+    for kind, keys in (("lacks", missing), ("has unknown", unexpected)):
+        if keys:
+            shown = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
+            raise ModelError(f"the backbone {kind} {len(keys)} weights ({shown})", where=str(folder))
+
+
+def _no_memory_to_load() -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "out of memory while loading the backbone", hint="Use --quant 4bit, or free the GPU."
+    )

@@ -1,1 +1,0 @@
-"""From scores to ranks and text; nothing here imports torch."""

@@ -1,0 +1,183 @@
+"""One JSON line -> one Group: the only parser of the line format.
+
+Read besides the official training format `{"prompt", "responses", "rankings"?, "image" | "video"}`:
+chat `messages`, `{"prompt", "chosen", "rejected"}` pairs (TRL), `candidates` for `responses`, `question` for
+`prompt` and `ratings` (higher is better) for `rankings` (1 = best). Whatever else a line holds is carried through
+to the output unchanged.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+from yoj_cli.errors import InputError, YojError, errors_at
+from yoj_cli.groups import Failure, Group, Media, Message, id_of
+from yoj_cli.records.file_kinds import refuse_other_kinds
+from yoj_cli.records.json_line import parse_line
+from yoj_cli.records.turns import is_number, kind_of, one_of, parse_conversation, parse_text
+
+__all__ = ["Failure", "Group", "Media", "Message", "parse", "parse_records", "read_groups"]
+
+RESPONSES_KEYS = ("responses", "candidates")
+RANKINGS_KEYS = {"rankings": "1 = best", "ratings": "higher is better"}
+
+
+def read_groups(path: str, stdin: Iterable[bytes] | None = None) -> Iterator[Group | Failure]:
+    """Read a JSON Lines file one line at a time; memory does not grow with the file.
+
+    Args:
+        path: a file, or "-" for `stdin`.
+        stdin: the lines behind "-"; the process's own by default.
+    Raises:
+        InputError: the file cannot be opened or read, or is of another kind (packed, a table, one document over
+            many lines). Bad lines are yielded as a Failure instead.
+    """
+    name = "stdin" if path == "-" else path
+    is_begun = False
+    try:
+        with nullcontext(stdin or sys.stdin.buffer) if path == "-" else open(path, "rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not is_begun and line.strip():
+                    is_begun = True
+                    refuse_other_kinds(line, name=name)
+                item = _read_line(line, f"{name}:{number}", str(number))
+                if item is not None:
+                    yield item
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or error})", where=name) from error
+
+
+def parse_records(items: Iterable[Group | Failure | Mapping[str, Any]]) -> Iterator[Group | Failure]:
+    """Groups as they are, and records as groups; one that cannot be used gives a Failure in its place.
+
+    Args:
+        items: a record has the fields of a JSON line; "record 3" is what errors call the third item, and "3" its id
+            if it has none. Closed at the end if it can be.
+    """
+    try:
+        for number, item in enumerate(items, start=1):
+            yield item if isinstance(item, (Group, Failure)) else _parse_record(item, number)
+    finally:
+        close = getattr(items, "close", None)
+        if close is not None:
+            close()
+
+
+def _parse_record(record: Any, number: int) -> Group | Failure:
+    where = f"record {number}"
+    try:
+        if not isinstance(record, Mapping):
+            raise InputError(
+                f"expected a group or a dictionary, found {kind_of(record)}",
+                where=where,
+                hint="Files are read by read_groups; one group alone is scored by `score` or `score_group`.",
+            )
+        with errors_at(where):
+            return parse(record, where=where, default_id=str(number))
+    except YojError as error:
+        return Failure(where, record if isinstance(record, Mapping) else {}, error)
+
+
+def _read_line(line: bytes, where: str, number: str) -> Group | Failure | None:
+    record: dict[str, Any] | None = {}
+    try:
+        with errors_at(where):
+            record = parse_line(line, where=where)
+            return None if record is None else parse(record, where=where, default_id=number)
+    except YojError as error:
+        return Failure(where, record or {}, error)
+
+
+def parse(record: Mapping[str, Any], *, where: str = "", default_id: str = "") -> Group:
+    """One input record -> one Group.
+
+    Raises:
+        InputError: a field is missing, contradicts another or has the wrong type.
+    """
+    try:
+        responses, before = _parse_responses(record)
+        return Group(
+            id=id_of(record, default_id),
+            messages=parse_conversation(record, before),
+            responses=responses,
+            rankings=_parse_rankings(record, len(responses)),
+            record=record,
+            where=where,
+        )
+    except InputError as error:
+        error.where = error.where or where
+        raise
+
+
+def _parse_responses(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any] | None]:
+    """The responses, and the turns in front of them where they are conversations of their own."""
+    key, raw = one_of(record, RESPONSES_KEYS)
+    is_pair = any(record.get(name) is not None for name in ("chosen", "rejected"))
+    if key is not None and is_pair:
+        raise InputError(f"the line has both {key!r} and 'chosen'/'rejected'; keep one of the two")
+    if key is None:
+        named = _pair(record)
+    elif isinstance(raw, list) and raw:
+        named = {f"{key}[{index}]": item for index, item in enumerate(raw)}
+    else:
+        raise InputError(f"{key!r} must be a list of at least one text, found {kind_of(raw)}")
+    parsed = [_parse_response(item, name) for name, item in named.items()]
+    before = parsed[0][1]
+    if any(turns != before for _, turns in parsed):
+        raise InputError("the responses begin with different turns; they must answer one prompt")
+    return tuple(text for text, _ in parsed), before
+
+
+def _pair(record: Mapping[str, Any]) -> dict[str, Any]:
+    missing = [name for name in ("chosen", "rejected") if record.get(name) is None]
+    if len(missing) == 2:
+        raise InputError(
+            "the line has no responses",
+            hint="Give 'responses' (a list of texts), or 'chosen' and 'rejected'.",
+        )
+    if missing:
+        other = "chosen" if missing == ["rejected"] else "rejected"
+        raise InputError(f"the line has {other!r} but no {missing[0]!r}")
+    return {name: record[name] for name in ("chosen", "rejected")}
+
+
+def _parse_response(raw: Any, name: str) -> tuple[str, list[Any] | None]:
+    """A text, or (TRL's conversational form) a list of turns whose last one is the assistant's text."""
+    if isinstance(raw, str):
+        return raw, None
+    if isinstance(raw, list) and raw and isinstance(raw[-1], dict) and raw[-1].get("role") == "assistant":
+        return parse_text(raw[-1].get("content"), name), raw[:-1] or None
+    raise InputError(f"{name!r} must be a text, found {kind_of(raw)}")
+
+
+def _parse_rankings(record: Mapping[str, Any], n: int) -> tuple[float, ...] | None:
+    """(n,) 1 = best; a pair's are (1, 2), and those of ratings follow from them."""
+    key, raw = one_of(record, RANKINGS_KEYS)
+    is_pair = record.get("chosen") is not None
+    if key is None:
+        return (1.0, 2.0) if is_pair else None
+    if is_pair:
+        raise InputError(f"the line has both {key!r} and 'chosen'/'rejected'; keep one of the two")
+    if not isinstance(raw, list) or not all(is_number(value) for value in raw):
+        raise InputError(f"{key!r} must be a list of numbers, {RANKINGS_KEYS[key]}")
+    if len(raw) != n:
+        raise InputError(f"{key!r} has {len(raw)} entries for {n} response{'s' * (n != 1)}")
+    if key == "ratings":
+        return _rank(raw)
+    for value in raw:
+        if not 1 <= value <= n:  # 1.5 is one: tied ranks, or several people's, are averaged in practice
+            raise InputError(
+                f"'rankings' holds {kind_of(value)}; ranks of {n} responses go from 1 (the best) to {n}",
+                hint="Scores, where higher is better, belong in 'ratings'; ranks that count from 0 need 1 added.",
+            )
+    return tuple(float(rank) for rank in raw)
+
+
+def _rank(ratings: Sequence[float]) -> tuple[float, ...]:
+    """1 + the number of strictly higher ratings, so equal ones share a rank."""
+    ascending = sorted(ratings)
+    return tuple(1.0 + len(ratings) - bisect_right(ascending, rating) for rating in ratings)

@@ -1,0 +1,1 @@
+"""The one forward path, and what keeps the device busy."""

@@ -1,0 +1,386 @@
+"""A loaded checkpoint that scores groups: the object behind every command, and the library's front door."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from yoj_cli.checkpoint.read import Checkpoint, load_checkpoint
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.errors import ModelError, UsageError, YojError, errors_at, is_of_one_group
+from yoj_cli.groups import Failure, Group
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.head import ValueHead
+from yoj_cli.model.host import keep_random_state, quietly
+from yoj_cli.plan import Plan, build_plan, check_plan_options, join, order_agreement
+from yoj_cli.records.parse import parse, parse_records
+from yoj_cli.scoring.engine import Engine, Outcome
+from yoj_cli.scoring.lifetime import UntilClosed, close_judge, open_judge
+from yoj_cli.scoring.prefetch import Prefetcher
+from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.sequence.packed import PackedSequence
+from yoj_cli.verdicts.verdict import Verdict, build_verdict
+from yoj_cli.version import __version__, installed
+
+if TYPE_CHECKING:
+    from os import PathLike
+    from types import TracebackType
+    from typing import TypeAlias
+
+    import numpy as np
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+
+    Picture: TypeAlias = str | PathLike[str] | Image | NDArray[np.uint8]
+
+DEFAULT_MAX_TOKENS = 24_576
+"""Longest sequence the published weights were trained on (arXiv 2604.10966)."""
+
+N_PREFETCHED = 4
+"""Groups that are read, decoded and tokenized while the device works on the one before."""
+
+PREFETCHED_BATCHES = 4
+"""More groups are prepared ahead, up to the tokens of so many passes: the more, the better their lengths match."""
+
+FAILURE_TOKENS = 64
+"""What a group that cannot be scored counts for in that."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A group, the branches to read and what is read."""
+
+    group: Group
+    plan: Plan
+    sequence: PackedSequence
+
+
+class Judge:
+    """Scores groups of responses with one loaded checkpoint.
+
+    Load it once, keep it, and call `score` (one group, from Python values) or `score_groups` (a stream):
+
+        judge = Judge.load("demo")
+        verdict = judge.score(prompt="Describe this image.", images=["scene.png"], responses=[a, b, c])
+        verdict.best, verdict.scores
+
+    `close` gives the device's memory back, as does the end of `with Judge.load("demo") as judge:`. Loading, scoring
+    and closing leave logging, warnings, random numbers and the like of the program around it as they were.
+    """
+
+    backbone = UntilClosed[Backbone]()
+    head = UntilClosed[ValueHead]()
+    engine = UntilClosed[Engine]()
+    _sequences = UntilClosed[SequenceBuilder]()
+
+    def __init__(
+        self, config: JudgeConfig, backbone: Backbone, head: ValueHead, checkpoint: Checkpoint
+    ) -> None:
+        self.config = config
+        self.backbone = backbone
+        self.head = head
+        self.checkpoint = checkpoint
+        self.role = config.responses_role or checkpoint.role
+        self.mode = config.mode or checkpoint.mode
+        check_plan_options(self.mode, config.orders, config.window)
+        self.max_frames = config.max_frames or checkpoint.max_frames
+        self.max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
+        if self.max_tokens > backbone.context:
+            raise UsageError(
+                f"{self.max_tokens} is beyond the backbone's context of {backbone.context} tokens",
+                where="--max-tokens",
+            )
+        self._sequences = SequenceBuilder(
+            backbone, checkpoint.separator, self.role, self.max_tokens, where=str(checkpoint.folder)
+        )
+        self.engine = Engine(backbone, head, config.max_batch_tokens)
+        open_judge(self)
+
+    @classmethod
+    def load(cls, model: str | None = None, **options: Any) -> Judge:
+        """Load a judge onto its device.
+
+        Args:
+            model: Hub id, checkpoint folder or "demo"; default $YOJ_MODEL, else the published judge.
+            options: any field of `JudgeConfig`: device, quant, dtype, mode, orders, window, seed, …
+        Raises:
+            UsageError: an unknown option or options that contradict each other.
+            ModelError, DeviceError: the checkpoint or the device cannot be used.
+        """
+        try:
+            config = JudgeConfig(model=model, **options)
+        except TypeError as error:
+            raise UsageError(str(error).replace("JudgeConfig.__init__()", "Judge.load()")) from error
+        return cls.from_config(config)
+
+    @classmethod
+    def from_config(cls, config: JudgeConfig) -> Judge:
+        """Load the judge that a complete configuration describes."""
+        config = config.resolved()
+        with quietly(), keep_random_state():
+            return cls(config, *load_checkpoint(config))
+
+    def close(self) -> None:
+        """Free the model and, with the last open judge, end the processes that decode clips.
+
+        What was scored stays valid, and `description` says by what. To score with a closed judge is a UsageError.
+        """
+        if "backbone" in self.__dict__:
+            _ = self.description  # kept from here on
+        close_judge(self)
+
+    def __enter__(self) -> Judge:
+        _ = self.engine  # raises if closed
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """What is written beside every score, as resolved: all that changes one, beside the group itself.
+
+        A score moves by rounding with the device, with the versions and with the groups read beside it.
+        """
+        registered = self.checkpoint.registered_separator
+        return {
+            "model": self.checkpoint.name,
+            "mode": self.mode,
+            "orders": self.config.orders,
+            "window": self.config.window,
+            "responses_role": self.role,
+            "quant": self.backbone.quant,
+            "dtype": str(self.backbone.dtype).removeprefix("torch."),
+            "seed": self.config.seed,
+            "revision": self.checkpoint.revision,
+            "base": self.checkpoint.base_model,
+            "base_revision": self.checkpoint.base_revision,
+            "max_frames": self.max_frames,
+            "resp_repr_mode": self.head.config.resp_repr_mode,
+            **({} if registered is None else {"separator_registered_as": registered}),
+            "device": str(self.backbone.device),
+            "versions": {
+                "yoj": __version__,
+                **{name: number for name, number in installed().items() if number},
+            },
+        }
+
+    def score(
+        self,
+        *,
+        responses: Iterable[str],
+        prompt: str | None = None,
+        messages: Iterable[Mapping[str, Any]] | None = None,
+        images: Picture | Iterable[Picture] | None = None,
+        videos: str | PathLike[str] | Iterable[str | PathLike[str]] | None = None,
+        media: MediaOptions | None = None,
+    ) -> Verdict:
+        """Score one group given as Python values; they mean what they mean in a line of JSON.
+
+        Args:
+            responses: (N,) candidate texts.
+            prompt: the question; without one, a picture or clip gets "Describe this image." / "…video.". An empty
+                text is a prompt like any other.
+            messages: a chat instead of `prompt`, as role/content dictionaries; the last turn is the user's.
+            images: one or several, shown before the prompt: paths, data: URLs, Pillow pictures, or numpy arrays
+                (H, W, 3) of uint8, RGB.
+            videos: one or several paths of clips.
+            media: where media may come from; by default anywhere on this machine, with the judge's `max_frames`.
+        Raises:
+            InputError: something in the group cannot be used.
+            OutOfMemoryError: the group does not fit on the device.
+        """
+        given = {
+            "prompt": prompt,
+            "messages": _as_list(messages),
+            "images": _as_list(images),
+            "videos": _as_list(videos),
+            "responses": _as_list(responses),
+        }
+        with errors_at(""):
+            group = parse({name: value for name, value in given.items() if value is not None})
+        return self.score_group(group, media=media)
+
+    def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
+        """Score one parsed group; see `score`."""
+        prepared = Prepared(group, *self.prepare(group, media or MediaOptions()))
+        ((_, outcome),) = self.engine.score([prepared.sequence])
+        return _verdict(prepared, outcome)
+
+    def score_groups(
+        self,
+        groups: Iterable[Group | Failure | Mapping[str, Any]],
+        *,
+        media: MediaOptions | None = None,
+        live: bool = False,
+    ) -> Iterator[Verdict | Failure]:
+        """Score a stream in its order, preparing the next groups while the device works.
+
+        Short groups are read together. Which ones follows from the stream alone, so that the same stream gives
+        the same scores to the last bit; beside other groups a group's scores differ by rounding.
+        A group that cannot be scored, for whatever reason, gives a Failure in its place and the stream goes on;
+        the caller decides whether that ends the run. Memory does not grow with the stream.
+
+        Args:
+            groups: from `read_groups`, or records with the fields of a JSON line; read in a thread of its own.
+            media: see `score`.
+            live: no group waits for those that are yet to come (a slow pipe); those that are there are read
+                together, and the last digits of a score depend on the moment.
+        Raises:
+            DeviceError: the device cannot be used any more; after the groups before the first one it failed for.
+        """
+        _ = self.engine  # a closed judge says so here, and not when the stream is first asked
+        return self._score_stream(parse_records(groups), media or MediaOptions(), live=live)
+
+    def _score_stream(
+        self, groups: Iterator[Group | Failure], options: MediaOptions, *, live: bool
+    ) -> Iterator[Verdict | Failure]:
+        """See `score_groups`."""
+
+        def prepare_item(item: Group | Failure) -> Prepared | Failure:
+            if isinstance(item, Failure):
+                return item
+            try:
+                return Prepared(item, *self.prepare(item, options))
+            except YojError as error:
+                if not is_of_one_group(error):
+                    raise
+                return Failure(item.where, item.record, error)
+
+        ahead = Prefetcher(
+            prepare_item,
+            groups,
+            n_prefetched=N_PREFETCHED,
+            size=_size,
+            max_size=PREFETCHED_BATCHES * self.engine.max_batch_tokens,
+        )
+        with closing(ahead):
+            yield from self._score_prepared(ahead, live=live)
+
+    def _score_prepared(
+        self, ahead: Prefetcher[Group | Failure, Prepared | Failure], *, live: bool
+    ) -> Iterator[Verdict | Failure]:
+        """Take what is prepared, score it, and give it out in order as soon as that is possible."""
+        usage = self.engine.usage
+        while True:
+            started, waited_s = time.perf_counter(), ahead.waited_s
+            window = _take_live(ahead) if live else ahead.take_filled()
+            usage.waited_s += ahead.waited_s - waited_s
+            usage.seconds += time.perf_counter() - started
+            if not window:
+                return
+            yield from self._score_window(window)
+
+    def _score_window(
+        self, window: Sequence[Callable[[], Prepared | Failure]]
+    ) -> Iterator[Verdict | Failure]:
+        """Score some groups of a stream.
+
+        Args:
+            window: what gives each of them, or raises what went wrong with the stream at that place.
+        """
+        items: list[Prepared | Failure] = []
+        error: Exception | None = None
+        for prepared in window:
+            try:
+                items.append(prepared())
+            except Exception as broken:
+                error = broken  # comes after the groups before it
+                break
+        places = [place for place, item in enumerate(items) if isinstance(item, Prepared)]
+        found: list[Verdict | Failure | None] = [
+            item if isinstance(item, Failure) else None for item in items
+        ]
+        outcomes = self.engine.score([item.sequence for item in items if isinstance(item, Prepared)])
+        n_given = 0
+        while n_given < len(items):
+            if (ready := found[n_given]) is None:
+                started = time.perf_counter()
+                index, outcome = next(outcomes)
+                item = items[places[index]]
+                assert isinstance(item, Prepared)
+                found[places[index]] = _verdict_or_failure(item, outcome)
+                self.engine.usage.seconds += time.perf_counter() - started
+                continue
+            yield ready
+            n_given += 1
+        if error is not None:
+            raise error
+
+    def prepare(self, group: Group, options: MediaOptions) -> tuple[Plan, PackedSequence]:
+        """Everything before the forward pass: files, frames, tokens. Runs in a worker thread.
+
+        Raises:
+            YojError: whatever goes wrong, with the group's line in front.
+        """
+        if options.max_frames is None:
+            options = replace(options, max_frames=self.max_frames)
+        with errors_at(group.where):
+            plan = build_plan(
+                len(group.responses),
+                mode=self.mode,
+                orders=self.config.orders,
+                window=self.config.window,
+                seed=self.config.seed,
+            )
+        return plan, self._sequences.prepare(group, plan, options)
+
+
+def _as_list(values: Any) -> Any:
+    """A list, as JSON has it, of what Python holds in an order; what is one thing is left for the parser to judge."""
+    is_array = len(getattr(values, "shape", (0,))) in (0, 2, 3)  # one picture, or none that is known
+    if is_array or isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
+        return values
+    return list(values)
+
+
+def _take_live(
+    ahead: Prefetcher[Group | Failure, Prepared | Failure],
+) -> list[Callable[[], Prepared | Failure]]:
+    """What is prepared by now, and at least one; none at the end."""
+    first = ahead.take()
+    return [first, *ahead.take_ready()] if first is not None else []
+
+
+def _size(item: Prepared | Failure) -> int:
+    return item.sequence.n_tokens if isinstance(item, Prepared) else FAILURE_TOKENS
+
+
+def _verdict_or_failure(prepared: Prepared, outcome: Outcome) -> Verdict | Failure:
+    try:
+        return _verdict(prepared, outcome)
+    except YojError as error:
+        return Failure(prepared.group.where, prepared.group.record, error)
+
+
+def _verdict(prepared: Prepared, outcome: Outcome) -> Verdict:
+    group = prepared.group
+    with errors_at(group.where):
+        if isinstance(outcome, YojError):
+            raise outcome
+        if not all(math.isfinite(value) for branch in outcome.values for value in branch):
+            raise ModelError(
+                "the judge gave a score that is no number",
+                hint="Try --dtype bfloat16 or float32; if it persists the weights are damaged.",
+            )
+        scores, spread = join(prepared.plan, outcome.values)
+        return build_verdict(
+            group,
+            scores,
+            spread=spread,
+            order_agreement=order_agreement(prepared.plan, outcome.values, scores),
+            n_orders=prepared.plan.n_orders,
+            n_tokens=prepared.sequence.n_tokens,
+            seconds=outcome.seconds,
+        )

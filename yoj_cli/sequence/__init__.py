@@ -1,0 +1,1 @@
+"""A group and a plan to token ids, positions and score positions."""

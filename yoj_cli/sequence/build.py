@@ -1,0 +1,163 @@
+"""A group as one token sequence: a shared prefix, then branches of responses.
+
+    prefix: media, prompt, assistant header | branch 0: r0 <sep> r1 <sep> r2 | branch 1: r1 <sep> r2 <sep> r0
+
+Every branch is tokenized together with the prefix, exactly as a pass of its own would be (BPE merges across
+the seam); what all branches have in common is then stored once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from yoj_cli.errors import OutOfMemoryError, TooLongError, errors_at
+from yoj_cli.media.load import load
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.memory import translate_oom
+from yoj_cli.plan import build_plan
+from yoj_cli.sequence.chat import Roles, Segments, render
+from yoj_cli.sequence.media_inputs import MediaProcessor
+from yoj_cli.sequence.tokens import Separator, SpecialTokens, TextEncoder
+
+if TYPE_CHECKING:
+    from yoj_cli.config.judge import Role
+    from yoj_cli.groups import Group
+    from yoj_cli.media.load import Clip, Picture
+    from yoj_cli.model.backbone import Backbone
+    from yoj_cli.plan import Plan
+from yoj_cli.sequence.packed import PackedSequence, Span, share_prefix
+
+
+class SequenceBuilder:
+    """Builds sequences for one backbone; safe to call from several threads at once.
+
+    Args:
+        separator: the text between two responses, with its one special token.
+        role: the turn that holds the responses: "assistant" (how the weights were trained) or "user".
+        max_tokens: longest sequence (prefix and one branch) accepted.
+        where: the checkpoint, for errors.
+    Raises:
+        CheckpointError: a separator or a chat template that cannot be used.
+    """
+
+    def __init__(
+        self, backbone: Backbone, separator: str, role: Role, max_tokens: int, *, where: str
+    ) -> None:
+        self.backbone = backbone
+        self.role = role
+        self.max_tokens = max_tokens
+        self._specials = SpecialTokens(backbone.tokenizer)
+        self._separator = Separator.parse(separator, self._specials, where=where)
+        self._encoder = TextEncoder(backbone.tokenizer)
+        self._roles = Roles(backbone, role, where=where)
+        self._media = MediaProcessor(backbone.processor, pin=backbone.device.type == "cuda")
+
+    def prepare(self, group: Group, plan: Plan, media: MediaOptions) -> PackedSequence:
+        """Load a group's media and lay it out: everything before the forward pass. Runs in a worker thread.
+
+        Raises:
+            YojError: whatever goes wrong, with the group's line in front.
+        """
+        with errors_at(group.where), translate_oom(_no_room_to_prepare):
+            return self.build(group, [load(medium, media) for medium in group.media], plan)
+
+    def build(self, group: Group, media: Sequence[Picture | Clip], plan: Plan) -> PackedSequence:
+        """Lay a group out.
+
+        Args:
+            media: what `group.media` was loaded to, in the same order.
+            plan: the branches to read.
+        Raises:
+            InputError: a text that cannot be tokenized, or a conversation the chat template refuses.
+            TooLongError: prefix and branch together exceed `max_tokens`.
+        """
+        self.backbone.family.check_media(group.media)
+        processed = self._media.process(media)
+        before, after = render(
+            group, self.role, self.backbone, self._specials, self._roles, processed.expansions
+        )
+        sequences = self._branch_sequences(before, after, group.responses, plan)
+        longest = max(len(ids) for ids, _ in sequences)
+        if longest > self.max_tokens:
+            raise TooLongError(
+                f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
+                hint=self._advise(before, after, group.responses),
+            )
+        return share_prefix(self.backbone, sequences, self._media_types(sequences[0][0]), processed)
+
+    def _advise(self, before: Segments, after: Segments, responses: Sequence[str]) -> str:
+        """What makes a group fit; an option that cannot help is not named."""
+
+        def lengths(texts: Sequence[str]) -> list[int]:
+            single = build_plan(len(texts), mode="single")
+            return [len(ids) for ids, _ in self._branch_sequences(before, after, texts, single)]
+
+        raise_it = "" if self.max_tokens >= self.backbone.context else "Raise --max-tokens, or: "
+        (prompt,), alone = lengths([""]), lengths(responses)
+        longest = max(range(len(alone)), key=alone.__getitem__)
+        if prompt >= self.max_tokens:
+            return f"{raise_it}shorten the prompt or what it shows, which takes {prompt} tokens by itself."
+        if alone[longest] > self.max_tokens:
+            return f"{raise_it}shorten responses[{longest}], which takes {alone[longest] - prompt} tokens by itself."
+        # Each further response costs its tokens and a separator; one more for where tokens merge differently.
+        costs = sorted((length - prompt + 2 for length in alone), reverse=True)
+        n_fit = sum(total <= self.max_tokens - prompt for total in accumulate(costs))
+        window = f", or at most {n_fit} at a time (--window {n_fit})" if n_fit > 1 else ""
+        return f"{raise_it}shorten it, judge each response alone (--mode single){window}."
+
+    def _branch_sequences(
+        self, before: Segments, after: Segments, responses: Sequence[str], plan: Plan
+    ) -> list[tuple[list[int], list[Span]]]:
+        """Each branch as a pass of its own: (ids, first and last token of each response)."""
+        memory: dict[tuple[str, str], tuple[list[int], int]] = {}
+
+        def encode_after(left: str, text: str, name: str) -> tuple[list[int], int]:
+            if (left, text) not in memory:
+                memory[left, text] = self._encoder.encode_after(left, text, name=name)
+            return memory[left, text]
+
+        def encode(text: str, name: str) -> list[int]:
+            return encode_after("", text, name)[0]
+
+        def flatten(runs: Segments) -> list[int]:
+            parts = (encode(run, "the prompt") if isinstance(run, str) else [run] for run in runs)
+            return [token for part in parts for token in part]
+
+        header, footer = str(before[-1]), str(after[0])
+        head, tail = flatten(before[:-1]), flatten(after[1:])
+        sequences = []
+        for branch in plan.branches:
+            ids, spans = list(head), list[Span]()
+            for place, response in enumerate(branch):
+                is_last = place == len(branch) - 1
+                # What stands behind the separator is the next response's, what stands before the first is the prompt's.
+                left, after_separator = ("", self._separator.after) if place else (header, "")
+                right = footer if is_last else self._separator.before
+                own, n_left = encode_after(
+                    left, f"{after_separator}{responses[response]}{right}", f"responses[{response}]"
+                )
+                start = len(ids) + n_left
+                ids += own + (tail if is_last else [])
+                end = len(ids) - 1
+                spans.append((min(start, end), end))  # an empty text has no token but the one before it
+                if not is_last:
+                    ids.append(self._separator.token_id)
+            sequences.append((ids, spans))
+        return sequences
+
+    def _media_types(self, ids: list[int]) -> Tensor:
+        if not self.backbone.family.reads_media:
+            return torch.zeros(len(ids), dtype=torch.int64)
+        return torch.tensor(self.backbone.processor.create_mm_token_type_ids([ids])[0])
+
+
+def _no_room_to_prepare() -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "out of memory while the group was prepared",
+        hint="Use smaller pictures, fewer frames (--max-frames) or shorter texts, or free memory.",
+    )

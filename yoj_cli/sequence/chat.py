@@ -1,0 +1,230 @@
+"""A group's conversation through the checkpoint's chat template, without letting its texts be parsed.
+
+The template is rendered with stand-ins for the group's texts. What comes out is split at special tokens, and
+only then do the texts take their places: a prompt cannot forge a chat marker, and cannot break the template.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from yoj_cli.errors import CheckpointError, InputError, ModelError
+from yoj_cli.groups import check_role
+
+if TYPE_CHECKING:
+    from yoj_cli.config.judge import Role
+    from yoj_cli.groups import Group, Media
+    from yoj_cli.model.backbone import Backbone
+    from yoj_cli.sequence.tokens import SpecialTokens
+
+# Private-use characters: a template's trimming and joining leaves them whole.
+_SLOT = re.compile("\ue000(\\d+)\ue001")
+_RESPONSES = "\ue0000\ue001"  # slot 0
+_BELOW_PROMPT = "\n\n"
+
+_NOBODY = "\ue002"
+"""A role that no template knows."""
+
+Segments = list["int | str"]
+"""Ids of special tokens and runs of plain text between them; two texts never stand side by side."""
+
+Turns: TypeAlias = "Sequence[tuple[str, list[str | None]]]"
+"""Roles, each with its blocks: stand-ins for texts, None for a picture or clip."""
+
+
+class Roles:
+    """Which turns a checkpoint's chat template shows as what they are; found out once for each sequence of roles.
+
+    Many templates know the user and take every other turn for the assistant's, without a word. So a turn of
+    another role counts as shown only where the template renders it otherwise than the same turn of the user, of
+    the assistant, and of a role that does not exist.
+
+    Args:
+        role: the turn that holds the responses.
+        where: the checkpoint, for errors.
+    Raises:
+        CheckpointError: the template cannot even render a question and an answer.
+    """
+
+    def __init__(self, backbone: Backbone, role: Role, *, where: str) -> None:
+        self._backbone = backbone
+        self._problem = lru_cache(maxsize=256)(self._find_problem)
+        plain = ("user", "assistant") if role == "assistant" else ("user",)
+        try:
+            shown = self._render(plain)
+        except InputError as error:
+            raise CheckpointError(str(error), where=where) from error
+        if any(shown.count(_slot(place)) != 1 for place in range(len(plain))):
+            raise CheckpointError(
+                "the chat template drops or repeats a part of the conversation", where=where
+            )
+
+    def check(self, turns: Turns) -> None:
+        """Refuse a turn that would be shown as another role's.
+
+        Raises:
+            InputError: with the name of the role.
+        """
+        roles = tuple(role for role, _ in turns)
+        if set(roles) <= {"user", "assistant"}:
+            return
+        for place, role in enumerate(roles):
+            check_role(role, f"messages[{place}]")
+        if problem := self._problem(roles):
+            raise InputError(problem, hint="Put its text into a turn of the user.")
+
+    def _find_problem(self, roles: tuple[str, ...]) -> str:
+        others = [place for place, role in enumerate(roles) if role not in ("user", "assistant")]
+        names = ", ".join(dict.fromkeys(repr(roles[place]) for place in others))
+        try:
+            shown = self._render(roles)
+        except InputError as error:
+            plain = tuple(role for role in roles if role in ("user", "assistant"))
+            is_theirs = self._renders(plain) is not None  # else it is said when the group itself is rendered
+            reason = str(error.__cause__)
+            return f"the judge's chat template takes no {names} turn here: {reason}" if is_theirs else ""
+        seen = set()
+        for place in others:
+            surroundings = (min(place, 2), roles[max(place - 1, 0) : place + 2])
+            if surroundings in seen:
+                continue
+            seen.add(surroundings)
+            if _slot(place) not in shown:
+                return f"the judge's chat template drops a {roles[place]!r} turn here"
+            for other in ("user", "assistant", _NOBODY):
+                if self._renders((*roles[:place], other, *roles[place + 1 :])) == shown:
+                    taken_for = "an unknown role's" if other == _NOBODY else f"the {other}'s"
+                    return f"the judge's chat template takes a {roles[place]!r} turn for {taken_for} here"
+        return ""
+
+    def _renders(self, roles: tuple[str, ...]) -> str | None:
+        try:
+            return self._render(roles)
+        except InputError:
+            return None
+
+    def _render(self, roles: tuple[str, ...]) -> str:
+        turns: Turns = [(role, [_slot(place)]) for place, role in enumerate(roles)]
+        return _apply_template(turns, (), self._backbone)
+
+
+def render(
+    group: Group,
+    role: Role,
+    backbone: Backbone,
+    specials: SpecialTokens,
+    roles: Roles,
+    expansions: Mapping[str, Sequence[str]],
+) -> tuple[Segments, Segments]:
+    """What stands before the responses and after them.
+
+    Args:
+        role: "assistant" puts the responses in a turn of the assistant; "user" a blank line below the prompt,
+            in the last turn of the user.
+        expansions: for each media placeholder token, what stands for the first, second, … of its kind.
+    Returns:
+        (before, after). `before` ends and `after` starts with a text, maybe empty, which is to be tokenized
+        in one run with the responses beside it.
+    Raises:
+        InputError: the template refuses the conversation (roles that do not alternate, say), or a turn in it.
+        ModelError: the template loses a part of the conversation.
+    """
+    texts = [""]  # slot 0 is the responses'
+    turns: list[tuple[str, list[str | None]]] = []
+    for turn in group.messages:
+        blocks: list[str | None] = []
+        for block in turn.blocks:
+            blocks.append(_slot(len(texts)) if isinstance(block, str) else None)
+            texts += [block] if isinstance(block, str) else []
+        turns.append((turn.role, blocks))
+    if role == "assistant":
+        turns.append(("assistant", [_RESPONSES]))
+    else:
+        _append_below(turns[-1][1])
+    roles.check(turns)
+    rendered = _apply_template(turns, group.media, backbone)
+    before, after = _to_runs(rendered, texts, specials, expansions)
+    if backbone.family.adds_bos:
+        bos = backbone.tokenizer.bos_token_id or backbone.tokenizer.eos_token_id
+        if before[0] != bos:
+            before.insert(0, bos)
+    return before, after
+
+
+def _append_below(blocks: list[str | None]) -> None:
+    """Add the responses to a turn, a blank line below its last text."""
+    if blocks and blocks[-1] is not None:
+        blocks[-1] += _BELOW_PROMPT + _RESPONSES
+    else:
+        blocks.append(_RESPONSES)
+
+
+def _slot(number: int) -> str:
+    return f"\ue000{number}\ue001"
+
+
+def _apply_template(turns: Turns, media: Sequence[Media], backbone: Backbone) -> str:
+    kinds = iter(["image" if medium.kind == "image" else "video" for medium in media])
+    messages: list[dict[str, Any]] = []
+    for role, blocks in turns:
+        content: Any = [
+            {"type": next(kinds)} if block is None else {"type": "text", "text": block} for block in blocks
+        ]
+        if not backbone.family.reads_media:  # text-only templates take plain strings
+            content = " ".join(block for block in blocks if block is not None)
+        messages.append({"role": role, "content": content})
+    try:
+        return str(backbone.processor.apply_chat_template(messages, tokenize=False))
+    except MemoryError:
+        raise
+    except Exception as error:  # a template is a program of its own, and may fail like any
+        raise InputError(f"the judge's chat template refuses the conversation: {error}") from error
+
+
+def _to_runs(
+    rendered: str, texts: Sequence[str], specials: SpecialTokens, expansions: Mapping[str, Sequence[str]]
+) -> tuple[Segments, Segments]:
+    waiting = {token: iter(items) for token, items in expansions.items()}
+    before: Segments = []
+    after: Segments = [""]
+    runs = before
+    used: list[int] = []
+    for index, piece in enumerate(_SLOT.split(rendered)):
+        if index % 2 == 0:
+            for part in _trusted(piece, specials, waiting):
+                _append(runs, part)
+            continue
+        used.append(int(piece))
+        if int(piece) == 0:
+            _append(before, "")
+            runs = after
+        else:
+            _append(runs, texts[int(piece)])
+    if sorted(used) != list(range(len(texts))) or any(
+        next(items, None) is not None for items in waiting.values()
+    ):
+        raise ModelError("the judge's chat template drops or repeats a part of the conversation")
+    return before, after
+
+
+def _trusted(text: str, specials: SpecialTokens, waiting: Mapping[str, Iterator[str]]) -> Iterator[int | str]:
+    """The template's own text, media placeholders replaced by what stands for each picture or clip."""
+    for part in specials.split(text):
+        placeholder = specials.names[part] if isinstance(part, int) else ""
+        if placeholder in waiting:
+            shown = next(waiting[placeholder], None)
+            if shown is None:
+                raise ModelError("the judge's chat template repeats a picture or a clip")
+            yield from specials.split(shown)
+        else:
+            yield part
+
+
+def _append(runs: Segments, part: int | str) -> None:
+    if isinstance(part, str) and runs and isinstance(runs[-1], str):
+        runs[-1] += part
+    else:
+        runs.append(part)

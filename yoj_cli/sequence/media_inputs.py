@@ -1,0 +1,142 @@
+"""Pictures and clips as the tensors that a model family reads; all of it on the CPU."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from yoj_cli.errors import MediaError
+from yoj_cli.model.memory import is_out_of_memory
+
+if TYPE_CHECKING:
+    from yoj_cli.media.load import Clip, Picture
+
+
+N_PROCESSED = 8
+"""Media that are kept as pixels: some 15 MB a picture and 30 MB a clip."""
+
+
+MediaKey: TypeAlias = tuple[tuple[str, str], ...]
+"""The kind and the digest of each of a group's media, in order."""
+
+
+@dataclass(frozen=True)
+class Processed:
+    """A group's media as the family's processor makes them.
+
+    Attributes:
+        key: equal exactly when the media are; None where nothing is known of them.
+        inputs: pixel tensors and grids, by the model's argument names.
+        expansions: for each placeholder token, the tokens that stand for the first, second, … of its kind.
+    """
+
+    key: MediaKey | None
+    inputs: dict[str, Tensor]
+    expansions: dict[str, list[str]]
+
+
+class MediaProcessor:
+    """Turns pictures and clips into the tensors of one family; safe to call from several threads at once.
+
+    The last few are kept: a file often has several groups with one picture, side by side.
+
+    Args:
+        processor: the family's, with an image and a video processor.
+        pin: keep the tensors where a GPU can copy them from while it computes.
+    """
+
+    def __init__(self, processor: Any, *, pin: bool = False) -> None:
+        self._processor, self._pin = processor, pin
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[MediaKey, Future[Processed]] = OrderedDict()
+
+    def process(self, media: Sequence[Picture | Clip]) -> Processed:
+        """A group's media as the model reads them; what another thread is just processing is waited for.
+
+        Raises:
+            MediaError: the family's processor cannot read them.
+        """
+        key = tuple(("image" if hasattr(medium, "image") else "video", medium.digest) for medium in media)
+        if not key:
+            return Processed((), {}, {})
+        ours: Future[Processed] = Future()
+        with self._lock:
+            kept = self._kept.get(key)
+            self._kept[key] = kept or ours
+            self._kept.move_to_end(key)
+            if len(self._kept) > N_PROCESSED:
+                self._kept.popitem(last=False)
+        if kept is not None:
+            return kept.result()
+        try:
+            ours.set_result(self._process(key, media))
+        except BaseException as error:
+            with self._lock:
+                self._kept.pop(key, None)
+            ours.set_exception(error)
+        return ours.result()
+
+    def _process(self, key: MediaKey, media: Sequence[Picture | Clip]) -> Processed:
+        try:
+            inputs, expansions = self._run(media)
+        except Exception as error:  # the library's processors raise whatever their arithmetic trips over
+            if is_out_of_memory(error):
+                raise
+            raise MediaError(
+                f"the judge's processor cannot read the group's media: {error or type(error).__name__}",
+                hint="It may be far too small, too large, too wide or too high; scale it or cut it.",
+            ) from error
+        if self._pin:
+            inputs = {name: tensor.pin_memory() for name, tensor in inputs.items()}
+        return Processed(key, inputs, expansions)
+
+    def _run(self, media: Sequence[Picture | Clip]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+        """Inputs and expansions, as `Processed` describes them."""
+        processor = self._processor
+        pictures = [medium.image for medium in media if hasattr(medium, "image")]
+        clips = [medium for medium in media if not hasattr(medium, "image")]
+        inputs: dict[str, Any] = {}
+        expansions: dict[str, list[str]] = {}
+        if pictures:
+            found = processor.image_processor(images=pictures, return_tensors="pt")
+            inputs.update(found)
+            expansions[processor.image_token] = [
+                processor.replace_image_token(found, image_idx=index) for index in range(len(pictures))
+            ]
+        if clips:
+            found = process_clips(processor.video_processor, clips)
+            expansions[processor.video_token] = [
+                processor.replace_video_token(found, video_idx=index) for index in range(len(clips))
+            ]
+            inputs.update({name: value for name, value in found.items() if name != "video_metadata"})
+        return inputs, expansions
+
+
+def process_clips(video_processor: Any, clips: Sequence[Clip]) -> Any:
+    """What a family's clip processor gives for frames that were chosen before."""
+    return video_processor(
+        videos=[torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips],
+        video_metadata=[_clip_metadata(clip) for clip in clips],
+        do_sample_frames=False,
+        return_metadata=True,
+        return_tensors="pt",
+    )
+
+
+def _clip_metadata(clip: Clip) -> dict[str, Any]:
+    """Sampled frames with the instants to print: the processors divide `frames_indices` by `fps`."""
+    return {
+        "fps": 1.0,
+        "frames_indices": list(clip.times_s),
+        "total_num_frames": len(clip.times_s),
+        "duration": clip.duration_s,
+        "height": clip.frames.shape[1],
+        "width": clip.frames.shape[2],
+    }

@@ -1,0 +1,157 @@
+"""Text into token ids: special tokens where we put them, plain characters everywhere else.
+
+A response that contains the characters `<|im_end|>` or the separator is just a text with these characters:
+only trusted text (the chat template's, a picture's placeholder) may turn into special tokens.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yoj_cli.errors import CheckpointError, InputError
+from yoj_cli.storage.names import SEPARATOR_TOKEN
+
+
+def register_separator(tokenizer: Any, separator: str, n_rows: int, *, where: str) -> int | None:
+    """Make the separator's token special where the tokenizer does not know it, at the next free id.
+
+    That is what the official code does after loading (`add_resp_sep_token` of mr2rm/data/dataset.py in
+    github.com/yinuoyang01/multi-response-rm); a merged folder may have the base's tokenizer, without it. The
+    embedding's row of that id is used as the backbone holds it.
+
+    Args:
+        separator: the text between two responses.
+        n_rows: rows of the backbone's input embedding.
+    Returns:
+        The id that was registered, None where there was nothing to do.
+    Raises:
+        CheckpointError: the embedding has no row of that id; none is made up.
+    """
+    if separator.count(SEPARATOR_TOKEN) != 1 or SpecialTokens(tokenizer).knows(SEPARATOR_TOKEN):
+        return None
+    # By place: the argument, whether the other special tokens' names are dropped, was renamed between versions.
+    tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR_TOKEN]}, False)
+    token_id = int(tokenizer.convert_tokens_to_ids(SEPARATOR_TOKEN))
+    if token_id >= n_rows:
+        raise CheckpointError(
+            f"the tokenizer does not know {SEPARATOR_TOKEN}, and the backbone has no embedding row for it: "
+            f"its id would be {token_id}, the rows are {n_rows}",
+            where=where,
+            hint="A new row would hold untrained numbers. The tokenizer files must come from the checkpoint: they "
+            "register the separator.",
+        )
+    return token_id
+
+
+def unregistered_separator(folder: Path, separator: str) -> int | None:
+    """The id at which a folder's tokenizer would get its separator, None where it has it.
+
+    Raises:
+        CheckpointError: the tokenizer cannot be read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:  # a damaged tokenizer file raises anything at all
+        raise CheckpointError(f"the tokenizer cannot be read: {error}", where=str(folder)) from error
+    return register_separator(tokenizer, separator, sys.maxsize, where=str(folder))
+
+
+class SpecialTokens:
+    """Finds a tokenizer's special tokens in trusted text."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        known = tokenizer.added_tokens_decoder
+        self.names: dict[int, str] = {index: str(token) for index, token in known.items() if token.special}
+        self._ids = {name: index for index, name in self.names.items()}
+        longest_first = sorted(self._ids, key=len, reverse=True)
+        self._pattern = (
+            re.compile("(" + "|".join(map(re.escape, longest_first)) + ")") if longest_first else None
+        )
+
+    def knows(self, token: str) -> bool:
+        """Whether a text is one special token."""
+        return token in self._ids
+
+    def split(self, text: str) -> list[int | str]:
+        """The text as ids of special tokens and the plain text between them, in order."""
+        parts: list[str] = self._pattern.split(text) if self._pattern else [text]
+        return [self._ids.get(part, part) for part in parts if part]
+
+
+class TextEncoder:
+    """Encodes untrusted text; characters that spell a special token stay characters.
+
+    It holds a copy of the tokenizer, because the switch belongs to the tokenizer and not to the call: shared
+    between threads, it would race.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        from tokenizers import Tokenizer
+
+        self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+
+    def encode(self, text: str, *, name: str) -> list[int]:
+        """Token ids of a text; see `encode_after`."""
+        return self.encode_after("", text, name=name)[0]
+
+    def encode_after(self, left: str, text: str, *, name: str) -> tuple[list[int], int]:
+        """Token ids of two texts in one run, and how many of them hold nothing of the second.
+
+        Args:
+            name: what an error calls them ("responses[1]").
+        Raises:
+            InputError: they hold half of a surrogate pair, which no encoding has bytes for, or the tokenizer does
+                not take them.
+        """
+        text = left + text
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"{name} holds half of a surrogate pair ({text[error.start]!a}), which is no character",
+                hint="The text was cut inside an emoji or decoded wrongly; repair it at its source.",
+            ) from error
+        try:
+            found = self._tokenizer.encode(text, add_special_tokens=False)
+        except Exception as error:  # tokenizers raises nothing more specific
+            raise InputError(f"the judge's tokenizer cannot read {name}: {error}") from error
+        if not left:
+            return list(found.ids), 0
+        places = (index for index, (_, stop) in enumerate(found.offsets) if stop > len(left))
+        return list(found.ids), next(places, len(found.ids))
+
+
+@dataclass(frozen=True)
+class Separator:
+    """What stands between two responses: text, one special token, text."""
+
+    before: str
+    token_id: int
+    after: str
+
+    @classmethod
+    def parse(cls, text: str, specials: SpecialTokens, *, where: str) -> Separator:
+        """Find the special token in a separator text such as "\\n\\n<|resp_sep|>\\n\\n".
+
+        Raises:
+            CheckpointError: the text holds no special token of the tokenizer, or more than one.
+        """
+        pieces = specials.split(text)
+        ids = [piece for piece in pieces if isinstance(piece, int)]
+        if len(ids) != 1:
+            raise CheckpointError(
+                f"the separator {text!r} must hold one special token of the tokenizer, found {len(ids)}",
+                where=where,
+                hint="The tokenizer files must come from the checkpoint: they register the separator.",
+            )
+        middle = pieces.index(ids[0])
+        return cls("".join(map(str, pieces[:middle])), ids[0], "".join(map(str, pieces[middle + 1 :])))

@@ -1,0 +1,1 @@
+"""Files of models, here and on the Hub: names, JSON, weights."""

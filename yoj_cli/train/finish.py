@@ -1,0 +1,71 @@
+"""What a finished run writes: the checkpoint, the curves and the model card."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from yoj_cli.errors import ModelError
+from yoj_cli.storage.names import REWARD_CONFIG
+from yoj_cli.train.metrics import read_metrics
+from yoj_cli.train.model import (
+    RewardModel,
+    base_name,
+)
+from yoj_cli.train.prepare import CURVES, METRICS, Run
+from yoj_cli.train.recipe import resolve
+from yoj_cli.train.trainer import CANNOT_WRITE, UNFINISHED
+
+
+def _write_final(run: Run, model: RewardModel) -> None:
+    """Write the checkpoint aside and move it in, the file that makes it one last."""
+    aside = run.out / UNFINISHED
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir()
+        model.save(aside, base_name(run.config, run.out, run.out))
+        for path in sorted(aside.iterdir(), key=lambda path: path.name == REWARD_CONFIG):
+            os.replace(path, run.out / path.name)
+        aside.rmdir()
+    except CANNOT_WRITE as error:
+        raise ModelError(
+            f"the checkpoint cannot be written ({str(error).splitlines()[0]})",
+            where=str(run.out),
+            hint="Make room and go on with --resume.",
+        ) from error
+
+
+def _describe(run: Run, seconds: float, *, finished: bool) -> None:
+    """Draw the curves and, of a finished run, write the model card."""
+    from yoj_cli.train.card import CardFacts, write_card
+    from yoj_cli.train.curves import draw_curves
+
+    metrics = read_metrics(run.out / METRICS)
+    draw_curves(run.out / METRICS, run.out / CURVES, title=run.name)
+    if finished:
+        write_card(
+            run.out,
+            CardFacts(
+                name=run.name,
+                base_model=run.config.base,
+                recipe=resolve(run.config),
+                data=run.train_report.counts(),
+                evaluations=[line for line in metrics if "eval_loss" in line],
+                curves=CURVES,
+                versions=_versions(),
+                seconds=seconds,
+                mode=run.config.mode,
+                loss=run.config.resolved_loss,
+                n_shared=run.n_shared,
+            ),
+        )
+
+
+def _versions() -> dict[str, str]:
+    from importlib.metadata import version
+
+    from yoj_cli.version import __version__
+
+    return {"yoj-cli": __version__} | {
+        name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")
+    }

@@ -1,0 +1,180 @@
+"""Everything that is checked before the first step; nothing is written."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from yoj_cli.config.train import TrainConfig
+from yoj_cli.errors import DeviceError, UsageError
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import DTYPES
+from yoj_cli.storage.names import REWARD_CONFIG
+from yoj_cli.train.data import read_ranked
+from yoj_cli.train.memory import MemoryEstimate, estimate_memory
+from yoj_cli.train.model import (
+    build_sequences,
+    find_base,
+    load_base_on_meta,
+    training_device,
+    training_dtype,
+)
+from yoj_cli.train.recipe import check_resume
+from yoj_cli.train.validate import DataReport, count_shared, validate_data
+
+METRICS = "metrics.jsonl"
+
+
+CURVES = "curves.png"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has been examined and can start.
+
+    Attributes:
+        data, held_out: the files.
+        out: folder of the new checkpoint.
+        name: what the model card calls it: its Hub id, else the folder's name.
+        base: folder of the backbone's files.
+        learnt, evaluated: what the files hold; `eval_report` is None without held-out files.
+        n_shared: held-out groups that are in the training data too.
+        memory: None where groups were not laid out.
+        n_steps: optimizer steps.
+        resume: the saved state to go on from; None for a fresh start.
+        also: further options of the command, written into recipe.toml.
+    """
+
+    config: TrainConfig
+    data: tuple[Path, ...]
+    held_out: tuple[Path, ...]
+    out: Path
+    name: str
+    base: Path
+    train_report: DataReport
+    eval_report: DataReport | None
+    n_shared: int
+    memory: MemoryEstimate | None
+    n_steps: int
+    resume: Path | None
+    also: Mapping[str, object]
+
+
+def media_beside(config: TrainConfig) -> Callable[[Path], MediaOptions]:
+    """Media paths start from the file's own folder."""
+    return lambda path: MediaOptions(root=path.parent, max_frames=config.max_frames)
+
+
+def prepare(
+    data: Sequence[Path],
+    out: Path,
+    config: TrainConfig,
+    *,
+    held_out: Sequence[Path] = (),
+    media_of: Callable[[Path], MediaOptions] | None = None,
+    resume: bool = False,
+    name: str | None = None,
+    also: Mapping[str, object] | None = None,
+) -> Run:
+    """Check everything that can be checked without the backbone's weights; nothing is written.
+
+    Args:
+        data: JSON Lines files whose lines have rankings (or are chosen/rejected pairs).
+        out: folder of the new checkpoint. A base model that lies inside it is referred to by its relative
+            path, so that the folder can be moved as a whole.
+        held_out: like `data`, to evaluate on.
+        media_of: how the media of a file's groups are found; beside the file by default.
+        resume: go on from the last state saved in `out`.
+        name: what the model card calls the judge; the folder's name by default.
+        also: further options of the command, to be written into recipe.toml.
+    Raises:
+        UsageError: the folder holds a checkpoint already, or none to resume.
+        InputError: lines or files that cannot be used.
+        ModelError: the base model is not there.
+    """
+    from transformers.trainer_utils import get_last_checkpoint
+
+    check_output(out)
+    check_reports(config)
+    state = get_last_checkpoint(str(out)) if out.is_dir() else None
+    if state and not resume:
+        raise UsageError(
+            f"holds a run that was interrupted ({Path(state).name})",
+            where=str(out),
+            hint="Go on with --resume, or give a new folder with -o.",
+        )
+    if resume and not state:
+        raise UsageError("there is no saved state to resume", where=str(out), hint="Drop --resume.")
+    base = find_base(config)
+    shape = load_base_on_meta(config, base)
+    builder = build_sequences(config, shape)
+    media_of = media_of or media_beside(config)
+    train_report = validate_data(read_ranked(data, media_of, config.limit), builder, config, what="DATA")
+    eval_report = None
+    if held_out:
+        eval_report = validate_data(read_ranked(held_out, media_of), builder, config, what="--eval")
+    if state:
+        check_resume(out, config, train_report.fingerprint)
+    return Run(
+        config=config,
+        data=tuple(data),
+        held_out=tuple(held_out),
+        out=out,
+        name=name or out.resolve().name,
+        base=base,
+        train_report=train_report,
+        eval_report=eval_report,
+        n_shared=count_shared(train_report.sources, eval_report.sources) if eval_report else 0,
+        memory=_estimate(config, base, shape, train_report.longest[0]),
+        n_steps=config.epochs * math.ceil(train_report.n_groups / config.batch_size),
+        resume=Path(state) if state else None,
+        also=also or {},
+    )
+
+
+def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: int) -> MemoryEstimate | None:
+    if not longest_tokens:
+        return None
+    try:
+        dtype = DTYPES[training_dtype(config, training_device(config, base))]
+    except DeviceError:  # a dry run where there is no GPU: estimate for one that has bfloat16
+        import torch
+
+        dtype = torch.bfloat16
+    return estimate_memory(shape, config, dtype, longest_tokens)
+
+
+def check_reports(config: TrainConfig) -> None:
+    """Raises UsageError: a library to report to is not installed."""
+    for name in config.reports:
+        if find_spec(name) is None:
+            raise UsageError(
+                f"{name} is not installed", where="--report-to", hint=f"pip install 'yoj-cli[{name}]'"
+            )
+
+
+def check_output(out: Path) -> None:
+    """Refuse a folder that a checkpoint cannot be written to; nothing is made yet.
+
+    Raises:
+        UsageError: there is a checkpoint in it, it is no folder, or it cannot be made or written.
+    """
+    try:
+        if out.is_file() or (out / REWARD_CONFIG).is_file():
+            raise UsageError("exists already", where=str(out), hint="Give a new folder with -o.")
+        place = out.absolute()
+        while not os.path.lexists(place):
+            place = place.parent
+        if not place.is_dir():
+            is_out = place == out.absolute()
+            what = "is no folder" if is_out else f"cannot be made: {place} is no folder"
+            raise UsageError(what, where=str(out), hint="Give a new folder with -o.")
+    except OSError as error:
+        raise UsageError(f"cannot be written ({error.strerror})", where=str(out)) from error
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UsageError(f"cannot be written ({place} takes no new files)", where=str(out))

@@ -1,0 +1,178 @@
+"""Everything that can be known before the first step: what the data hold, and what in them cannot be used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from yoj_cli.config.train import TrainConfig
+from yoj_cli.errors import LINE_BREAKS, InputError, TooLongError, YojError, is_of_one_group
+from yoj_cli.groups import Failure, Group
+from yoj_cli.plan import build_plan
+from yoj_cli.scoring.judge import N_PREFETCHED
+from yoj_cli.scoring.prefetch import prefetch
+from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.train.data import Source, teaches
+
+N_LISTED = 10
+"""Errors that are listed one by one; the rest is counted."""
+
+
+@dataclass
+class DataReport:
+    """What a file of ranked groups holds.
+
+    Attributes:
+        sources: the groups to be used, in their order.
+        n_groups_of: how many groups have N responses, by N.
+        n_media: groups by what they show: text (nothing), image, video or frames.
+        n_tied: groups in which some, but not all, responses share a rank.
+        n_single_best: groups with exactly one best response.
+        n_best_first: groups whose first response is a best one.
+        chance: share of groups that a blind pick would get right.
+        longest: tokens of the longest group, and its place; (0, "") where groups were not laid out.
+        n_tokens: tokens of all groups together.
+        too_long, unusable: errors of the groups that are left out, each with its place.
+        teaches_nothing: places of groups that are left out because all their responses share a rank.
+        fingerprint: equal for equal lines in an equal order; says whether a run can be resumed on them.
+    """
+
+    sources: list[Source] = field(default_factory=list)
+    n_groups_of: Counter[int] = field(default_factory=Counter)
+    n_media: Counter[str] = field(default_factory=Counter)
+    n_tied: int = 0
+    n_single_best: int = 0
+    n_best_first: int = 0
+    chance_sum: float = 0.0
+    longest: tuple[int, str] = (0, "")
+    n_tokens: int = 0
+    too_long: list[YojError] = field(default_factory=list)
+    unusable: list[YojError] = field(default_factory=list)
+    teaches_nothing: list[str] = field(default_factory=list)
+    fingerprint: str = ""
+
+    @property
+    def n_groups(self) -> int:
+        return len(self.sources)
+
+    @property
+    def n_responses(self) -> int:
+        return sum(n * count for n, count in self.n_groups_of.items())
+
+    @property
+    def chance(self) -> float:
+        return self.chance_sum / self.n_groups
+
+    def add(self, source: Source, n_tokens: int) -> None:
+        """Count a group that will be used."""
+        group = source[0]
+        rankings = group.rankings or ()
+        n_best = rankings.count(min(rankings))
+        self.sources.append(source)
+        self.n_groups_of[len(rankings)] += 1
+        self.n_media[group.media[0].kind if group.media else "text"] += 1
+        self.n_tied += len(set(rankings)) < len(rankings)
+        self.n_single_best += n_best == 1
+        self.n_best_first += rankings[0] == min(rankings)
+        self.chance_sum += n_best / len(rankings)
+        self.n_tokens += n_tokens
+        if n_tokens > self.longest[0]:
+            self.longest = (n_tokens, group.where)
+
+    def counts(self) -> dict[str, int | float | str]:
+        """The figures, under the names of data.json and the model card."""
+        return {
+            "groups": self.n_groups,
+            "responses": self.n_responses,
+            **{f"groups_of_{n}": count for n, count in sorted(self.n_groups_of.items())},
+            **{f"groups_with_{kind}": count for kind, count in sorted(self.n_media.items())},
+            "groups_with_ties": self.n_tied,
+            "single_best_share": round(self.n_single_best / self.n_groups, 4),
+            "best_first_share": round(self.n_best_first / self.n_groups, 4),
+            "chance": round(self.chance, 4),
+            "longest_tokens": self.longest[0],
+            "tokens": self.n_tokens,
+            "left_out_too_long": len(self.too_long),
+            "left_out_unusable": len(self.unusable),
+            "left_out_all_tied": len(self.teaches_nothing),
+        }
+
+
+def validate_data(
+    items: Iterable[Source | Failure], builder: SequenceBuilder, config: TrainConfig, *, what: str
+) -> DataReport:
+    """Read every group once, its media and tokens too (unless `config.check` is off).
+
+    Args:
+        items: from `read_ranked`.
+        what: the option that named the files, for errors.
+    Raises:
+        InputError: groups that cannot be used (`on_error` is "stop") or are too long (`on_long` is "error"), the
+            first few of them listed; or no group is left.
+    """
+    report = DataReport()
+    digest = hashlib.sha256()
+
+    def prepare(item: Source | Failure) -> tuple[Source | Failure, int]:
+        if isinstance(item, Failure) or not teaches(item[0]) or not config.check:
+            return item, 0
+        group, media = item
+        plan = build_plan(len(group.responses), mode=config.mode)
+        try:
+            return item, builder.prepare(group, plan, media).n_tokens
+        except YojError as error:
+            if not is_of_one_group(error):
+                raise
+            return Failure(group.where, group.record, error), 0
+
+    with closing(prefetch(prepare, items, n_prefetched=N_PREFETCHED)) as stream:
+        for prepared in stream:
+            item, n_tokens = prepared()
+            if isinstance(item, Failure):
+                (report.too_long if isinstance(item.error, TooLongError) else report.unusable).append(
+                    item.error
+                )
+            elif not teaches(item[0]):
+                report.teaches_nothing.append(item[0].where)
+            else:
+                report.add(item, n_tokens)
+                digest.update(json.dumps(item[0].record, sort_keys=True, default=str).encode())
+    report.fingerprint = digest.hexdigest()
+    _refuse(report.unusable, "cannot be used", "--on-error skip", stop=config.on_error == "stop")
+    for error in report.too_long:  # --mode and --window, which scoring advises, would train another judge
+        error.hint = "Shorten it, or raise --max-tokens where the backbone's context allows that."
+    _refuse(report.too_long, "are too long", "--on-long skip", stop=config.on_long == "error")
+    if not report.sources:
+        raise InputError("no group is left to use", where=what)
+    return report
+
+
+def _refuse(errors: Sequence[YojError], problem: str, way_out: str, *, stop: bool) -> None:
+    if not errors or not stop:
+        return
+    hint = f"{errors[0].hint}\nTo leave such groups out: {way_out}.".lstrip()
+    if len(errors) == 1:
+        errors[0].hint = hint
+        raise errors[0]
+    raise InputError(f"{len(errors)} groups {problem}:", hint=f"{list_errors(errors)}\n{hint}")
+
+
+def list_errors(errors: Sequence[YojError]) -> str:
+    """The first few errors, a line each."""
+    lines = [f"  {error.where}: {error.what}".translate(LINE_BREAKS) for error in errors[:N_LISTED]]
+    more = len(errors) - N_LISTED
+    return "\n".join([*lines, f"  … and {more} more"] if more > 0 else lines)
+
+
+def count_shared(train: Sequence[Source], held_out: Sequence[Source]) -> int:
+    """Held-out groups that are in the training data too: the same conversation and the same responses."""
+    known = {_key(group) for group, _ in train}
+    return sum(_key(group) in known for group, _ in held_out)
+
+
+def _key(group: Group) -> tuple[str, tuple[str, ...]]:
+    return repr(group.messages), tuple(sorted(group.responses))

@@ -1,0 +1,1 @@
+"""Scores to ranks, agreement and output lines."""
