@@ -24,7 +24,7 @@ HEADS, KEY_HEADS, DIM = 4, 2, 8
 MODULE = SimpleNamespace(num_key_value_groups=HEADS // KEY_HEADS, is_causal=True)
 
 
-def make_layout(n_prefix, lengths, media=range(0)):
+def make_sequence(n_prefix, lengths, media=range(0)):
     """Only what attention looks at: where the prefix, the branches and the media stand."""
     n_tokens = n_prefix + sum(lengths)
     types = torch.zeros(1, n_tokens, dtype=torch.int64)
@@ -55,28 +55,28 @@ def is_text(sequences):
 
 
 CASES = {
-    "one branch with media": [make_layout(0, [20], range(2, 9))],
-    "three branches": [make_layout(7, [5, 4, 6])],
-    "three branches behind media": [make_layout(9, [5, 4, 6], range(1, 8))],
-    "branches of very different lengths": [make_layout(6, [1, 40, 2, 3, 17, 1])],
-    "media that end in the middle of the prefix": [make_layout(12, [3, 3], [2, 3, 7])],
-    "rows of different lengths": [make_layout(0, [20], range(5)), make_layout(0, [8], range(3))],
+    "one branch with media": [make_sequence(0, [20], range(2, 9))],
+    "three branches": [make_sequence(7, [5, 4, 6])],
+    "three branches behind media": [make_sequence(9, [5, 4, 6], range(1, 8))],
+    "branches of very different lengths": [make_sequence(6, [1, 40, 2, 3, 17, 1])],
+    "media that end in the middle of the prefix": [make_sequence(12, [3, 3], [2, 3, 7])],
+    "rows of different lengths": [make_sequence(0, [20], range(5)), make_sequence(0, [8], range(3))],
     "rows with different prefixes": [
-        make_layout(7, [5, 4]),
-        make_layout(3, [2, 2, 2, 2]),
-        make_layout(12, [1, 9]),
+        make_sequence(7, [5, 4]),
+        make_sequence(3, [2, 2, 2, 2]),
+        make_sequence(12, [1, 9]),
     ],
-    "one branch beside several": [make_layout(0, [25], range(1, 9)), make_layout(4, [3, 3], range(3))],
+    "one branch beside several": [make_sequence(0, [25], range(1, 9)), make_sequence(4, [3, 3], range(3))],
     "media beyond another row's prefix": [
-        make_layout(20, [3, 3], range(1, 18)),
-        make_layout(4, [6, 7], range(3)),
+        make_sequence(20, [3, 3], range(1, 18)),
+        make_sequence(4, [6, 7], range(3)),
     ],
-    "no prefix at all": [make_layout(0, [3, 5])],
+    "no prefix at all": [make_sequence(0, [3, 5])],
 }
 
 
 @pytest.mark.parametrize("bidirectional_media_attention", [False, True])
-@pytest.mark.parametrize("layouts", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("sequences", CASES.values(), ids=CASES)
 def test_a_pass_attends_as_the_dense_mask_says(sequences, bidirectional_media_attention):
     attention_plan = build_attention_plan(
         sequences, CPU, bidirectional_media_attention=bidirectional_media_attention
@@ -90,7 +90,7 @@ def test_a_pass_attends_as_the_dense_mask_says(sequences, bidirectional_media_at
     torch.testing.assert_close(found[text], wanted[text])
 
 
-@pytest.mark.parametrize("layouts", CASES.values(), ids=CASES)
+@pytest.mark.parametrize("sequences", CASES.values(), ids=CASES)
 def test_gradients_are_those_of_the_dense_mask(sequences):
     text = is_text(sequences)
     gradients = []
@@ -110,7 +110,7 @@ def test_gradients_are_those_of_the_dense_mask(sequences):
 @pytest.mark.parametrize("seed", range(5))
 def test_branches_over_a_cached_prefix_attend_as_beside_it(seed):
     rng = random.Random(seed)
-    sequence = make_layout(rng.randint(1, 30), [rng.randint(1, 40) for _ in range(rng.randint(2, 6))])
+    sequence = make_sequence(rng.randint(1, 30), [rng.randint(1, 40) for _ in range(rng.randint(2, 6))])
     query, key, value = draw_states(1, sequence.n_tokens, seed)
     beside, _ = attend(
         MODULE,
@@ -129,7 +129,7 @@ def test_branches_over_a_cached_prefix_attend_as_beside_it(seed):
 
 def test_padding_is_a_number_in_every_layer():
     """A mask hides padding by multiplying it with nothing: what is no number would come through."""
-    sequences = [make_layout(12, [9, 9]), make_layout(2, [2, 2])]
+    sequences = [make_sequence(12, [9, 9]), make_sequence(2, [2, 2])]
     attention_plan = build_attention_plan(sequences, CPU, bidirectional_media_attention=True)
     states = draw_states(2, 30)
     for _ in range(20):
@@ -138,11 +138,11 @@ def test_padding_is_a_number_in_every_layer():
         assert not found.isnan().any()
 
 
-def test_a_text_without_branches_and_media_needs_no_sight():
-    sequences = [make_layout(0, [20]), make_layout(0, [7])]
+def test_a_text_without_branches_and_media_needs_no_plan():
+    sequences = [make_sequence(0, [20]), make_sequence(0, [7])]
     assert build_attention_plan(sequences, CPU, bidirectional_media_attention=True) is None
     assert (
-        build_attention_plan([make_layout(0, [20], range(3))], CPU, bidirectional_media_attention=False)
+        build_attention_plan([make_sequence(0, [20], range(3))], CPU, bidirectional_media_attention=False)
         is None
     )
 
@@ -152,7 +152,7 @@ def test_every_branch_is_in_one_bunch_and_padded_to_less_than_twice_its_length(s
     monkeypatch.setattr(attention, "BUCKET_KEYS", 300)
     rng = random.Random(seed)
     sequences = [
-        make_layout(rng.randint(1, 50), [rng.randint(1, 200) for _ in range(rng.randint(2, 9))])
+        make_sequence(rng.randint(1, 50), [rng.randint(1, 200) for _ in range(rng.randint(2, 9))])
         for _ in range(3)
     ]
     buckets = build_attention_plan(sequences, CPU, bidirectional_media_attention=True).buckets

@@ -184,9 +184,9 @@ def test_a_file_gives_the_first_groups_that_are_large_enough(judges, write_lines
 
 
 @pytest.mark.parametrize("both_ways", [False, True])
-@pytest.mark.parametrize("layout", ["single", "multi", "orders"])
-def test_attended_pairs_are_those_of_the_mask(tiny, sequence, both_ways):
-    found = getattr(draw(tiny, 3)[0], sequence)
+@pytest.mark.parametrize("reading", ["single", "multi", "orders"])
+def test_attended_pairs_are_those_of_the_mask(tiny, reading, both_ways):
+    found = getattr(draw(tiny, 3)[0], reading)
     mask = dense_mask([found], bidirectional_media_attention=both_ways)
     assert attended_pairs(found, bidirectional_media_attention=both_ways) == int(mask.sum())
 

@@ -118,7 +118,7 @@ def test_identical_responses_keep_one_token_each(judges):
 
 @pytest.mark.parametrize("role", ["assistant", "user"])
 def test_text_cannot_forge_special_tokens(judges, checkpoint, role):
-    judge = judges(checkpoint, sequence=role)
+    judge = judges(checkpoint, responses_role=role)
     tokenizer = judge.backbone.tokenizer
     plain = build(judge, prompt="p", responses=["r", "s"])
     forged = build(judge, prompt=FORGED, responses=[FORGED, FORGED])

@@ -271,7 +271,7 @@ def test_sound_alone_is_not_a_clip(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), sequence="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
         frame.rate = 8000
         container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
@@ -424,7 +424,7 @@ def test_threads_share_the_pool(tmp_path: Path, pool: ClipPool) -> None:
 
 LOAD = """
     import sys
-    from yoj_cli.inputs.clip_pool import pool
+    from yoj_cli.media.clip_pool import pool
     from yoj_cli.errors import MediaError
     for path in sys.argv[1:]:
         try:
@@ -465,7 +465,7 @@ def test_ctrl_c_while_decoding_is_quiet_and_leaves_no_process(tmp_path: Path) ->
     os.mkfifo(tmp_path / "never.mp4")
     program = """
         import sys, threading, time
-        from yoj_cli.inputs.clip_pool import pool
+        from yoj_cli.media.clip_pool import pool
         def tell():
             while not pool._workers: time.sleep(0.01)
             print([worker._process.pid for worker in pool._workers][0], flush=True)
@@ -496,7 +496,7 @@ def test_a_forked_child_gets_workers_of_its_own(tmp_path: Path) -> None:
     clip = str(write_clip(tmp_path / "a.mp4", 5))
     program = """
         import os, sys, warnings
-        from yoj_cli.inputs.clip_pool import pool
+        from yoj_cli.media.clip_pool import pool
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 has one about forking
         limits = dict(max_frames=2, max_pixels=10**8, timeout_s=60)
         pool.decode(sys.argv[1], **limits)
@@ -520,7 +520,7 @@ def test_a_forked_child_gets_workers_of_its_own(tmp_path: Path) -> None:
 
 def test_the_worker_imports_only_what_decoding_needs() -> None:
     program = """
-        import sys, yoj_cli.inputs.clip_worker
+        import sys, yoj_cli.media.clip_worker
         print([name for name in ("torch", "typer", "rich", "PIL") if name in sys.modules])
     """
     done = subprocess.run(

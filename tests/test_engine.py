@@ -64,7 +64,7 @@ def mixed_groups(pictures, n=18):
     ]
 
 
-def lay_out(judge, groups):
+def build_sequences(judge, groups):
     return [judge.prepare(group, MediaOptions())[1] for group in groups]
 
 
@@ -83,7 +83,7 @@ def engine_of(judge, max_batch_tokens=1, model=None):
 @pytest.mark.parametrize("options", [{}, {"mode": "single"}, {"orders": 2}])
 def test_groups_read_together_score_as_alone(judges, checkpoint, pictures, options):
     judge = judges(checkpoint, **options)
-    sequences = lay_out(judge, mixed_groups(pictures))
+    sequences = build_sequences(judge, mixed_groups(pictures))
     together, alone = engine_of(judge, 4096), engine_of(judge)
     for found, wanted in zip(score(together, sequences), score(alone, sequences), strict=True):
         assert found == pytest.approx(wanted, abs=TOLERANCE)
@@ -94,7 +94,7 @@ def test_groups_read_together_score_as_alone(judges, checkpoint, pictures, optio
 def test_the_demo_judge_in_4_bit_scores_groups_together_as_alone(judges):
     judge = judges("demo", quant="4bit")
     groups = [parse({"prompt": f"p{i}", "responses": random_texts(1 + i % 4, seed=i)}) for i in range(40)]
-    sequences = lay_out(judge, groups)
+    sequences = build_sequences(judge, groups)
     together, alone = score(engine_of(judge, 2048), sequences), score(engine_of(judge), sequences)
     scale = max(abs(value) for values in alone for value in values)
     for found, wanted in zip(together, alone, strict=True):
@@ -103,7 +103,7 @@ def test_the_demo_judge_in_4_bit_scores_groups_together_as_alone(judges):
 
 def test_a_picture_is_encoded_once_for_all_groups_that_show_it(judges, checkpoint, pictures):
     judge = judges(checkpoint)
-    sequences = lay_out(judge, mixed_groups(pictures) * 2)
+    sequences = build_sequences(judge, mixed_groups(pictures) * 2)
     for budget in (1, 4096):
         engine = engine_of(judge, budget)
         score(engine, sequences)
@@ -113,7 +113,7 @@ def test_a_picture_is_encoded_once_for_all_groups_that_show_it(judges, checkpoin
 
 def test_scores_from_remembered_features_are_equal_to_the_bit(judges, checkpoint, pictures):
     judge = judges(checkpoint)
-    sequences = lay_out(judge, mixed_groups(pictures))
+    sequences = build_sequences(judge, mixed_groups(pictures))
     engine = engine_of(judge)
     first = score(engine, sequences)
     n_encoded = engine.memory.n_encoded
@@ -125,7 +125,7 @@ def test_scores_from_remembered_features_are_equal_to_the_bit(judges, checkpoint
 def test_pixels_are_processed_once_for_groups_with_one_picture(judges, pictures):
     judge = judges(MOLMO2)
     files, _ = pictures
-    one, two, other = lay_out(
+    one, two, other = build_sequences(
         judge,
         [
             parse({"prompt": p, "images": [files[i]], "responses": ["a"]})
@@ -138,7 +138,9 @@ def test_pixels_are_processed_once_for_groups_with_one_picture(judges, pictures)
 
 def test_remembered_features_stay_within_their_bytes(judges, pictures):
     judge = judges(MOLMO2)
-    sequences = [sequence for sequence in lay_out(judge, mixed_groups(pictures)) if sequence.media_inputs]
+    sequences = [
+        sequence for sequence in build_sequences(judge, mixed_groups(pictures)) if sequence.media_inputs
+    ]
     wanted = score(engine_of(judge), sequences)
     with torch.inference_mode():
         (encoded,) = VisionFeatureCache().encode(judge.backbone, sequences[:1])
@@ -167,7 +169,7 @@ class Cramped(torch.nn.Module):
 
 def test_out_of_memory_halves_the_batches_and_goes_on(judges):
     judge = judges(MOLMO2)
-    sequences = lay_out(
+    sequences = build_sequences(
         judge, [parse({"prompt": "p", "responses": random_texts(2, seed=i)}) for i in range(16)]
     )
     longest = max(sequence.n_tokens for sequence in sequences)
@@ -182,7 +184,7 @@ def test_out_of_memory_halves_the_batches_and_goes_on(judges):
 
 def test_a_group_that_does_not_fit_is_read_by_branches(judges):
     judge = judges(MOLMO2, mode="single")
-    (sequence,) = lay_out(judge, [parse({"prompt": "p" * 50, "responses": random_texts(8, seed=1)})])
+    (sequence,) = build_sequences(judge, [parse({"prompt": "p" * 50, "responses": random_texts(8, seed=1)})])
     cramped = Cramped(judge.backbone.model, sequence.n_tokens // 2)
     engine = engine_of(judge, 4096, cramped)
     assert score(engine, [sequence])[0] == pytest.approx(
@@ -195,7 +197,7 @@ def test_a_group_that_fits_in_no_way_fails_alone(judges):
     judge = judges(MOLMO2, mode="single")
     groups = [parse({"prompt": LONG if i == 1 else "short", "responses": ["a", "b"]}) for i in range(3)]
     engine = engine_of(judge, 4096, Cramped(judge.backbone.model, 500))
-    found = dict(engine.score(lay_out(judge, groups)))
+    found = dict(engine.score(build_sequences(judge, groups)))
     assert isinstance(found[1], OutOfMemoryError)
     assert isinstance(found[0], Scored)
     assert isinstance(found[2], Scored)
@@ -281,7 +283,7 @@ def test_a_group_without_room_is_a_failure_in_its_place(judges, monkeypatch):
 
 def test_the_seconds_of_a_pass_are_shared_by_tokens(judges):
     judge = judges(MOLMO2)
-    sequences = lay_out(judge, [parse({"prompt": "p", "responses": ["a" * n]}) for n in (1, 50, 200)])
+    sequences = build_sequences(judge, [parse({"prompt": "p", "responses": ["a" * n]}) for n in (1, 50, 200)])
     found = dict(engine_of(judge, 4096).score(sequences))
     per_token = [found[index].seconds / sequence.n_tokens for index, sequence in enumerate(sequences)]
     assert per_token[0] > 0
@@ -300,7 +302,7 @@ def test_results_of_a_mixed_stream_come_in_the_order_of_its_groups(judges, pictu
 def test_usage_is_told_in_one_line(judges, pictures):
     judge = judges(MOLMO2)
     engine = engine_of(judge, 4096)
-    score(engine, lay_out(judge, mixed_groups(pictures, n=5)))
+    score(engine, build_sequences(judge, mixed_groups(pictures, n=5)))
     line = engine.describe_usage()
     assert "device idle 0% of 0.0 s" in line
     assert "passes of " in line

@@ -73,7 +73,7 @@ def test_what_will_be_fetched_is_said_before_it_is(hub, adapter_checkpoint, tmp_
         def emit(self, record):
             asked.append((record.getMessage(), [path.name for path in cache.rglob("*.safetensors")]))
 
-    logger = logging.getLogger("yoj_cli.judge.hub")
+    logger = logging.getLogger("yoj_cli.storage.hub")
     listener = Listener()
     logger.addHandler(listener)
     try:

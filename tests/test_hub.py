@@ -21,7 +21,7 @@ GROUP = {"prompt": "p", "responses": ["a red dog", "two cats", "the sky"]}
 PUSH = """
 import sys
 from pathlib import Path
-from yoj_cli.judge.hub import push
+from yoj_cli.storage.hub import push
 print(push(Path(sys.argv[1]), sys.argv[2], private=sys.argv[3] == "private"))
 """
 

@@ -19,14 +19,14 @@ def as_arguments(group: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": group["prompt"], "responses": group["responses"], "images": images}
 
 
-@pytest.mark.parametrize("layout", ["assistant", "user"])
+@pytest.mark.parametrize("role", ["assistant", "user"])
 @pytest.mark.parametrize("index", range(9))
-def test_scores_token_counts_and_ends_equal_the_official_ones(judges, golden, index, sequence):
+def test_scores_token_counts_and_ends_equal_the_official_ones(judges, golden, index, role):
     from yoj_cli.media.options import MediaOptions
     from yoj_cli.records.parse import parse
 
-    judge = judges(PARITY / "checkpoint", sequence=sequence)
-    arguments, wanted = as_arguments(golden[index]), golden[index][sequence]
+    judge = judges(PARITY / "checkpoint", responses_role=role)
+    arguments, wanted = as_arguments(golden[index]), golden[index][role]
     _, built = judge.prepare(parse(arguments), MediaOptions())
     assert built.n_tokens == wanted["n_tokens"]
     assert list(built.score_positions[0]) == wanted["ends"]
@@ -47,7 +47,7 @@ def test_clips_are_sampled_and_scored_as_by_the_official_class(judges, index):
     from yoj_cli.records.parse import parse
 
     wanted = json.loads((PARITY / "clips_golden.json").read_text(encoding="utf-8"))["groups"][index]
-    judge = judges(PARITY / "checkpoint", sequence=wanted["responses_role"])
+    judge = judges(PARITY / "checkpoint", responses_role=wanted["responses_role"])
     arguments = {"prompt": wanted["prompt"], "responses": wanted["responses"]}
     arguments["videos"] = [str(CLIPS / wanted["clip"])]
     group, options = parse(arguments), MediaOptions(max_frames=wanted["max_frames"])

@@ -76,13 +76,13 @@ def arguments_of(group: dict[str, Any]) -> dict[str, Any]:
     return {"prompt": group["prompt"], "responses": group["responses"], "images": images}
 
 
-def lay_out(judge: Judge, group: dict[str, Any]) -> PackedSequence:
+def build_sequences(judge: Judge, group: dict[str, Any]) -> PackedSequence:
     return judge.prepare(parse(arguments_of(group)), MediaOptions())[1]
 
 
 @pytest.mark.parametrize("group", GOLDEN["groups"], ids=lambda group: group["id"])
 def test_first_and_last_tokens_equal_the_official_ones(official: Load, group: dict[str, Any]) -> None:
-    sequence = lay_out(official("last mlp"), group)
+    sequence = build_sequences(official("last mlp"), group)
     assert sequence.n_tokens == group["n_tokens"]
     assert sequence.spans == (tuple(zip(group["starts"], group["ends"], strict=True)),)
 
@@ -103,7 +103,7 @@ def test_over_the_cache_beside_others_and_alone_a_group_scores_the_same(
 ) -> None:
     judge = official(f"{mode} mlp", **options)
     groups = [group for group in GOLDEN["groups"] if group["id"] in ("g2", "same", "newline", "letters")]
-    sequences = [lay_out(judge, group) for group in groups]
+    sequences = [build_sequences(judge, group) for group in groups]
     with torch.inference_mode():
         for sequence, together in zip(
             sequences, batch_scores(judge.backbone, judge.head, sequences), strict=True
@@ -119,7 +119,9 @@ def test_a_shared_first_token_stands_in_the_prefix_and_its_response_goes_on_in_t
     official: Load,
 ) -> None:
     judge = official("response_mean mlp", mode="single")
-    sequence = lay_out(judge, {"prompt": "p", "responses": ["The dog sits.", "The dog runs."], "image": None})
+    sequence = build_sequences(
+        judge, {"prompt": "p", "responses": ["The dog sits.", "The dog runs."], "image": None}
+    )
     places = read_places("response_mean", sequence)
     for branch, each in enumerate(places):
         (start, end), *_ = sequence.spans[branch]
@@ -154,7 +156,7 @@ def test_half_precision_states_are_added_in_float32() -> None:
 
 def test_an_empty_response_is_read_at_the_token_before_it(official: Load) -> None:
     judge = official("response_mean mlp")
-    sequence = lay_out(judge, {"prompt": "p", "responses": [""], "image": None})
+    sequence = build_sequences(judge, {"prompt": "p", "responses": [""], "image": None})
     assert sequence.spans == (((sequence.n_tokens - 1,) * 2,),)
 
 

@@ -76,7 +76,7 @@ def media(request, picture):
     }[request.param]
 
 
-def lay_out(judge, *groups):
+def build_sequences(judge, *groups):
     return [judge.prepare(parse(group), MediaOptions())[1] for group in groups]
 
 
@@ -104,7 +104,7 @@ def test_scores_are_those_of_the_cpu_and_nothing_of_ours_waits(
     judges, checkpoint, media, options, max_tokens_per_forward
 ):
     judge = judges(checkpoint, **options)
-    (sequence,) = lay_out(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
+    (sequence,) = build_sequences(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
     (backbone, head), memory = far_from(judge), VisionFeatureCache()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         wanted = values(
@@ -125,7 +125,7 @@ def test_several_groups_in_a_pass_wait_no_more_than_one(judges, checkpoint, pict
     judge = judges(checkpoint, mode="single")
     shown = [{"images": [str(picture / f"{index % 2}.png")]} for index in range(5)]
     groups = [{"prompt": f"p{i}", "responses": RESPONSES[: 1 + i % 3], **shown[i]} for i in range(5)]
-    sequences = lay_out(judge, *groups)
+    sequences = build_sequences(judge, *groups)
     (backbone, head), memory = far_from(judge), VisionFeatureCache()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         wanted = [values(scores) for scores in batch_scores(judge.backbone, judge.head, sequences)]
@@ -142,7 +142,7 @@ def test_several_groups_in_a_pass_wait_no_more_than_one(judges, checkpoint, pict
 @pytest.mark.parametrize("family", ["molmo2", "qwen3_vl"])
 def test_a_training_step_gives_the_gradients_of_the_cpu(judges, qwen_checkpoint, media, mode, family):
     judge = judges(PARITY / "checkpoint" if family == "molmo2" else qwen_checkpoint, mode=mode)
-    (sequence,) = lay_out(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
+    (sequence,) = build_sequences(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
     backbone = dataclasses.replace(judge.backbone, model=copy.deepcopy(judge.backbone.model))
     near = RewardModel(backbone, TrainConfig(mode=mode, lora_dropout=0.0, head_dim=16))
     for name, weight in near.named_parameters():

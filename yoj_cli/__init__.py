@@ -58,9 +58,9 @@ __all__ = [
 
 _MODULES = {
     "yoj_cli.errors": tuple(name for name in __all__ if name.endswith("Error")),
-    "yoj_cli.inputs.groups": ("Failure", "Group", "Media", "Message"),
-    "yoj_cli.media.load": ("MediaOptions",),
-    "yoj_cli.inputs.records": ("read_groups",),
+    "yoj_cli.groups": ("Failure", "Group", "Media", "Message"),
+    "yoj_cli.media.options": ("MediaOptions",),
+    "yoj_cli.records.parse": ("read_groups",),
     "yoj_cli.scoring.judge": ("Judge",),
     "yoj_cli.verdicts.verdict": ("Verdict",),
 }

@@ -33,7 +33,7 @@ def draw_speedup(report: SpeedReport, picture: Path) -> None:
     from matplotlib.figure import Figure  # and not pyplot, which keeps every figure and picks a window system
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    figure = Figure(figsize=(7.6, 5.4), dpi=144, sequence="constrained")
+    figure = Figure(figsize=(7.6, 5.4), dpi=144, layout="constrained")
     figure.suptitle(_title(report), fontsize=12, fontweight="bold")
     axes = figure.add_subplot()
     sizes = sorted({each.n for each in report.comparisons})

@@ -30,7 +30,7 @@ MAX_WORKERS = min(4, os.cpu_count() or 1)
 CLIPS_PER_WORKER = 500
 """A worker is replaced after so many clips, because decord is known to leak memory."""
 
-PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from yoj_cli.inputs.clip_worker import serve; serve()"
+PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from yoj_cli.media.clip_worker import serve; serve()"
 
 
 class ClipPool:

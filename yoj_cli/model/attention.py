@@ -98,7 +98,7 @@ class AttentionPlan:
     @property
     def arguments(self) -> dict[str, Any]:
         """For the backbone's forward. It takes a mask of four dimensions as it is, and makes none of its own."""
-        return {"attention_mask": self.media, "sight": self}
+        return {"attention_mask": self.media, "attention_plan": self}
 
     def check_used(self, n_layers: int) -> None:
         """Make sure that every layer has asked.
@@ -139,7 +139,7 @@ def attend(
     Args:
         query: (B, heads, T, D).
         key, value: (B, key heads, C + T, D), C of them from the cache.
-        sight: who sees whom; None for a plain pass.
+        attention_plan: who sees whom; None for a plain pass.
     Returns:
         (B, T, heads, D).
     Raises:

@@ -29,7 +29,8 @@ class Batch:
         places: for each response over all branches of all rows, the tokens of its row whose states are read.
         read_rows, read_columns: (P,) where these stand, one response after the other.
         with_media: the sequences that show something, in their order.
-        sight: who sees whom; None where every token sees all those before it. No token sees the padding behind it.
+        attention_plan: who sees whom; None where every token sees all those before it.
+            No token sees the padding behind it.
     """
 
     input_ids: Tensor

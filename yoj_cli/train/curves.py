@@ -53,7 +53,7 @@ def draw_curves(metrics: Path, picture: Path, *, title: str) -> None:
     n_columns = len(panels) if len(panels) < 4 else 2
     n_rows = math.ceil(len(panels) / n_columns)
     width_in, height_in = {1: 6.4, 2: 11.2, 3: 13.8}[n_columns], 3.7 * n_rows + 0.3
-    figure = Figure(figsize=(width_in, height_in), dpi=144, sequence="constrained")
+    figure = Figure(figsize=(width_in, height_in), dpi=144, layout="constrained")
     figure.suptitle(_fit(title, width_in), fontsize=13, fontweight="bold")
     for place, (draw, _) in enumerate(panels, start=1):
         axes = figure.add_subplot(n_rows, n_columns, place)
