@@ -43,7 +43,7 @@ STEPS = {
     "sequence/build": "prompt, media and branches of responses become a PackedSequence of token ids",
     "scoring/batch": "sequences of like lengths become rows of one Batch",
     "scoring/forward": "one forward pass: a score at the end of each response",
-    "plan": "scores of all branches are joined, with their spread",
+    "plan/join": "scores of all branches are joined, with their spread",
     "verdicts/verdict": "scores become ranks and P(best): a Verdict",
     "render/writers": "the verdict is printed, in the order of the input",
 }

@@ -181,7 +181,7 @@ def test_the_memory_estimate_is_near_what_is_counted(write_lines, quant):
         return tensor
 
     [(group, media)] = report.sources
-    from yoj_cli.plan import build_plan
+    from yoj_cli.plan.branches import build_plan
 
     sequence = build_sequences(config, model.backbone).prepare(group, build_plan(2), media)
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}

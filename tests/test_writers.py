@@ -173,7 +173,7 @@ def test_half_a_character_and_what_a_terminal_acts_on_are_the_only_escapes() -> 
 
 def test_rich_is_not_loaded_before_a_table_is_opened() -> None:
     code = (
-        "import io, sys; from yoj_cli.render.writers import open_writer; import yoj_cli.plan\n"
+        "import io, sys; from yoj_cli.render.writers import open_writer; import yoj_cli.plan.join\n"
         "assert not {'rich', 'numpy', 'torch'} & set(sys.modules), 'at import'\n"
         "open_writer('jsonl', io.StringIO()); assert 'rich' not in sys.modules"
     )

@@ -39,7 +39,7 @@ from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.model.attention import attend, build_attention_plan
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
-from yoj_cli.plan import build_plan
+from yoj_cli.plan.branches import build_plan
 from yoj_cli.scoring.forward import branch_scores
 from yoj_cli.sequence.packed import PackedSequence
 

@@ -28,7 +28,7 @@ from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.load import load_backbone
-from yoj_cli.plan import build_plan
+from yoj_cli.plan.branches import build_plan
 from yoj_cli.train.losses import n_way_cross_entropy
 from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.model import RewardModel, add_separator, build_sequences

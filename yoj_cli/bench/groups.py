@@ -17,7 +17,7 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.load import Clip, Picture, load
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.plan import Plan, build_plan
+from yoj_cli.plan.branches import Plan, build_plan
 from yoj_cli.records.parse import parse, read_groups
 from yoj_cli.scoring.judge import Judge
 from yoj_cli.sequence.build import SequenceBuilder

@@ -20,7 +20,7 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.kv_cache import cache_of
 from yoj_cli.model.pooling import read_places
-from yoj_cli.plan import join
+from yoj_cli.plan.join import join
 from yoj_cli.scoring.forward import branch_scores, score_states
 from yoj_cli.scoring.vision_cache import encode, encoder_outputs
 from yoj_cli.sequence.packed import PackedSequence

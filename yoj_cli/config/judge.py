@@ -8,7 +8,7 @@ from typing import Literal
 
 from yoj_cli.config.field import option
 from yoj_cli.errors import UsageError
-from yoj_cli.plan import check_plan_options
+from yoj_cli.plan.branches import check_plan_options
 
 DEFAULT_MODEL = "yinuoy/MR2-Molmo2-4B-RM"
 

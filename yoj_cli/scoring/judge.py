@@ -18,7 +18,8 @@ from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.host import keep_random_state, quietly
-from yoj_cli.plan import Plan, build_plan, check_plan_options, join, order_agreement
+from yoj_cli.plan.branches import Plan, build_plan, check_plan_options
+from yoj_cli.plan.join import join, order_agreement
 from yoj_cli.records.parse import parse, parse_records
 from yoj_cli.scoring.engine import Engine, Outcome
 from yoj_cli.scoring.lifetime import UntilClosed, close_judge, open_judge

@@ -19,7 +19,7 @@ from yoj_cli.errors import OutOfMemoryError, TooLongError, errors_at
 from yoj_cli.media.load import load
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.memory import translate_oom
-from yoj_cli.plan import build_plan
+from yoj_cli.plan.branches import build_plan
 from yoj_cli.sequence.chat import Roles, Segments, render
 from yoj_cli.sequence.media_inputs import MediaProcessor
 from yoj_cli.sequence.tokens import Separator, SpecialTokens, TextEncoder
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from yoj_cli.groups import Group
     from yoj_cli.media.load import Clip, Picture
     from yoj_cli.model.backbone import Backbone
-    from yoj_cli.plan import Plan
+    from yoj_cli.plan.branches import Plan
 from yoj_cli.sequence.packed import PackedSequence, Span, share_prefix
 
 

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from yoj_cli.errors import InputError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.plan import Mode, build_plan
+from yoj_cli.plan.branches import Mode, build_plan
 from yoj_cli.records.parse import read_groups
 from yoj_cli.scoring.judge import N_PREFETCHED
 from yoj_cli.sequence.build import SequenceBuilder

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from yoj_cli.config.train import Loss
-from yoj_cli.plan import Mode, Plan, build_plan
+from yoj_cli.plan.branches import Mode, Plan, build_plan
 from yoj_cli.scoring.judge import N_PREFETCHED
 from yoj_cli.scoring.prefetch import prefetch
 from yoj_cli.sequence.build import SequenceBuilder

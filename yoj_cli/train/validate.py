@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import LINE_BREAKS, InputError, TooLongError, YojError, is_of_one_group
 from yoj_cli.groups import Failure, Group
-from yoj_cli.plan import build_plan
+from yoj_cli.plan.branches import build_plan
 from yoj_cli.scoring.judge import N_PREFETCHED
 from yoj_cli.scoring.prefetch import prefetch
 from yoj_cli.sequence.build import SequenceBuilder

@@ -20,7 +20,7 @@ class Verdict:
         p_best: (N,) softmax of the scores, sums to 1.
         spread: (N,) how far each score moved between branches; None where there was one branch.
         order_agreement: the share of the orders whose own best response is the best one here; None where the
-            group was not read in several orders (one order, `single`, windows). See `plan.order_agreement`.
+            group was not read in several orders (one order, `single`, windows). See `plan.join`.
         n_orders: orders that were read (a group of N has N! at most), or rounds of windows.
         n_tokens: tokens read for this group, over all branches.
         seconds: time spent on this group.
