@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import torch
 from torch import Tensor
 
-from yoj_cli.config.judge import Dtype, JudgeConfig, Mode, Quant, Role
+from yoj_cli.config.judge import Dtype, JudgeConfig, Quant, Role
 from yoj_cli.errors import CheckpointError
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
 from yoj_cli.model.adapter import load_adapter
@@ -25,6 +25,7 @@ from yoj_cli.model.device import Precision, resolve_device
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.model.load import load_backbone
 from yoj_cli.model.pretrained import TOKENIZER_FILES
+from yoj_cli.plan.branches import Mode
 from yoj_cli.sequence.tokens import register_separator
 from yoj_cli.storage.files import (
     commit_of,

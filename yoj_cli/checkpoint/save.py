@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from yoj_cli.config.judge import Mode, Role
+from yoj_cli.config.judge import Role
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
 from yoj_cli.model.adapter import save_adapter
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import UNSTATED, Precision
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.pretrained import PROCESSOR_FILES
+from yoj_cli.plan.branches import Mode
 from yoj_cli.storage.files import (
     copy_file,
     read_json,

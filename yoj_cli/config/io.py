@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from yoj_cli.config.field import option
+from yoj_cli.config.field import Options, option, positive
 from yoj_cli.errors import UsageError
 
 Format = Literal["auto", "table", "jsonl", "csv", "markdown"]
-
-
 OnError = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputConfig:
+class InputConfig(Options):
     """Where media may come from."""
 
     media_root: Path | None = option(
@@ -24,13 +22,13 @@ class InputConfig:
     )
     allow_remote_media: bool = option(False, "Fetch http(s) media; off by default.")
 
-    def __post_init__(self) -> None:
+    def check_together(self) -> None:
         if self.media_root is not None and not self.media_root.is_dir():
             raise UsageError(f"there is no folder {self.media_root}", where="--media-root")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutputConfig:
+class OutputConfig(Options):
     """What is printed where."""
 
     format: Format = option(
@@ -41,15 +39,13 @@ class OutputConfig:
         None, "Write to this new file instead of standard output.", "--output", "-o", metavar="FILE"
     )
     overwrite: bool = option(False, "Let -o replace the results that FILE holds.")
-    top: int | None = option(None, "Show only the K best responses of a group.", metavar="K")
+    top: int | None = option(None, "Show only the K best responses of a group.", metavar="K", check=positive)
     raw: bool = option(
         False, "CSV cells exactly as in the input, also those that a terminal or spreadsheet would act on."
     )
     quiet: bool = option(False, "No progress, no summary.", "--quiet", "-q")
 
-    def __post_init__(self) -> None:
-        if self.top is not None and self.top < 1:
-            raise UsageError(f"{self.top} is not a positive number", where="--top")
+    def check_together(self) -> None:
         if self.json and self.format not in ("auto", "jsonl"):
             raise UsageError(f"--json contradicts --format {self.format}")
         if self.overwrite and self.output is None:

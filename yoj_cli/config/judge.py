@@ -3,41 +3,33 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from yoj_cli.config.field import option
-from yoj_cli.errors import UsageError
-from yoj_cli.plan.branches import check_plan_options
+from yoj_cli.config.field import Options, option, positive
+from yoj_cli.plan.branches import Mode, check_plan_options
 
 DEFAULT_MODEL = "yinuoy/MR2-Molmo2-4B-RM"
-
-
 DEMO = "demo"
 
-
 Quant = Literal["4bit", "8bit", "none"]
-
-
 QuantChoice = Literal["auto", "4bit", "8bit", "none"]
-
-
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
-
-
-Mode = Literal["multi", "single"]
-
-
 Role = Literal["assistant", "user"]
-
-
 RespReprMode = Literal[
     "last", "first", "first_last_concat", "first_last_add", "first_last_sub", "response_mean"
 ]
 
 
+def _valid_device(value: str) -> str | None:
+    kind, _, number = value.partition(":")
+    if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdigit())):
+        return f"{value!r} is not auto, cuda, cuda:N or cpu"
+    return None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LoadConfig:
+class LoadConfig(Options):
     """Which judge, and how it is loaded."""
 
     model: str | None = option(
@@ -48,7 +40,7 @@ class LoadConfig:
         metavar="NAME",
     )
     revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.", metavar="REV")
-    device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE")
+    device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE", check=_valid_device)
     quant: QuantChoice = option(
         "auto",
         "Weights of the language model: 4bit (NF4), 8bit or none. auto: as stored or trained, else 4bit on a GPU, "
@@ -62,11 +54,7 @@ class LoadConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeConfig(LoadConfig):
-    """Which judge, on what device, reading the responses how.
-
-    Raises:
-        UsageError: a value out of range, or two options that contradict each other.
-    """
+    """Which judge, on what device, reading the responses how."""
 
     mode: Mode | None = option(
         None,
@@ -86,47 +74,28 @@ class JudgeConfig(LoadConfig):
         None,
         "Refuse groups longer than this. Default: 24576, or the backbone's context if shorter.",
         metavar="T",
+        check=positive,
     )
     max_batch_tokens: int | None = option(
         None,
         "Read short groups together, up to this many tokens a pass; default: 8192 on a GPU, 1024 on a CPU. "
         "Their scores then differ by some 1e-6 in float32; 1 reads each alone, the same to the last digit.",
         metavar="T",
+        check=positive,
     )
     max_frames: int | None = option(
         None,
         "Frames read from a clip, at most 2 a second. Default: as the checkpoint was trained, 16 if it does not say.",
         metavar="F",
+        check=positive,
     )
     trust_remote_code: bool = option(
         False, "Let code from the model's repository run; Molmo2 and Qwen3-VL never need it."
     )
 
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            allowed = _CHOICES.get(item.name)
-            if allowed and getattr(self, item.name) not in allowed:
-                known = ", ".join(str(value) for value in allowed if value is not None)
-                raise UsageError(
-                    f"{getattr(self, item.name)!r} is not one of {known}", where=f"--{item.name}"
-                )
-        for name in ("max_tokens", "max_batch_tokens", "max_frames"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{value} is not a positive number", where=f"--{name.replace('_', '-')}")
-        kind, _, number = self.device.partition(":")
-        if kind not in ("auto", "cpu", "cuda") or (number and (kind != "cuda" or not number.isdigit())):
-            raise UsageError(f"{self.device!r} is not auto, cuda, cuda:N or cpu", where="--device")
+    def check_together(self) -> None:
         check_plan_options(self.mode or "multi", self.orders, self.window)
 
     def resolved(self) -> JudgeConfig:
         """The same options with the model's name filled in from $YOJ_MODEL or the default."""
         return replace(self, model=self.model or os.environ.get("YOJ_MODEL") or DEFAULT_MODEL)
-
-
-_CHOICES: dict[str, tuple[str | None, ...]] = {
-    "quant": ("auto", "4bit", "8bit", "none"),
-    "dtype": ("auto", "bfloat16", "float16", "float32"),
-    "mode": ("multi", "single", None),
-    "responses_role": ("assistant", "user", None),
-}

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
-from yoj_cli.config.field import _check_seed, option
+from yoj_cli.config.field import Options, option, positive, valid_seed
 from yoj_cli.config.io import OnError
-from yoj_cli.config.judge import Dtype, Mode, Quant, RespReprMode
-from yoj_cli.errors import UsageError
+from yoj_cli.config.judge import Dtype, Quant, RespReprMode
+from yoj_cli.plan.branches import Mode
 
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
-
-
 OnLong = Literal["error", "skip"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainConfig:
-    """A training recipe; the defaults are the paper's (arXiv 2604.10966 and its released code).
+def _valid_dropout(value: float) -> str | None:
+    return None if 0 <= value < 1 else f"{value} is not in 0 <= p < 1"
 
-    Raises:
-        UsageError: a value out of range.
-    """
+
+def _valid_reports(value: str) -> str | None:
+    unknown = sorted(set(_split_names(value)) - {"tensorboard", "wandb"})
+    return f"{', '.join(unknown)} is not one of none, tensorboard, wandb" if unknown else None
+
+
+def _split_names(value: str) -> tuple[str, ...]:
+    names = (name.strip() for name in value.split(","))
+    return tuple(name for name in names if name not in ("", "none"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig(Options):
+    """A training recipe; the defaults are the paper's (arXiv 2604.10966 and its released code)."""
 
     base: str = option(
         "allenai/Molmo2-4B",
@@ -41,67 +49,54 @@ class TrainConfig:
         "ce (best of N), plackett-luce (whole ranking) or bradley-terry (all pairs). "
         "Default: ce, and bradley-terry with --mode single.",
     )
-    epochs: int = option(3, "Passes over the data.", metavar="N")
-    batch_size: int = option(64, "Groups to an optimizer step, over all GPUs.", metavar="N")
+    epochs: int = option(3, "Passes over the data.", metavar="N", check=positive)
+    batch_size: int = option(64, "Groups to an optimizer step, over all GPUs.", metavar="N", check=positive)
     learning_rate: float = option(
-        1e-4, "Learning rate at the start; decays linearly to zero.", metavar="RATE"
+        1e-4, "Learning rate at the start; decays linearly to zero.", metavar="RATE", check=positive
     )
-    lora_r: int = option(128, "Rank of the adapter.", metavar="R")
-    lora_alpha: int = option(16, "Scale of the adapter is this over its rank.", metavar="ALPHA")
-    lora_dropout: float = option(0.05, "Dropout before the adapter.", metavar="P")
-    head_dim: int = option(1024, "Width of the value head's middle layer.", metavar="N")
+    lora_r: int = option(128, "Rank of the adapter.", metavar="R", check=positive)
+    lora_alpha: int = option(
+        16, "Scale of the adapter is this over its rank.", metavar="ALPHA", check=positive
+    )
+    lora_dropout: float = option(0.05, "Dropout before the adapter.", metavar="P", check=_valid_dropout)
+    head_dim: int = option(1024, "Width of the value head's middle layer.", metavar="N", check=positive)
     resp_repr_mode: RespReprMode = option(
         "last",
         "States of a response that the head reads: its last token's, its first's, both, or their mean.",
     )
-    max_grad_norm: float = option(1.0, "Clip the gradient to this norm.", metavar="NORM")
+    max_grad_norm: float = option(1.0, "Clip the gradient to this norm.", metavar="NORM", check=positive)
     gradient_checkpointing: bool = option(
         True, "Compute each layer twice and keep only its input: less memory, more time; same result."
     )
     shuffle_responses: bool = option(True, "Shuffle each group's responses anew in every epoch.")
-    seed: int = option(0, "Seed of weights, dropout and shuffling.", metavar="N")
-    limit: int | None = option(None, "Train on the first K groups only.", metavar="K")
+    seed: int = option(0, "Seed of weights, dropout and shuffling.", metavar="N", check=valid_seed)
+    limit: int | None = option(None, "Train on the first K groups only.", metavar="K", check=positive)
     max_tokens: int | None = option(
         None,
         "Longest group. Default: 24576, or the backbone's context if shorter.",
         metavar="T",
+        check=positive,
     )
-    max_frames: int = option(16, "Frames read from a clip, at most 2 a second.", metavar="F")
+    max_frames: int = option(16, "Frames read from a clip, at most 2 a second.", metavar="F", check=positive)
     on_long: OnLong = option("error", "At a group over --max-tokens: stop, or leave it out and say so.")
     on_error: OnError = option(
         "stop", "At a line or file that cannot be used: stop, or leave it out and say so."
     )
-    check: bool = option(True, "Read and lay out every group once before the first step.")
+    check: bool = option(True, "Read and tokenize every group once before the first step.")
     eval_every: int | None = option(
-        None, "Evaluate every S steps. Default: before the first step and after each epoch.", metavar="S"
+        None,
+        "Evaluate every S steps. Default: before the first step and after each epoch.",
+        metavar="S",
+        check=positive,
     )
-    save_every: int = option(20, "Save the state of the training every S steps.", metavar="S")
-    keep: int = option(2, "Saved states to keep.", metavar="K")
+    save_every: int = option(20, "Save the state of the training every S steps.", metavar="S", check=positive)
+    keep: int = option(2, "Saved states to keep.", metavar="K", check=positive)
     report_to: str = option(
-        "none", "none, tensorboard, wandb, or several with commas; besides metrics.jsonl.", metavar="NAMES"
+        "none",
+        "none, tensorboard, wandb, or several with commas; besides metrics.jsonl.",
+        metavar="NAMES",
+        check=_valid_reports,
     )
-
-    def __post_init__(self) -> None:
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if item.name in _POSITIVE and value is not None and not value > 0:
-                raise UsageError(
-                    f"{value} is not a positive number", where=f"--{item.name.replace('_', '-')}"
-                )
-            allowed = _TRAIN_CHOICES.get(item.name)
-            if allowed and value not in allowed:
-                raise UsageError(
-                    f"{value!r} is not one of {', '.join(str(each) for each in allowed if each)}",
-                    where=f"--{item.name.replace('_', '-')}",
-                )
-        _check_seed(self.seed)
-        if not 0 <= self.lora_dropout < 1:
-            raise UsageError(f"{self.lora_dropout} is not in 0 <= p < 1", where="--lora-dropout")
-        unknown = set(self.reports) - {"tensorboard", "wandb"}
-        if unknown:
-            raise UsageError(
-                f"{', '.join(sorted(unknown))} is not one of none, tensorboard, wandb", where="--report-to"
-            )
 
     @property
     def resolved_loss(self) -> Loss:
@@ -111,23 +106,4 @@ class TrainConfig:
     @property
     def reports(self) -> tuple[str, ...]:
         """Where metrics go besides metrics.jsonl."""
-        names = (name.strip() for name in self.report_to.split(","))
-        return tuple(name for name in names if name not in ("", "none"))
-
-
-_POSITIVE = {
-    *("epochs", "batch_size", "learning_rate", "lora_r", "lora_alpha", "head_dim", "max_grad_norm", "limit"),
-    *("max_tokens", "max_frames", "eval_every", "save_every", "keep"),
-}
-
-
-_TRAIN_CHOICES: dict[str, tuple[str | None, ...]] = {
-    "device": ("auto", "cuda", "cpu"),
-    "quant": ("4bit", "8bit", "none"),
-    "dtype": ("auto", "bfloat16", "float16", "float32"),
-    "mode": ("multi", "single"),
-    "loss": ("ce", "plackett-luce", "bradley-terry", None),
-    "resp_repr_mode": get_args(RespReprMode),
-    "on_long": ("error", "skip"),
-    "on_error": ("stop", "skip"),
-}
+        return _split_names(self.report_to)
