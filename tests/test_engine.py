@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import random
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,7 +11,6 @@ import torch
 from PIL import Image
 
 from tests.conftest import PARITY
-from tests.processes import environment
 from tests.test_judge import random_texts
 from yoj_cli.errors import DeviceError, ModelError, OutOfMemoryError, UnexpectedError
 from yoj_cli.groups import Failure
@@ -25,7 +21,6 @@ from yoj_cli.scoring.vision_cache import VisionFeatureCache
 
 MOLMO2 = PARITY / "checkpoint"
 TOLERANCE = 3e-5  # float32, and other kernels for other shapes
-LONG = " ".join(map(str, range(700)))  # over 500 tokens
 
 
 @pytest.fixture
@@ -68,9 +63,17 @@ def build_sequences(judge, groups):
     return [judge.prepare(group, MediaOptions())[1] for group in groups]
 
 
+def score_all(engine, sequences):
+    """What comes out for each sequence, by number."""
+    found = {}
+    for batch in engine.bucket(dict(enumerate(sequences))):
+        found.update(zip(batch, engine.score([sequences[index] for index in batch]), strict=True))
+    return found
+
+
 def score(engine, sequences):
-    """All scores of each layout, in the order of the layouts."""
-    found = dict(engine.score(sequences))
+    """All scores of each sequence, in the order given."""
+    found = score_all(engine, sequences)
     assert all(isinstance(outcome, Scored) for outcome in found.values())
     return [[value for branch in found[index].values for value in branch] for index in range(len(sequences))]
 
@@ -107,8 +110,8 @@ def test_a_picture_is_encoded_once_for_all_groups_that_show_it(judges, checkpoin
     for budget in (1, 4096):
         engine = engine_of(judge, budget)
         score(engine, sequences)
-        assert engine.memory.n_encoded == 4  # 0.png; 1.png with 2.png; the frames; 2.png alone
-        assert engine.memory.n_asked == sum(bool(sequence.media_inputs) for sequence in sequences)
+        assert engine.vision_cache.n_encoded == 4  # 0.png; 1.png with 2.png; the frames; 2.png alone
+        assert engine.vision_cache.n_asked == sum(bool(sequence.media_inputs) for sequence in sequences)
 
 
 def test_scores_from_remembered_features_are_equal_to_the_bit(judges, checkpoint, pictures):
@@ -116,9 +119,9 @@ def test_scores_from_remembered_features_are_equal_to_the_bit(judges, checkpoint
     sequences = build_sequences(judge, mixed_groups(pictures))
     engine = engine_of(judge)
     first = score(engine, sequences)
-    n_encoded = engine.memory.n_encoded
+    n_encoded = engine.vision_cache.n_encoded
     assert score(engine, sequences) == first
-    assert engine.memory.n_encoded == n_encoded
+    assert engine.vision_cache.n_encoded == n_encoded
     assert [score(engine_of(judge), [sequence])[0] for sequence in sequences] == first
 
 
@@ -145,63 +148,12 @@ def test_remembered_features_stay_within_their_bytes(judges, pictures):
     with torch.inference_mode():
         (encoded,) = VisionFeatureCache().encode(judge.backbone, sequences[:1])
     engine = engine_of(judge)
-    engine.memory.max_bytes = encoded["image"].n_bytes
+    engine.vision_cache.max_bytes = encoded["image"].n_bytes
     assert score(engine, sequences) == wanted
-    assert engine.memory.n_bytes <= engine.memory.max_bytes
-    assert engine.memory.n_encoded > 4  # some had to go, and came again
-    engine.memory.clear()
-    assert engine.memory.n_bytes == 0
-
-
-class Cramped(torch.nn.Module):
-    """A backbone on a device with room for so many tokens at a time."""
-
-    def __init__(self, model, n_tokens):
-        super().__init__()
-        self.model, self.n_tokens = model, n_tokens
-        self.config = model.config
-
-    def forward(self, input_ids, **arguments):
-        if input_ids.numel() > self.n_tokens:
-            raise torch.OutOfMemoryError(f"{input_ids.numel()} tokens")
-        return self.model(input_ids=input_ids, **arguments)
-
-
-def test_out_of_memory_halves_the_batches_and_goes_on(judges):
-    judge = judges(MOLMO2)
-    sequences = build_sequences(
-        judge, [parse({"prompt": "p", "responses": random_texts(2, seed=i)}) for i in range(16)]
-    )
-    longest = max(sequence.n_tokens for sequence in sequences)
-    engine = engine_of(judge, 16 * longest, Cramped(judge.backbone.model, 3 * longest))
-    for found, wanted in zip(score(engine, sequences), score(engine_of(judge), sequences), strict=True):
-        assert found == pytest.approx(wanted, abs=TOLERANCE)
-    assert engine.max_batch_tokens <= 4 * longest
-    n_before = engine.usage.n_passes
-    score(engine, sequences)  # the second time fits at once, or nearly
-    assert engine.usage.n_passes - n_before <= 16
-
-
-def test_a_group_that_does_not_fit_is_read_by_branches(judges):
-    judge = judges(MOLMO2, mode="single")
-    (sequence,) = build_sequences(judge, [parse({"prompt": "p" * 50, "responses": random_texts(8, seed=1)})])
-    cramped = Cramped(judge.backbone.model, sequence.n_tokens // 2)
-    engine = engine_of(judge, 4096, cramped)
-    assert score(engine, [sequence])[0] == pytest.approx(
-        score(engine_of(judge), [sequence])[0], abs=TOLERANCE
-    )
-    assert engine.max_tokens_per_forward < sequence.n_tokens
-
-
-def test_a_group_that_fits_in_no_way_fails_alone(judges):
-    judge = judges(MOLMO2, mode="single")
-    groups = [parse({"prompt": LONG if i == 1 else "short", "responses": ["a", "b"]}) for i in range(3)]
-    engine = engine_of(judge, 4096, Cramped(judge.backbone.model, 500))
-    found = dict(engine.score(build_sequences(judge, groups)))
-    assert isinstance(found[1], OutOfMemoryError)
-    assert isinstance(found[0], Scored)
-    assert isinstance(found[2], Scored)
-    assert engine.max_tokens_per_forward == engine_of(judge).max_tokens_per_forward
+    assert engine.vision_cache.n_bytes <= engine.vision_cache.max_bytes
+    assert engine.vision_cache.n_encoded > 4  # some had to go, and came again
+    engine.vision_cache.clear()
+    assert engine.vision_cache.n_bytes == 0
 
 
 class Struck(torch.nn.Module):
@@ -261,7 +213,7 @@ def test_what_goes_wrong_in_a_pass_costs_the_group_that_brings_it(judges, monkey
 def test_a_device_that_stops_working_ends_the_stream_after_the_groups_before(judges, monkeypatch):
     lost = RuntimeError("CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`")
     judge, groups = stream_with_a_struck_group(judges, monkeypatch, lambda *_: raise_(lost))
-    judge.engine.max_batch_tokens = 1
+    judge.engine.limits.max_batch_tokens = 1
     found = []
     with pytest.raises(
         DeviceError, match="the GPU stopped working: CUDA error: device-side assert triggered"
@@ -270,21 +222,24 @@ def test_a_device_that_stops_working_ends_the_stream_after_the_groups_before(jud
     assert [verdict.group.where for verdict in found] == ["f:0", "f:1"]
 
 
-def test_a_group_without_room_is_a_failure_in_its_place(judges, monkeypatch):
-    judge = judges(MOLMO2, max_batch_tokens=4095)
-    monkeypatch.setattr(judge, "engine", engine_of(judge, 4095, Cramped(judge.backbone.model, 500)))
+def test_what_a_batch_scored_before_the_device_was_lost_comes_first(judges, monkeypatch):
+    def strike(states, rows):
+        raise IndexError if len(rows) > 4 else RuntimeError("CUDA error: unspecified launch failure")
+
+    judge, groups = stream_with_a_struck_group(judges, monkeypatch, strike)
     groups = [
-        parse({"prompt": LONG if i == 1 else "short", "responses": ["a"]}, where=f"f:{i}") for i in range(3)
-    ]
-    found = list(judge.score_groups(groups))
-    assert [isinstance(item, Failure) for item in found] == [False, True, False]
-    assert str(found[1].error).startswith("f:1: out of memory on a group of ")
+        groups[place] for place in (7, 6, 5, 4, 3, 1, 2, 0)
+    ]  # shortest first, as they stand in the batch
+    found = []
+    with pytest.raises(DeviceError, match="the GPU stopped working"):
+        found.extend(judge.score_groups(groups))
+    assert [verdict.group.where for verdict in found] == ["f:7", "f:6", "f:5", "f:4"]
 
 
 def test_the_seconds_of_a_pass_are_shared_by_tokens(judges):
     judge = judges(MOLMO2)
     sequences = build_sequences(judge, [parse({"prompt": "p", "responses": ["a" * n]}) for n in (1, 50, 200)])
-    found = dict(engine_of(judge, 4096).score(sequences))
+    found = score_all(engine_of(judge, 4096), sequences)
     per_token = [found[index].seconds / sequence.n_tokens for index, sequence in enumerate(sequences)]
     assert per_token[0] > 0
     assert per_token == pytest.approx([per_token[0]] * 3)
@@ -307,37 +262,3 @@ def test_usage_is_told_in_one_line(judges, pictures):
     assert "device idle 0% of 0.0 s" in line
     assert "passes of " in line
     assert "features of 0 of 4 groups were known" in line
-
-
-SCORE_WITH_LITTLE_MEMORY = """
-import resource, sys
-from pathlib import Path
-from yoj_cli import Judge
-
-judge = Judge.load(sys.argv[1], device="cpu", quant="none", dtype="float32", mode="single")
-responses = [" ".join(f"w{i * j % 97}" for j in range(150)) for i in range(100)]
-judge.score(prompt="p", responses=responses[:2])
-judge.engine.max_tokens_per_forward = 10**6  # all in one pass, for its need of memory
-if sys.argv[2] != "all":
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))
-print(judge.score(prompt="p", responses=responses).scores, file=sys.stderr)
-print(judge.engine.max_tokens_per_forward)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory by what /proc says")
-def test_a_group_that_finds_too_little_memory_on_a_cpu_is_read_by_fewer_branches_at_a_time():
-    found = {}
-    for memory in ("all", "60000000"):
-        done = subprocess.run(
-            [sys.executable, "-c", SCORE_WITH_LITTLE_MEMORY, str(PARITY / "checkpoint"), memory],
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found[memory] = int(done.stdout), ast.literal_eval(done.stderr.splitlines()[-1])
-    assert found["60000000"][0] < found["all"][0]
-    assert found["60000000"][1] == pytest.approx(found["all"][1], abs=1e-4)

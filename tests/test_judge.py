@@ -30,7 +30,8 @@ from yoj_cli.groups import Failure
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import parse
 from yoj_cli.scoring.forward import branch_scores
-from yoj_cli.scoring.judge import N_PREFETCHED, PREFETCHED_BATCHES
+from yoj_cli.scoring.prefetch import N_PREFETCHED
+from yoj_cli.scoring.stream import PREFETCHED_BATCHES
 
 MOLMO2 = PARITY / "checkpoint"
 TOLERANCE = 1e-4

@@ -15,6 +15,7 @@ import argparse
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +91,13 @@ def read_batches(args: argparse.Namespace, quant: str) -> dict[str, Any]:
         count_flops(backbone, work(subject, case), count_vision_flops(backbone, case.multi)) for case in cases
     )
     sequences = [case.multi for case in cases]
-    ways = {
-        str(n_tokens): lambda n=n_tokens: list(Engine(backbone, subject.head, n).score(sequences))
-        for n_tokens in args.batch_tokens
-    }
+
+    def score(n_tokens: int) -> None:
+        engine = Engine(backbone, subject.head, n_tokens)
+        for batch in engine.bucket(dict(enumerate(sequences))):
+            engine.score([sequences[index] for index in batch])
+
+    ways = {str(n_tokens): partial(score, n_tokens) for n_tokens in args.batch_tokens}
     timings = take_turns(ways, backbone.device, warmup=1, repeats=args.repeats, tell=tell)
     peak = matmul_peak(backbone.device, backbone.dtype)
     shares = {key: flop / timing.median_s / peak for key, timing in timings.items() if not timing.error}

@@ -1,20 +1,21 @@
-"""What keeps the device busy: groups read together within a budget, and a smaller budget when memory runs out."""
+"""One device and the forward passes on it: a batch of groups goes in, their scores and errors come out."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
 
-from yoj_cli.errors import OutOfMemoryError, YojError, errors_at, is_of_one_group
+from yoj_cli.errors import YojError
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.scoring.batch import bucket_by_length
-from yoj_cli.scoring.forward import MAX_TOKENS_PER_FORWARD, batch_scores, branch_scores, cut_branches
+from yoj_cli.scoring.forward import MAX_TOKENS_PER_FORWARD, batch_scores, branch_scores
+from yoj_cli.scoring.oom import Limits, score_within_memory
 from yoj_cli.scoring.vision_cache import VisionFeatureCache
 from yoj_cli.sequence.packed import PackedSequence
 
@@ -50,7 +51,7 @@ class Usage:
         n_passes, n_groups, n_tokens: what was read.
         n_padded: places in the passes, padding included.
         waited_s: time in streams in which no group was prepared yet.
-        seconds: time in streams, without what their consumer took.
+        busy_s: time in streams in which groups were scored.
     """
 
     n_passes: int = 0
@@ -58,83 +59,83 @@ class Usage:
     n_tokens: int = 0
     n_padded: int = 0
     waited_s: float = 0.0
-    seconds: float = 0.0
+    busy_s: float = 0.0
 
 
 class Engine:
-    """Scores sequences on one device.
+    """Scores sequences on one device, one forward pass at a time, whoever asks.
 
     Attributes:
-        max_batch_tokens: rows times the longest row of a pass over several groups; halved when memory runs out.
-        max_tokens_per_forward: a longer group is read by branches over its prefix's cache; halved likewise.
-        memory: features of the media seen last.
+        limits: how much one pass reads; see `oom`.
+        vision_cache: features of the media seen last.
         usage: running totals.
     """
 
     def __init__(self, backbone: Backbone, head: ValueHead, max_batch_tokens: int | None = None) -> None:
         self.backbone, self.head = backbone, head
-        self.max_batch_tokens = max_batch_tokens or BATCH_TOKENS[backbone.device.type]
-        self.max_tokens_per_forward = MAX_TOKENS_PER_FORWARD
-        self.memory = VisionFeatureCache()
+        self.limits = Limits(
+            max_batch_tokens or BATCH_TOKENS[backbone.device.type],
+            max_tokens_per_forward=MAX_TOKENS_PER_FORWARD,
+        )
+        self.vision_cache = VisionFeatureCache()
         self.usage = Usage()
-        self._lock = threading.Lock()  # one pass at a time, whoever asks
+        self._lock = threading.Lock()
 
-    def score(self, sequences: Sequence[PackedSequence]) -> Iterator[tuple[int, Outcome]]:
-        """Score groups, those of like lengths together.
+    def bucket(self, sequences: Mapping[int, PackedSequence]) -> list[list[int]]:
+        """Which groups are read in one pass: like lengths together, and media of the same kinds.
 
-        A pass that fails is cut in two, until a group that fails by itself is alone with its error.
-
-        Yields:
-            The number of a group and what came out, in the order in which the passes end.
-        Raises:
-            DeviceError: the device cannot be used any more, for whichever group.
+        Returns:
+            Their keys, each once; the batch that holds the lowest comes first, and so on.
         """
-        lengths = [sequence.n_tokens for sequence in sequences]
-        # Groups with and without media, or with different ones, need different inputs.
-        kinds = [_kind(sequence) for sequence in sequences]
-        waiting = bucket_by_length(lengths, kinds, self.max_batch_tokens)
-        while waiting:
-            batch = waiting.pop(0)
-            try:
-                with errors_at(""):
-                    outcomes: Sequence[Outcome] = self._score_batch([sequences[index] for index in batch])
-            except YojError as error:
-                if not is_of_one_group(error):
-                    raise
-                if len(batch) > 1:
-                    if isinstance(error, OutOfMemoryError):
-                        self._shrink(len(batch) * max(lengths[index] for index in batch))
-                    half = len(batch) // 2
-                    waiting = [batch[:half], batch[half:], *waiting]
-                    outcomes = []
-                else:
-                    outcomes = [error]
-            yield from zip(batch, outcomes, strict=False)
+        keys = sorted(sequences)
+        lengths = [sequences[key].n_tokens for key in keys]
+        kinds = [tuple(sorted(sequences[key].media_inputs)) for key in keys]
+        batches = bucket_by_length(lengths, kinds, self.limits.max_batch_tokens)
+        return [[keys[index] for index in batch] for batch in batches]
+
+    @torch.inference_mode()
+    def score(self, batch: Sequence[PackedSequence]) -> list[Outcome]:
+        """Score groups in one forward pass, or in smaller ones where it fails; see `score_within_memory`.
+
+        Args:
+            batch: one of `bucket`.
+        Returns:
+            For each group its scores, or the error with which it failed alone.
+        """
+        with self._lock:
+            return score_within_memory(batch, self._forward, self.limits, self._free)
 
     def describe_usage(self) -> str:
         """Where the time went, in one line for a person."""
-        usage, memory = self.usage, self.memory
-        passes, places = max(usage.n_passes, 1), max(usage.n_padded, 1)
+        usage, cache = self.usage, self.vision_cache
+        passes, places, seconds = (
+            max(usage.n_passes, 1),
+            max(usage.n_padded, 1),
+            usage.waited_s + usage.busy_s,
+        )
         line = (
-            f"device idle {usage.waited_s / max(usage.seconds, 1e-9):.0%} of {usage.seconds:.1f} s, waiting for groups"
+            f"device idle {usage.waited_s / max(seconds, 1e-9):.0%} of {seconds:.1f} s, waiting for groups"
             f" · {usage.n_passes:,} passes of {usage.n_groups / passes:.1f} groups"
             f" · {1 - usage.n_tokens / places:.0%} padding"
         )
-        known = memory.n_asked - memory.n_encoded
-        media = f" · media: features of {known:,} of {memory.n_asked:,} groups were known"
-        return line + (media if memory.n_asked else "")
+        known = cache.n_asked - cache.n_encoded
+        media = f" · media: features of {known:,} of {cache.n_asked:,} groups were known"
+        return line + (media if cache.n_asked else "")
 
-    @torch.inference_mode()
-    def _score_batch(self, sequences: Sequence[PackedSequence]) -> list[Scored]:
-        with self._lock:
-            return self._read(sequences)
-
-    def _read(self, sequences: Sequence[PackedSequence]) -> list[Scored]:
+    def _forward(self, sequences: Sequence[PackedSequence], max_tokens: int) -> list[Scored]:
+        """One pass over several groups, or over one in parts of `max_tokens`."""
         started = time.perf_counter()
         if len(sequences) > 1:
-            found = batch_scores(self.backbone, self.head, sequences, memory=self.memory)
+            found = batch_scores(self.backbone, self.head, sequences, memory=self.vision_cache)
         else:
-            found = [self._score_alone(sequences[0])]
+            alone = branch_scores(
+                self.backbone,
+                self.head,
+                sequences[0],
+                max_tokens_per_forward=max_tokens,
+                memory=self.vision_cache,
+            )
+            found = [alone]
         flat = torch.cat([branch for branches in found for branch in branches]).tolist()  # one wait for all
         seconds = time.perf_counter() - started
         n_tokens = sum(sequence.n_tokens for sequence in sequences)
@@ -148,35 +149,8 @@ class Engine:
             for sequence in sequences
         ]
 
-    def _score_alone(self, sequence: PackedSequence) -> list[torch.Tensor]:
-        """One group, by fewer and fewer branches at a time until it fits."""
-        max_tokens_per_forward = self.max_tokens_per_forward
-        while True:
-            try:
-                found = branch_scores(
-                    self.backbone,
-                    self.head,
-                    sequence,
-                    max_tokens_per_forward=max_tokens_per_forward,
-                    memory=self.memory,
-                )
-            except OutOfMemoryError:
-                smaller = _smaller_forward(sequence, max_tokens_per_forward)
-                if smaller is None:
-                    raise
-                max_tokens_per_forward = smaller
-            else:
-                # Not before: a group that fits in no way says nothing about others.
-                self.max_tokens_per_forward = max_tokens_per_forward
-                return found
-            self._give_memory_back()
-
-    def _shrink(self, n_padded: int) -> None:
-        self.max_batch_tokens = max(min(self.max_batch_tokens, n_padded) // 2, 1)
-        self._give_memory_back()
-
-    def _give_memory_back(self) -> None:
-        self.memory.clear()
+    def _free(self) -> None:
+        self.vision_cache.clear()
         if self.backbone.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -186,18 +160,3 @@ class Engine:
         usage.n_groups += len(sequences)
         usage.n_tokens += n_tokens
         usage.n_padded += len(sequences) * max(sequence.n_tokens for sequence in sequences)
-
-
-def _smaller_forward(sequence: PackedSequence, max_tokens_per_forward: int) -> int | None:
-    """A number of tokens that cuts a group into more passes; None where each pass has but one branch."""
-    n_now = len(list(cut_branches(sequence, max_tokens_per_forward)))
-    if n_now == len(sequence.score_positions):
-        return None
-    smaller = min(max_tokens_per_forward, sequence.n_tokens)
-    while len(list(cut_branches(sequence, smaller))) <= n_now:
-        smaller //= 2
-    return smaller
-
-
-def _kind(sequence: PackedSequence) -> tuple[str, ...]:
-    return tuple(sorted(sequence.media_inputs))

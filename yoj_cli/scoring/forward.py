@@ -55,7 +55,7 @@ def branch_scores(
     chunks = list(cut_branches(sequence, max_tokens_per_forward))
     if len(chunks) == 1:
         return batch_scores(backbone, head, [sequence], memory=memory)[0]
-    with translate_oom(lambda: _no_room([sequence])):
+    with translate_oom(lambda: no_room([sequence])):
         places = read_places(head.config.resp_repr_mode, sequence)
         states = _by_chunks(backbone, sequence, chunks, places, _encoder(backbone, memory))
         return _split(score_states(head, states, places), [sequence])[0]
@@ -78,7 +78,7 @@ def batch_scores(
     Raises:
         OutOfMemoryError: the device has no room for the pass.
     """
-    with translate_oom(lambda: _no_room(sequences)):
+    with translate_oom(lambda: no_room(sequences)):
         rows = stack(
             sequences,
             backbone.device,
@@ -184,7 +184,8 @@ def _split(scores: Tensor, sequences: Sequence[PackedSequence]) -> list[list[Ten
     return [[next(parts) for _ in sequence.score_positions] for sequence in sequences]
 
 
-def _no_room(sequences: Sequence[PackedSequence]) -> OutOfMemoryError:
+def no_room(sequences: Sequence[PackedSequence]) -> OutOfMemoryError:
+    """That a pass over some groups does not fit on the device."""
     n_tokens = sum(sequence.n_tokens for sequence in sequences)
     what = "a group" if len(sequences) == 1 else f"{len(sequences)} groups"
     return OutOfMemoryError(

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from yoj_cli.checkpoint.read import Checkpoint, load_checkpoint
 from yoj_cli.config.judge import JudgeConfig
-from yoj_cli.errors import ModelError, UsageError, YojError, errors_at, is_of_one_group
+from yoj_cli.errors import UsageError, errors_at
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.host import keep_random_state, quietly
 from yoj_cli.plan.branches import Plan, build_plan, check_plan_options
-from yoj_cli.plan.join import join, order_agreement
 from yoj_cli.records.parse import parse, parse_records
-from yoj_cli.scoring.engine import Engine, Outcome
+from yoj_cli.scoring.engine import Engine
 from yoj_cli.scoring.lifetime import UntilClosed, close_judge, open_judge
-from yoj_cli.scoring.prefetch import Prefetcher
+from yoj_cli.scoring.stream import score_stream
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
-from yoj_cli.verdicts.verdict import Verdict, build_verdict
+from yoj_cli.verdicts.verdict import Verdict
 from yoj_cli.version import __version__, installed
 
 if TYPE_CHECKING:
@@ -42,24 +38,6 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_TOKENS = 24_576
 """Longest sequence the published weights were trained on (arXiv 2604.10966)."""
-
-N_PREFETCHED = 4
-"""Groups that are read, decoded and tokenized while the device works on the one before."""
-
-PREFETCHED_BATCHES = 4
-"""More groups are prepared ahead, up to the tokens of so many passes: the more, the better their lengths match."""
-
-FAILURE_TOKENS = 64
-"""What a group that cannot be scored counts for in that."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A group, the branches to read and what is read."""
-
-    group: Group
-    plan: Plan
-    sequence: PackedSequence
 
 
 class Judge:
@@ -215,9 +193,10 @@ class Judge:
 
     def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
         """Score one parsed group; see `score`."""
-        prepared = Prepared(group, *self.prepare(group, media or MediaOptions()))
-        ((_, outcome),) = self.engine.score([prepared.sequence])
-        return _verdict(prepared, outcome)
+        (found,) = self.score_groups([group], media=media)
+        if isinstance(found, Failure):
+            raise found.error
+        return found
 
     def score_groups(
         self,
@@ -231,7 +210,7 @@ class Judge:
         Short groups are read together. Which ones follows from the stream alone, so that the same stream gives
         the same scores to the last bit; beside other groups a group's scores differ by rounding.
         A group that cannot be scored, for whatever reason, gives a Failure in its place and the stream goes on;
-        the caller decides whether that ends the run. Memory does not grow with the stream.
+        the caller decides whether that ends the run. Memory does not grow with the stream. See `score_stream`.
 
         Args:
             groups: from `read_groups`, or records with the fields of a JSON line; read in a thread of its own.
@@ -242,82 +221,7 @@ class Judge:
             DeviceError: the device cannot be used any more; after the groups before the first one it failed for.
         """
         _ = self.engine  # a closed judge says so here, and not when the stream is first asked
-        return self._score_stream(parse_records(groups), media or MediaOptions(), live=live)
-
-    def _score_stream(
-        self, groups: Iterator[Group | Failure], options: MediaOptions, *, live: bool
-    ) -> Iterator[Verdict | Failure]:
-        """See `score_groups`."""
-
-        def prepare_item(item: Group | Failure) -> Prepared | Failure:
-            if isinstance(item, Failure):
-                return item
-            try:
-                return Prepared(item, *self.prepare(item, options))
-            except YojError as error:
-                if not is_of_one_group(error):
-                    raise
-                return Failure(item.where, item.record, error)
-
-        ahead = Prefetcher(
-            prepare_item,
-            groups,
-            n_prefetched=N_PREFETCHED,
-            size=_size,
-            max_size=PREFETCHED_BATCHES * self.engine.max_batch_tokens,
-        )
-        with closing(ahead):
-            yield from self._score_prepared(ahead, live=live)
-
-    def _score_prepared(
-        self, ahead: Prefetcher[Group | Failure, Prepared | Failure], *, live: bool
-    ) -> Iterator[Verdict | Failure]:
-        """Take what is prepared, score it, and give it out in order as soon as that is possible."""
-        usage = self.engine.usage
-        while True:
-            started, waited_s = time.perf_counter(), ahead.waited_s
-            window = _take_live(ahead) if live else ahead.take_filled()
-            usage.waited_s += ahead.waited_s - waited_s
-            usage.seconds += time.perf_counter() - started
-            if not window:
-                return
-            yield from self._score_window(window)
-
-    def _score_window(
-        self, window: Sequence[Callable[[], Prepared | Failure]]
-    ) -> Iterator[Verdict | Failure]:
-        """Score some groups of a stream.
-
-        Args:
-            window: what gives each of them, or raises what went wrong with the stream at that place.
-        """
-        items: list[Prepared | Failure] = []
-        error: Exception | None = None
-        for prepared in window:
-            try:
-                items.append(prepared())
-            except Exception as broken:
-                error = broken  # comes after the groups before it
-                break
-        places = [place for place, item in enumerate(items) if isinstance(item, Prepared)]
-        found: list[Verdict | Failure | None] = [
-            item if isinstance(item, Failure) else None for item in items
-        ]
-        outcomes = self.engine.score([item.sequence for item in items if isinstance(item, Prepared)])
-        n_given = 0
-        while n_given < len(items):
-            if (ready := found[n_given]) is None:
-                started = time.perf_counter()
-                index, outcome = next(outcomes)
-                item = items[places[index]]
-                assert isinstance(item, Prepared)
-                found[places[index]] = _verdict_or_failure(item, outcome)
-                self.engine.usage.seconds += time.perf_counter() - started
-                continue
-            yield ready
-            n_given += 1
-        if error is not None:
-            raise error
+        return score_stream(self, parse_records(groups), media or MediaOptions(), live=live)
 
     def prepare(self, group: Group, options: MediaOptions) -> tuple[Plan, PackedSequence]:
         """Everything before the forward pass: files, frames, tokens. Runs in a worker thread.
@@ -344,44 +248,3 @@ def _as_list(values: Any) -> Any:
     if is_array or isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
         return values
     return list(values)
-
-
-def _take_live(
-    ahead: Prefetcher[Group | Failure, Prepared | Failure],
-) -> list[Callable[[], Prepared | Failure]]:
-    """What is prepared by now, and at least one; none at the end."""
-    first = ahead.take()
-    return [first, *ahead.take_ready()] if first is not None else []
-
-
-def _size(item: Prepared | Failure) -> int:
-    return item.sequence.n_tokens if isinstance(item, Prepared) else FAILURE_TOKENS
-
-
-def _verdict_or_failure(prepared: Prepared, outcome: Outcome) -> Verdict | Failure:
-    try:
-        return _verdict(prepared, outcome)
-    except YojError as error:
-        return Failure(prepared.group.where, prepared.group.record, error)
-
-
-def _verdict(prepared: Prepared, outcome: Outcome) -> Verdict:
-    group = prepared.group
-    with errors_at(group.where):
-        if isinstance(outcome, YojError):
-            raise outcome
-        if not all(math.isfinite(value) for branch in outcome.values for value in branch):
-            raise ModelError(
-                "the judge gave a score that is no number",
-                hint="Try --dtype bfloat16 or float32; if it persists the weights are damaged.",
-            )
-        scores, spread = join(prepared.plan, outcome.values)
-        return build_verdict(
-            group,
-            scores,
-            spread=spread,
-            order_agreement=order_agreement(prepared.plan, outcome.values, scores),
-            n_orders=prepared.plan.n_orders,
-            n_tokens=prepared.sequence.n_tokens,
-            seconds=outcome.seconds,
-        )

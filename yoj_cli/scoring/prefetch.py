@@ -1,32 +1,31 @@
-"""Run a function ahead of its consumer, in order and with bounded memory."""
+"""Results of a function, worked on in threads before they are asked for: in order, and with bounded memory."""
 
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+N_PREFETCHED = 4
+"""Groups that are read, decoded and tokenized while the device works on the one before."""
+
 
 class Prefetcher(Generic[Item, Result]):
-    """Results of a function for each item, in order, worked on in threads before they are asked for.
+    """Results of a function for each item of a stream, in its order.
 
-    The items are read in a thread of their own, so that an item which has come is never kept waiting for the
-    next one (a pipe may be slow). Close it when done; reading and work that nobody waits for is given up.
+    The items are read in a thread of their own, so that an item which has come is never kept waiting for the next one
+    (a pipe may be slow). Use it in a `with` block, or close it: reading and work that nobody waits for is given up.
 
     Args:
-        n_prefetched: threads, and items that may always be ahead.
+        function: called in threads.
+        n_prefetched: threads, and items that may always be ahead of the consumer.
         size: how large a finished result is, in a unit of the caller's.
         max_size: further items are begun while the finished results are smaller than this together.
-
-    Attributes:
-        waited_s: how long `take` has waited.
     """
 
     def __init__(
@@ -34,14 +33,16 @@ class Prefetcher(Generic[Item, Result]):
         function: Callable[[Item], Result],
         items: Iterable[Item],
         *,
-        n_prefetched: int,
+        n_prefetched: int = N_PREFETCHED,
         size: Callable[[Result], int] = lambda _: 1,
         max_size: int = 0,
     ) -> None:
-        self.waited_s = 0.0
-        self._function, self._size, self._max_size, self._n_ahead = function, size, max_size, n_prefetched
+        self._function, self._size = function, size
+        self._max_size, self._n_prefetched = max_size, n_prefetched
         self._changed = threading.Condition()
-        self._line: deque[Future[Result]] = deque()
+        self._queue: deque[Future[Result]] = deque()
+        self._window: list[Future[Result]] = []  # the next to be handed out; all done
+        self._window_size = 0
         self._n_working = self._finished_size = 0
         self._at_end = self._closed = False
         self._pool = ThreadPoolExecutor(n_prefetched, thread_name_prefix="yoj-prefetch")
@@ -51,37 +52,36 @@ class Prefetcher(Generic[Item, Result]):
         )
         self._reader.start()
 
-    def take(self) -> Callable[[], Result] | None:
-        """Wait for the next result; None when there is none left.
+    def __enter__(self) -> Prefetcher[Item, Result]:
+        return self
 
-        Returns:
-            A call that gives the result, or raises what the function (or the reading) raised.
+    def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Result]:
+        while window := self.take():
+            yield from window
+
+    def take(self, *, live: bool = False) -> list[Result]:
+        """Wait for the next results; empty where there is none left.
+
+        Args:
+            live: take what is there, and wait only for the first. Else take as many as are `max_size` together (one
+                where that is 0; fewer at the end): how many follows from their sizes alone, not from how fast they
+                came.
+        Raises:
+            Exception: what the function, or reading the items, raised at this place; what comes before it has been
+                taken, and what follows can be taken after it.
         """
-        started = time.perf_counter()
         with self._changed:
-            self._changed.wait_for(lambda: (self._line and self._line[0].done()) or self._is_over())
-            self.waited_s += time.perf_counter() - started
-            return self._pop().result if self._line else None
-
-    def take_filled(self) -> list[Callable[[], Result]]:
-        """Wait for the next results that are `max_size` together; fewer at the end, none when there is none left.
-
-        How many they are follows from their sizes alone, and not from how fast they came. One that failed is the
-        last of its lot.
-        """
-        started = time.perf_counter()
-        with self._changed:
-            self._changed.wait_for(lambda: self._count_filled() is not None)
-            self.waited_s += time.perf_counter() - started
-            return [self._pop().result for _ in range(self._count_filled() or 0)]
-
-    def take_ready(self) -> list[Callable[[], Result]]:
-        """The next results as far as they are there now, without waiting."""
-        found: list[Callable[[], Result]] = []
-        with self._changed:
-            while self._line and self._line[0].done():
-                found.append(self._pop().result)
-        return found
+            self._changed.wait_for(lambda: self._is_window_complete(live))
+            window, self._window = self._window, []
+            if len(window) > 1 and _has_failed(window[-1]):
+                self._window = [window.pop()]
+            self._finished_size -= self._window_size
+            self._window_size = 0
+            self._changed.notify_all()
+        return [future.result() for future in window]
 
     def close(self) -> None:
         """Stop. A consumer that stops early (an error, Ctrl-C) must not wait for a clip that is being decoded."""
@@ -90,30 +90,24 @@ class Prefetcher(Generic[Item, Result]):
             self._changed.notify_all()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _count_filled(self) -> int | None:
-        """Results of the next lot; None while they are not all there."""
-        total = 0
-        for count, future in enumerate(self._line, start=1):
-            if not future.done():
-                return None
-            total += self._size_of(future)
-            if total >= self._max_size or future.cancelled() or future.exception() is not None:
-                return count
-        return len(self._line) if self._at_end or self._closed else None
+    def _is_window_complete(self, live: bool) -> bool:
+        """Move what is done into the window, in order; whether it can be handed out. One that failed is its last."""
+        while self._queue and self._queue[0].done() and not self._is_full():
+            self._window.append(self._queue.popleft())
+            self._window_size += self._size_of(self._window[-1])
+        return (
+            self._is_full()
+            or (live and bool(self._window))
+            or (not self._queue and (self._at_end or self._closed))
+        )
 
-    def _is_over(self) -> bool:
-        return not self._line and (self._at_end or self._closed)
-
-    def _pop(self) -> Future[Result]:
-        first = self._line.popleft()
-        self._finished_size -= self._size_of(first)
-        self._changed.notify_all()
-        return first
+    def _is_full(self) -> bool:
+        return bool(self._window) and (self._window_size >= self._max_size or _has_failed(self._window[-1]))
 
     def _may_begin(self) -> bool:
-        if len(self._line) < self._n_ahead:
+        if len(self._queue) + len(self._window) < self._n_prefetched:
             return True
-        return self._n_working < self._n_ahead and self._finished_size < self._max_size
+        return self._n_working < self._n_prefetched and self._finished_size < self._max_size
 
     def _read(self, items: Iterator[Item]) -> None:
         try:
@@ -143,7 +137,7 @@ class Prefetcher(Generic[Item, Result]):
             if self._closed:
                 return
             future = self._pool.submit(self._function, item)
-            self._line.append(future)
+            self._queue.append(future)
             self._n_working += 1
         future.add_done_callback(self._finish)
 
@@ -157,20 +151,12 @@ class Prefetcher(Generic[Item, Result]):
         failed: Future[Result] = Future()
         failed.set_exception(error)
         with self._changed:
-            self._line.append(failed)
+            self._queue.append(failed)
 
     def _size_of(self, future: Future[Result]) -> int:
-        return 0 if future.cancelled() or future.exception() is not None else self._size(future.result())
+        return 0 if _has_failed(future) else self._size(future.result())
 
 
-def prefetch(
-    function: Callable[[Item], Result], items: Iterable[Item], *, n_prefetched: int
-) -> Generator[Callable[[], Result], None, None]:
-    """Like `map`, but up to `n_prefetched` items are worked on in threads before they are asked for.
-
-    Yields:
-        For each item, in order, a call that gives its result (or raises what the function raised).
-    """
-    with closing(Prefetcher(function, items, n_prefetched=n_prefetched)) as ahead:
-        while (result := ahead.take()) is not None:
-            yield result
+def _has_failed(future: Future[Any]) -> bool:
+    """Whether a finished call has no result."""
+    return future.cancelled() or future.exception() is not None

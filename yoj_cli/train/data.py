@@ -16,7 +16,7 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import Mode, build_plan
 from yoj_cli.records.parse import read_groups
-from yoj_cli.scoring.judge import N_PREFETCHED
+from yoj_cli.scoring.prefetch import N_PREFETCHED
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 
@@ -83,10 +83,12 @@ def shuffle_responses(group: Group, seed: int, epoch: int) -> Group:
 
 
 class Examples(Dataset[Future[Example]]):
-    """Groups by number, each a promise: reading and layout go on in threads while the device works.
+    """Groups by number, each a future: media are read and tokens built in threads while the device works.
 
-    The Trainer takes the promises of a whole optimizer step at once and asks for each when its turn comes, so
-    one step's pixels are the most that is held (some 10 MB a picture, 30 MB a clip).
+    The Trainer takes the futures of a whole optimizer step at once and asks for each when its turn comes, so
+    one step's pixels are the most that is held (some 10 MB a picture, 30 MB a clip). Not a `Prefetcher`, which
+    reads a stream in its order: the Trainer's sampler draws the numbers, skips those of a resumed run, and gives
+    each process its share.
 
     Args:
         shuffle_seed: seed of the responses' order; None leaves it as it is in the file.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +10,7 @@ from torch import Tensor
 
 from yoj_cli.config.train import Loss
 from yoj_cli.plan.branches import Mode, Plan, build_plan
-from yoj_cli.scoring.judge import N_PREFETCHED
-from yoj_cli.scoring.prefetch import prefetch
+from yoj_cli.scoring.prefetch import Prefetcher
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.train.data import Source
@@ -58,9 +56,8 @@ def evaluate(
         return group.rankings or (), plan, builder.prepare(group, plan, media)
 
     outcomes = []
-    with closing(prefetch(prepare, sources, n_prefetched=N_PREFETCHED)) as stream:
-        for prepared in stream:
-            rankings, plan, sequence = prepared()
+    with Prefetcher(prepare, sources) as stream:
+        for rankings, plan, sequence in stream:
             branches = forward(sequence)
             # One wait for the device: what follows is no work for it.
             found = torch.split(torch.cat(branches).cpu(), [len(branch) for branch in branches])

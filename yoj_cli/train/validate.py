@@ -6,15 +6,13 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import LINE_BREAKS, InputError, TooLongError, YojError, is_of_one_group
 from yoj_cli.groups import Failure, Group
 from yoj_cli.plan.branches import build_plan
-from yoj_cli.scoring.judge import N_PREFETCHED
-from yoj_cli.scoring.prefetch import prefetch
+from yoj_cli.scoring.prefetch import Prefetcher
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.train.data import Source, teaches
 
@@ -129,9 +127,8 @@ def validate_data(
                 raise
             return Failure(group.where, group.record, error), 0
 
-    with closing(prefetch(prepare, items, n_prefetched=N_PREFETCHED)) as stream:
-        for prepared in stream:
-            item, n_tokens = prepared()
+    with Prefetcher(prepare, items) as stream:
+        for item, n_tokens in stream:
             if isinstance(item, Failure):
                 (report.too_long if isinstance(item.error, TooLongError) else report.unusable).append(
                     item.error
