@@ -362,9 +362,10 @@ def test_two_processes_learn_what_one_learns(groups, tmp_path):
 TRAIN_WITH_LITTLE_MEMORY = """
 import resource, sys
 from pathlib import Path
-from yoj_cli.config import TrainConfig
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import OutOfMemoryError
-from yoj_cli.train.run import prepare, train
+from yoj_cli.train.prepare import prepare
+from yoj_cli.train.run import train
 
 def limit(line, n_steps):
     if line["step"] == 2:

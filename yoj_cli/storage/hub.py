@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from yoj_cli.config.judge import DEMO
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
@@ -19,6 +20,9 @@ NOT_PUSHED = ["checkpoint-*/**", "runs/**", "recipe.toml", "*.tmp", ".*"]
 
 log = logging.getLogger(__name__)
 """What is being fetched; without a handler of the host program's, Python prints it on standard error."""
+
+NOTICE = logging.WARNING + 5
+"""For a person, not for a developer: above what the command line hides of libraries' warnings."""
 
 LOG_IN = "`hf auth login`, or set HF_TOKEN, with a token that may write."
 
@@ -103,15 +107,25 @@ def _announce(name: str, revision: str | None, why: str) -> None:
     """Say what is about to be fetched: nobody should wonder where 9 GB come from, or who asked for them."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
+
+    class Hidden(tqdm):
+        """The bar of a download that is none."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})  # type: ignore[no-untyped-call]
 
     try:
-        planned = snapshot_download(name, revision=revision, allow_patterns=PULLED, dry_run=True)
+        planned = snapshot_download(
+            name, revision=revision, allow_patterns=PULLED, dry_run=True, tqdm_class=Hidden
+        )
     except DryRunError:  # offline: what is here is used, and nothing is fetched
         return
     sizes = [file.file_size or 0 for file in planned if file.will_download]
     if sizes:
         at, asked = f"{name}@{revision}" if revision else name, f", {why}" if why else ""
-        log.warning("fetching %s from the Hub (%d files, %.3g MB)%s", at, len(sizes), sum(sizes) / 1e6, asked)
+        message = "fetching %s from the Hub (%d files, %.3g MB)%s"
+        log.log(NOTICE, message, at, len(sizes), sum(sizes) / 1e6, asked)
 
 
 def is_hub_id(name: str) -> bool:
