@@ -12,7 +12,7 @@ import pytest
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Group, Message
-from yoj_cli.verdicts.agreement import Agreement, Summary, agreement, mean_agreement
+from yoj_cli.verdicts.agreement import Agreement, Summary, agreement
 from yoj_cli.verdicts.record import shortest_float32, to_error_record, to_record
 from yoj_cli.verdicts.verdict import build_verdict, p_best, rank
 
@@ -125,23 +125,26 @@ def test_renaming_responses_leaves_agreement_alone() -> None:
         assert agreement(scores, rankings) == agreement([scores[i] for i in new], [rankings[i] for i in new])
 
 
+def test_a_summary_counts_what_it_saw() -> None:
+    summary = Summary()
+    assert summary.agreement is None
+    summary.add(build_verdict(make_group(2, (1, 2)), (1.0, 0.0), n_tokens=10))
+    summary.add(build_verdict(make_group(3), (1.0, 0.0, 2.0), n_tokens=5))
+    summary.add_failure()
+    assert (summary.n_scored, summary.n_failed, summary.n_tokens) == (2, 1, 15)
+    assert summary.agreement is not None
+    assert summary.agreement.n_groups == 1
+
+
 def test_means_are_over_groups_and_pairs_are_pooled() -> None:
-    mean = mean_agreement([agreement((2, 1), (1, 2)), agreement((1, 2, 3), (1, 2, 3)), agreement((1,), (1,))])
+    summary = Summary()
+    for scores, rankings in (((2, 1), (1, 2)), ((1, 2, 3), (1, 2, 3)), ((1,), (1,))):
+        summary.add(build_verdict(make_group(len(scores), rankings), scores))
+    mean = summary.agreement
     assert mean is not None
     assert (mean.n_groups, mean.best, mean.tau) == (2, 0.5, 0.0)
     assert mean.chance == pytest.approx((1 / 2 + 1 / 3) / 2)
     assert (mean.n_pairs, mean.pairs) == (4, 0.25)
-    assert mean_agreement([]) is None
-
-
-def test_a_summary_counts_what_it_saw() -> None:
-    summary = Summary()
-    summary.add(build_verdict(make_group(2, (1, 2)), (1.0, 0.0), n_tokens=10))
-    summary.add(build_verdict(make_group(3), (1.0, 0.0, 2.0), n_tokens=5))
-    summary.add_failure()
-    assert (summary.n_scored, summary.n_failed, summary.n_responses, summary.n_tokens) == (2, 1, 5, 15)
-    assert summary.agreement is not None
-    assert summary.agreement.n_groups == 1
 
 
 def test_the_output_line_is_the_input_line_and_the_verdict() -> None:

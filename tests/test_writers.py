@@ -28,9 +28,9 @@ def test_a_csv() -> None:
     )
     assert written("csv", verdict) == (
         "id,index,rank,score,p_best,spread,order_agreement,response,error\n"
-        'g1,1,1,1.25,0.63380764,0.5,0.25,"two\nlines",\n'
-        'g1,0,2,0.5,0.29938953,0.0,0.25,"say ""hi"", now",\n'
-        'g1,2,3,-1.0,0.066802834,1.0,0.25,"cr\ronly",\n'
+        'g1,1,1,1.25,0.63380766,0.5,0.25,"two\nlines",\n'
+        'g1,0,2,0.5,0.29938954,0.0,0.25,"say ""hi"", now",\n'
+        'g1,2,3,-1.0,0.06680284,1.0,0.25,"cr\ronly",\n'
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yoj_cli.verdicts.verdict import Verdict
@@ -78,14 +78,6 @@ class MeanAgreement:
     tau: float
 
 
-def mean_agreement(agreements: Iterable[Agreement]) -> MeanAgreement | None:
-    """None where no group has a ranking that tells its responses apart."""
-    summary = Summary()
-    for one in agreements:
-        summary.add_agreement(one)
-    return summary.agreement
-
-
 @dataclass(slots=True)
 class Summary:
     """Running totals over a stream of groups, in constant memory.
@@ -95,7 +87,6 @@ class Summary:
 
     n_scored: int = 0
     n_failed: int = 0
-    n_responses: int = 0
     n_tokens: int = 0
     n_reordered: int = 0
     n_changed: int = 0
@@ -108,18 +99,17 @@ class Summary:
 
     def add(self, verdict: Verdict) -> None:
         self.n_scored += 1
-        self.n_responses += len(verdict.scores)
         self.n_tokens += verdict.n_tokens
         if verdict.order_agreement is not None:
             self.n_reordered += 1
             self.n_changed += verdict.order_agreement < 1
         if verdict.group.rankings is not None:
-            self.add_agreement(agreement(verdict.scores, verdict.group.rankings))
+            self._add_agreement(agreement(verdict.scores, verdict.group.rankings))
 
     def add_failure(self) -> None:
         self.n_failed += 1
 
-    def add_agreement(self, one: Agreement) -> None:
+    def _add_agreement(self, one: Agreement) -> None:
         if one.best is None or one.chance is None or one.tau is None:
             return
         self.n_ranked += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +9,6 @@ from yoj_cli.verdicts.verdict import Verdict
 
 OUTPUT_KEYS = ("scores", "ranks", "p_best", "spread", "order_agreement", "best", "top", "judge", "error")
 """What `to_record` and `to_error_record` write; see `_input_fields` for an input line that has such a key."""
-
-
-FLOAT32_MIN_NORMAL, FLOAT32_MAX = 2.0**-126, (2 - 2.0**-23) * 2.0**127
 
 
 def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = None) -> dict[str, Any]:
@@ -69,14 +65,12 @@ def _input_fields(record: Mapping[str, Any]) -> dict[str, Any]:
 def shortest_float32(value: float) -> float:
     """The float with the fewest digits that reads back as the same float32.
 
-    1.2345678 instead of 1.2345678329467773: exact, and half as long in a file. Values outside the range
-    of normal float32 numbers come back as they are, cut to 9 digits.
+    1.2345678 instead of 1.2345678329467773: exact, and half as long in a file. A value that is no float32 number of
+    full precision (a probability of 1e-60, say) is cut to 9 digits.
     """
-    if not FLOAT32_MIN_NORMAL <= abs(value) <= FLOAT32_MAX:
+    import numpy as np
+
+    limits = np.finfo(np.float32)
+    if not float(limits.tiny) <= abs(value) <= float(limits.max):
         return float(f"{value:.9g}")
-    exact = struct.pack("f", value)
-    for n_digits in range(1, 9):
-        short = float(f"{value:.{n_digits}g}")
-        if short <= FLOAT32_MAX and struct.pack("f", short) == exact:
-            return short
-    return float(f"{value:.9g}")
+    return float(str(np.float32(value)))
