@@ -8,14 +8,16 @@ import json
 import re
 import subprocess
 import sys
+from typing import get_args
 
 import pytest
 
 from tests.verdicts import FULL, HOSTILE, THREE, hostile_verdict, make_verdict, written
+from yoj_cli.config.io import WrittenFormat
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Failure
 from yoj_cli.render.wording import BIDI_CONTROLS
-from yoj_cli.render.writers import FORMATS, Format, open_writer, render_json
+from yoj_cli.render.writers import open_writer, render_json
 
 
 def test_a_csv() -> None:
@@ -70,8 +72,8 @@ class CountingStream(io.StringIO):
         self.n_flushed += 1
 
 
-@pytest.mark.parametrize("output_format", FORMATS)
-def test_each_group_is_out_before_the_next_is_scored(output_format: Format) -> None:
+@pytest.mark.parametrize("output_format", get_args(WrittenFormat))
+def test_each_group_is_out_before_the_next_is_scored(output_format: WrittenFormat) -> None:
     stream = CountingStream()
     writer = open_writer(output_format, stream)
     for n in (1, 2, 3):
@@ -83,8 +85,8 @@ def test_each_group_is_out_before_the_next_is_scored(output_format: Format) -> N
     writer.finish()
 
 
-@pytest.mark.parametrize("output_format", FORMATS)
-def test_a_failed_group_is_named_with_its_error(output_format: Format) -> None:
+@pytest.mark.parametrize("output_format", get_args(WrittenFormat))
+def test_a_failed_group_is_named_with_its_error(output_format: WrittenFormat) -> None:
     stream = io.StringIO()
     writer = open_writer(output_format, stream, width=80)
     error = MediaError("no such picture: owl.jpg", where="d.jsonl:1", hint="Check --media-root.")
@@ -143,8 +145,8 @@ def test_a_csv_cell_is_nothing_that_a_spreadsheet_runs() -> None:
     assert [row[7] for row in raw] == list(FORMULAS)
 
 
-@pytest.mark.parametrize("output_format", FORMATS)
-def test_nothing_that_is_printed_is_acted_on_by_a_terminal(output_format: Format) -> None:
+@pytest.mark.parametrize("output_format", get_args(WrittenFormat))
+def test_nothing_that_is_printed_is_acted_on_by_a_terminal(output_format: WrittenFormat) -> None:
     text = written(output_format, hostile_verdict(), width=80)
     found = {char for char in text if char < " " or "\x7f" <= char <= "\x9f"} - set("\n\t\r")
     assert not found

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from yoj_cli.config.io import WrittenFormat
 from yoj_cli.groups import Group, Media, Message
-from yoj_cli.render.writers import Format, open_writer
+from yoj_cli.render.writers import open_writer
 from yoj_cli.verdicts.verdict import Verdict, build_verdict
 
 HOSTILE = (
@@ -54,7 +55,7 @@ def make_verdict(
     )
 
 
-def written(output_format: Format, *verdicts: Verdict, **options: Any) -> str:
+def written(output_format: WrittenFormat, *verdicts: Verdict, **options: Any) -> str:
     stream = io.StringIO()
     writer = open_writer(output_format, stream, **options)
     for verdict in verdicts:

@@ -126,8 +126,8 @@ def measure_training(
 ) -> dict[str, object]:
     """Train for two steps over all groups; the second step's figures, as the first one warms up."""
     from yoj_cli.config.train import TrainConfig
-    from yoj_cli.train.metrics import read_metrics
-    from yoj_cli.train.prepare import METRICS, prepare
+    from yoj_cli.train.metrics import METRICS, read_metrics
+    from yoj_cli.train.prepare import prepare
     from yoj_cli.train.run import train
 
     with tempfile.TemporaryDirectory(prefix="yoj-train-") as work:

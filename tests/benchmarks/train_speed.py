@@ -30,9 +30,9 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.load import load_backbone
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.train.losses import n_way_cross_entropy
-from yoj_cli.train.metrics import read_metrics
+from yoj_cli.train.metrics import METRICS, read_metrics
 from yoj_cli.train.model import RewardModel, add_separator, build_sequences
-from yoj_cli.train.prepare import METRICS, prepare
+from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
 
 PARITY = Path(__file__).parent / "data" / "parity"

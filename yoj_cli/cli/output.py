@@ -16,7 +16,7 @@ import typer
 
 from yoj_cli.cli.messages import Complaints, say
 from yoj_cli.cli.options import is_debugging
-from yoj_cli.config.io import OutputConfig
+from yoj_cli.config.io import OutputConfig, WrittenFormat
 from yoj_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Report:
         say(f"interrupted: {n_written:,}{of_all} groups are written{place}")
 
 
-def resolve_format(config: OutputConfig, stream: IO[str]) -> Any:
+def resolve_format(config: OutputConfig, stream: IO[str]) -> WrittenFormat:
     """auto is a table for a person (a terminal) and JSON Lines for everything else."""
     if config.json:
         return "jsonl"

@@ -9,7 +9,8 @@ from typing import Literal
 from yoj_cli.config.field import Options, option, positive
 from yoj_cli.errors import UsageError
 
-Format = Literal["auto", "table", "jsonl", "csv", "markdown"]
+WrittenFormat = Literal["table", "jsonl", "csv", "markdown"]
+Format = Literal["auto", WrittenFormat]
 OnError = Literal["stop", "skip"]
 
 

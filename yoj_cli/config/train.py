@@ -66,9 +66,10 @@ class TrainConfig(Options):
     )
     max_grad_norm: float = option(1.0, "Clip the gradient to this norm.", metavar="NORM", check=positive)
     gradient_checkpointing: bool = option(
-        True, "Compute each layer twice and keep only its input: less memory, more time; same result."
+        True,
+        "Recompute activations in the backward pass instead of keeping them: less memory, more time, same result.",
     )
-    shuffle_responses: bool = option(True, "Shuffle each group's responses anew in every epoch.")
+    shuffle_responses: bool = option(True, "Shuffle each group's responses, differently in each epoch.")
     seed: int = option(0, "Seed of weights, dropout and shuffling.", metavar="N", check=valid_seed)
     limit: int | None = option(None, "Train on the first K groups only.", metavar="K", check=positive)
     max_tokens: int | None = option(

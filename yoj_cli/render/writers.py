@@ -15,8 +15,9 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from io import StringIO
-from typing import IO, Any, Literal, Protocol
+from typing import IO, Any, Protocol
 
+from yoj_cli.config.io import WrittenFormat
 from yoj_cli.groups import Failure, Group
 from yoj_cli.render.wording import (
     BIDI_CONTROLS,
@@ -32,9 +33,6 @@ from yoj_cli.render.wording import (
 )
 from yoj_cli.verdicts.record import shortest_float32, to_error_record, to_record
 from yoj_cli.verdicts.verdict import Verdict
-
-Format = Literal["table", "jsonl", "csv", "markdown"]
-FORMATS: tuple[Format, ...] = ("table", "jsonl", "csv", "markdown")
 
 CSV_COLUMNS = ("id", "index", "rank", "score", "p_best", "spread", "order_agreement", "response", "error")
 MARKDOWN_TEXT_LENGTH = 200
@@ -61,7 +59,7 @@ class Writer(Protocol):
 
 
 def open_writer(
-    output_format: Format,
+    output_format: WrittenFormat,
     stream: IO[str],
     *,
     judge: Mapping[str, Any] | None = None,

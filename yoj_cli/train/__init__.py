@@ -1,6 +1,6 @@
 """Training a judge: LoRA and a value head on a frozen, quantized backbone, one forward pass per group.
 
-The way of one training step: `data` hands out a group with its sequence, `model` scores it (the scorer's own forward
-path), `losses` compares the scores with the ranking, and `trainer` (a transformers Trainer) does the rest. `run` is
-the front door; before the first step it has `validate_data` read everything once.
+One training step: `data` gives a group with its sequence, `model` scores it (by the scorer's own forward path),
+`losses` compares the scores with the ranking, and `trainer` (a transformers Trainer) does the rest. `prepare` reads
+everything once before the first step, `run` trains, and `finish` writes the checkpoint and its card.
 """

@@ -21,6 +21,7 @@ Middle: TypeAlias = Callable[[Sequence[float]], float]
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 TRAIN, HELD_OUT, PAIRS, CHANCE = "#0072B2", "#D55E00", "#009E73", "#555555"
+CURVES = "curves.png"
 GRID = "#DDDDDD"
 FORMATS = (".png", ".svg")
 MAX_PLACES = 600

@@ -1,4 +1,4 @@
-"""What is learnt from: ranked groups, and the order in which a run meets them and their responses."""
+"""What is trained on: ranked groups, and the order in which a run meets them and their responses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Source: TypeAlias = tuple[Group, MediaOptions]
 
 @dataclass(frozen=True)
 class Example:
-    """A group with its responses in the order of one epoch, laid out in that order."""
+    """A group with its responses in the order of one epoch, and its sequence in that order."""
 
     group: Group
     sequence: PackedSequence

@@ -1,24 +1,29 @@
-"""What a finished run writes: the checkpoint, the curves and the model card."""
+"""What a run writes at its end: the checkpoint, the curves and the model card."""
 
 from __future__ import annotations
 
 import os
 import shutil
+from importlib.metadata import version
 
 from yoj_cli.errors import ModelError
 from yoj_cli.storage.names import REWARD_CONFIG
-from yoj_cli.train.metrics import read_metrics
-from yoj_cli.train.model import (
-    RewardModel,
-    base_name,
-)
-from yoj_cli.train.prepare import CURVES, METRICS, Run
+from yoj_cli.train.card import CardFacts, write_card
+from yoj_cli.train.curves import CURVES, draw_curves
+from yoj_cli.train.metrics import METRICS, read_metrics
+from yoj_cli.train.model import RewardModel, base_name
+from yoj_cli.train.prepare import Run
 from yoj_cli.train.recipe import resolve
 from yoj_cli.train.trainer import CANNOT_WRITE, UNFINISHED
+from yoj_cli.version import __version__
 
 
-def _write_final(run: Run, model: RewardModel) -> None:
-    """Write the checkpoint aside and move it in, the file that makes it one last."""
+def write_checkpoint(run: Run, model: RewardModel) -> None:
+    """Write the checkpoint aside and move its files in, last the one by which a folder is known as a checkpoint.
+
+    Raises:
+        ModelError: the disk is full, say.
+    """
     aside = run.out / UNFINISHED
     shutil.rmtree(aside, ignore_errors=True)
     try:
@@ -35,11 +40,12 @@ def _write_final(run: Run, model: RewardModel) -> None:
         ) from error
 
 
-def _describe(run: Run, seconds: float, *, finished: bool) -> None:
-    """Draw the curves and, of a finished run, write the model card."""
-    from yoj_cli.train.card import CardFacts, write_card
-    from yoj_cli.train.curves import draw_curves
+def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
+    """Draw the curves and, for a finished run, write the model card.
 
+    Args:
+        seconds: wall time of this session of the training.
+    """
     metrics = read_metrics(run.out / METRICS)
     draw_curves(run.out / METRICS, run.out / CURVES, title=run.name)
     if finished:
@@ -62,10 +68,6 @@ def _describe(run: Run, seconds: float, *, finished: bool) -> None:
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import version
-
-    from yoj_cli.version import __version__
-
     return {"yoj-cli": __version__} | {
         name: version(name) for name in ("torch", "transformers", "peft", "bitsandbytes")
     }

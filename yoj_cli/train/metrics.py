@@ -8,6 +8,8 @@ from pathlib import Path
 
 from yoj_cli.errors import InputError
 
+METRICS = "metrics.jsonl"
+
 
 def read_metrics(path: Path) -> list[dict[str, float]]:
     """The lines, each with its finite numbers only; a last line that was cut off is left out.

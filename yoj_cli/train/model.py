@@ -37,7 +37,7 @@ class RewardModel(nn.Module):
     """Backbone, adapter and head as one module, as the Trainer and its wrappers want it.
 
     Args:
-        config: size of adapter and head, how responses are read, and whether the backward pass computes layers anew.
+        config: size of adapter and head, how responses are read, and whether activations are recomputed.
         base_revision: the Hub commit of the base; None for a folder.
     """
 
@@ -65,7 +65,7 @@ class RewardModel(nn.Module):
         return branch_scores(self.backbone, self.head, sequence, max_tokens_per_forward=NO_CUT)
 
     def train(self, mode: bool = True) -> RewardModel:
-        """Let the adapter drop out and the layers be computed twice; the frozen model stays in evaluation mode."""
+        """Switch the adapter's dropout and the recomputation of activations; all else stays in evaluation mode."""
         self.training = mode
         self.head.train(mode)
         for name, module in self.decoder.named_modules():
@@ -175,7 +175,7 @@ def training_dtype(config: TrainConfig, device: torch.device) -> Dtype:
 
 
 def build_sequences(config: TrainConfig, backbone: Backbone) -> SequenceBuilder:
-    """What lays groups out, within the token limit."""
+    """What turns groups into sequences, within the token limit."""
     max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
     if max_tokens > backbone.context:
         raise UsageError(
@@ -186,7 +186,7 @@ def build_sequences(config: TrainConfig, backbone: Backbone) -> SequenceBuilder:
 
 
 def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:
-    """The base without its weights: enough to lay groups out and to count."""
+    """The base without its weights: enough to build sequences and to count."""
     backbone = load_on_meta(folder, _judge_config(config))
     add_separator(backbone, folder)
     return backbone

@@ -16,7 +16,7 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import DTYPES
 from yoj_cli.storage.names import REWARD_CONFIG
 from yoj_cli.train.data import read_ranked
-from yoj_cli.train.memory import MemoryEstimate, estimate_memory
+from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory
 from yoj_cli.train.model import (
     build_sequences,
     find_base,
@@ -27,24 +27,19 @@ from yoj_cli.train.model import (
 from yoj_cli.train.recipe import check_resume
 from yoj_cli.train.validate import DataReport, count_shared, validate_data
 
-METRICS = "metrics.jsonl"
-
-
-CURVES = "curves.png"
-
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has been examined and can start.
+    """A run that has been checked and can start.
 
     Attributes:
         data, held_out: the files.
         out: folder of the new checkpoint.
         name: what the model card calls it: its Hub id, else the folder's name.
         base: folder of the backbone's files.
-        learnt, evaluated: what the files hold; `eval_report` is None without held-out files.
+        train_report, eval_report: what the files hold; the second is None without held-out files.
         n_shared: held-out groups that are in the training data too.
-        memory: None where groups were not laid out.
+        memory: None where lengths were not counted (`config.check` is off).
         n_steps: optimizer steps.
         resume: the saved state to go on from; None for a fresh start.
         also: further options of the command, written into recipe.toml.
@@ -97,19 +92,9 @@ def prepare(
         InputError: lines or files that cannot be used.
         ModelError: the base model is not there.
     """
-    from transformers.trainer_utils import get_last_checkpoint
-
     check_output(out)
     check_reports(config)
-    state = get_last_checkpoint(str(out)) if out.is_dir() else None
-    if state and not resume:
-        raise UsageError(
-            f"holds a run that was interrupted ({Path(state).name})",
-            where=str(out),
-            hint="Go on with --resume, or give a new folder with -o.",
-        )
-    if resume and not state:
-        raise UsageError("there is no saved state to resume", where=str(out), hint="Drop --resume.")
+    state = _find_state(out, resume=resume)
     base = find_base(config)
     shape = load_base_on_meta(config, base)
     builder = build_sequences(config, shape)
@@ -132,9 +117,29 @@ def prepare(
         n_shared=count_shared(train_report.sources, eval_report.sources) if eval_report else 0,
         memory=_estimate(config, base, shape, train_report.longest[0]),
         n_steps=config.epochs * math.ceil(train_report.n_groups / config.batch_size),
-        resume=Path(state) if state else None,
+        resume=state,
         also=also or {},
     )
+
+
+def _find_state(out: Path, *, resume: bool) -> Path | None:
+    """The last saved state in a folder, which is to be resumed; None for a fresh start.
+
+    Raises:
+        UsageError: there is one and it is not to be resumed, or the other way round.
+    """
+    from transformers.trainer_utils import get_last_checkpoint
+
+    state = get_last_checkpoint(str(out)) if out.is_dir() else None
+    if state and not resume:
+        raise UsageError(
+            f"holds a run that was interrupted ({Path(state).name})",
+            where=str(out),
+            hint="Go on with --resume, or give a new folder with -o.",
+        )
+    if resume and not state:
+        raise UsageError("there is no saved state to resume", where=str(out), hint="Drop --resume.")
+    return Path(state) if state else None
 
 
 def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: int) -> MemoryEstimate | None:
@@ -150,7 +155,11 @@ def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: 
 
 
 def check_reports(config: TrainConfig) -> None:
-    """Raises UsageError: a library to report to is not installed."""
+    """See that the libraries to report to are installed.
+
+    Raises:
+        UsageError: one is not.
+    """
     for name in config.reports:
         if find_spec(name) is None:
             raise UsageError(

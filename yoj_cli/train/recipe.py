@@ -10,11 +10,12 @@ from typing import Any
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
+from yoj_cli.storage.weights import write_json
 
 RECIPE = "recipe.toml"
 DATA = "data.json"
 FREE_TO_CHANGE = {"device", "on_long", "on_error", "check", "eval_every", "save_every", "keep", "report_to"}
-"""Options that a resumed run may be given anew: they change nothing of what is learnt."""
+"""Options that a resumed run may change: they do not change what is trained."""
 
 
 def resolve(config: TrainConfig) -> dict[str, Any]:
@@ -44,8 +45,8 @@ def write_recipe(
 
 
 def write_data(out: Path, counts: dict[str, Any]) -> None:
-    """Write data.json: what the run learns from and is held against."""
-    (out / DATA).write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
+    """Write data.json: what the run trains on and is evaluated on."""
+    write_json(out / DATA, counts)
 
 
 def check_resume(out: Path, config: TrainConfig, fingerprint: str) -> None:

@@ -1,4 +1,4 @@
-"""A training run from files to a checkpoint: examine everything, train, evaluate, write down what was done."""
+"""A training run: what `prepare` has checked is trained and evaluated, and what was done is written down."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from yoj_cli.train.callbacks import MetricsLog, SaveEvalCallback, catch_interrupt
-from yoj_cli.train.finish import _describe, _write_final
-from yoj_cli.train.metrics import read_metrics
-from yoj_cli.train.model import (
-    build_sequences,
-    load_model,
-)
-from yoj_cli.train.prepare import METRICS, Run
+from yoj_cli.train.finish import describe_run, write_checkpoint
+from yoj_cli.train.metrics import METRICS, read_metrics
+from yoj_cli.train.model import build_sequences, load_model
+from yoj_cli.train.prepare import Run
 from yoj_cli.train.recipe import resolve, write_data, write_recipe
 from yoj_cli.train.trainer import GroupTrainer, build_arguments
 
@@ -64,14 +61,16 @@ def train(
     finished = bool(trainer.state.global_step >= trainer.state.max_steps)
     if arguments.should_save:
         if finished:
-            _write_final(run, model)
-        _describe(run, time.perf_counter() - started, finished=finished)
+            write_checkpoint(run, model)
+        describe_run(run, time.perf_counter() - started, finished=finished)
     return finished
 
 
 def _is_evaluated_first(run: Run) -> bool:
-    """Whether held-out groups are scored before the first step: a fresh start, or the evaluation after an epoch
-    that an interruption came before."""
+    """Whether held-out groups are scored before the first step of this session.
+
+    They are at a fresh start, and where the last session ended between an epoch and its evaluation.
+    """
     if run.eval_report is None or run.resume is None:
         return run.eval_report is not None
     step = int(run.resume.name.rpartition("-")[2])
@@ -81,6 +80,7 @@ def _is_evaluated_first(run: Run) -> bool:
 
 
 def _begin(run: Run) -> None:
+    """Make the folder, with the recipe and what the data are."""
     run.out.mkdir(parents=True, exist_ok=True)
     write_recipe(run.out, run.config, run.data, run.held_out, run.also)
     write_data(

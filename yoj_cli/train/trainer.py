@@ -48,7 +48,7 @@ def build_arguments(config: TrainConfig, out: Path, dtype: torch.dtype, *, is_cp
         optim="adamw_torch",
         seed=config.seed,
         data_seed=config.seed,
-        eval_strategy="no",  # when to evaluate and save is `callbacks.Rhythm`'s
+        eval_strategy="no",  # when to evaluate and save is `callbacks.SaveEvalCallback`'s
         save_strategy="no",
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -73,8 +73,8 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
     """Trains on one group after the other, and saves checkpoints that `yoj score` reads.
 
     Args:
-        builder: lays groups out.
-        sources: groups to learn from.
+        builder: turns a group into a sequence.
+        sources: groups to train on.
         held_out: groups to evaluate on.
     """
 
@@ -118,7 +118,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         """The loss of one group; see `losses`.
 
         Raises:
-            InputError: the group cannot be read or laid out.
+            InputError: the group cannot be read, or built into a sequence.
             ModelError: the loss is no number.
         """
         example = inputs["example"].result()

@@ -32,7 +32,7 @@ class DataReport:
         n_single_best: groups with exactly one best response.
         n_best_first: groups whose first response is a best one.
         chance: share of groups that a blind pick would get right.
-        longest: tokens of the longest group, and its place; (0, "") where groups were not laid out.
+        longest: tokens of the longest group, and its place; (0, "") where lengths were not counted.
         n_tokens: tokens of all groups together.
         too_long, unusable: errors of the groups that are left out, each with its place.
         teaches_nothing: places of groups that are left out because all their responses share a rank.

@@ -104,12 +104,12 @@ class Summary:
             self.n_reordered += 1
             self.n_changed += verdict.order_agreement < 1
         if verdict.group.rankings is not None:
-            self._add_agreement(agreement(verdict.scores, verdict.group.rankings))
+            self.add_agreement(agreement(verdict.scores, verdict.group.rankings))
 
     def add_failure(self) -> None:
         self.n_failed += 1
 
-    def _add_agreement(self, one: Agreement) -> None:
+    def add_agreement(self, one: Agreement) -> None:
         if one.best is None or one.chance is None or one.tau is None:
             return
         self.n_ranked += 1
