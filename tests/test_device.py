@@ -7,15 +7,8 @@ import torch
 
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import DeviceError
-from yoj_cli.model.device import (
-    MEMORY_MARGIN,
-    UNASKED_ON_CPU_BYTES,
-    available_bytes,
-    has_native_bfloat16,
-    resolve_device,
-    resolve_dtype,
-    resolve_quant,
-)
+from yoj_cli.model.device import UNASKED_ON_CPU_BYTES, available_bytes, resolve_device
+from yoj_cli.model.precision import MEMORY_MARGIN, has_native_bfloat16, resolve_dtype, resolve_quant
 
 CPU = torch.device("cpu")
 GPU = torch.device("cuda")

@@ -15,7 +15,8 @@ from yoj_cli.checkpoint.quantize import quantize
 from yoj_cli.checkpoint.read import read_checkpoint
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.storage.files import EMBEDDED, copy_file, find_base_folder, read_json
+from yoj_cli.storage.files import copy_file, read_json
+from yoj_cli.storage.find import EMBEDDED, find_base_folder
 
 MERGED = PARITY / "checkpoint"
 

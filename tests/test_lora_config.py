@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from yoj_cli import Judge
+from yoj_cli.checkpoint.adapter_files import read_lora_config
 from yoj_cli.errors import CheckpointError
-from yoj_cli.model.lora_config import read_lora_config
 
 PLAIN = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]}
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from tests.conftest import PARITY, Run
 from yoj_cli import Judge
 from yoj_cli.checkpoint.merge import merge
-from yoj_cli.checkpoint.read import TOKENIZER_FILES
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import CheckpointError
+from yoj_cli.storage.names import TOKENIZER_FILES
 
 MERGED = PARITY / "checkpoint"
 OLD_ID, NEW_ID = 13, 600

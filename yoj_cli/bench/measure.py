@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from yoj_cli.errors import OutOfMemoryError
-from yoj_cli.model.memory import is_out_of_memory
+from yoj_cli.model.device import is_out_of_memory
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 MATMUL_SIDE = {"cuda": 8192, "cpu": 1024}

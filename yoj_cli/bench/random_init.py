@@ -19,11 +19,12 @@ from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_si
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.model.attention import install
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.device import resolve_device, resolve_dtype, resolve_quant
+from yoj_cli.model.device import resolve_device
 from yoj_cli.model.family import Family, family_of
 from yoj_cli.model.head import HeadConfig, ValueHead
-from yoj_cli.model.host import quietly
+from yoj_cli.model.precision import resolve_dtype, resolve_quant
 from yoj_cli.model.quantization import set_compute_dtype
+from yoj_cli.model.side_effects import quietly
 from yoj_cli.sequence.media_inputs import process_clips
 
 HEAD_DIM = 1024

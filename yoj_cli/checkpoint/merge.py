@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from yoj_cli.checkpoint.adapter_files import read_adapter
 from yoj_cli.checkpoint.read import (
     Checkpoint,
     add_separator,
@@ -35,19 +36,19 @@ from yoj_cli.model.adapter import load_adapter
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.load import load_on_meta
 from yoj_cli.sequence.build import SequenceBuilder
-from yoj_cli.storage.files import copy_file, is_local, read_json
-from yoj_cli.storage.names import ADAPTER_CONFIG, REWARD_CONFIG
-from yoj_cli.storage.weights import (
-    Planned,
-    Stored,
-    check_new_folder,
-    find_weights,
-    new_folder,
-    write_json,
-    write_weights,
+from yoj_cli.storage.files import check_new_folder, copy_file, new_folder, read_json, write_json
+from yoj_cli.storage.find import is_local
+from yoj_cli.storage.names import (
+    ADAPTER_CONFIG,
+    IMAGE_PROCESSOR_CONFIG,
+    MODEL_CONFIG,
+    PROCESSOR_CONFIGS,
+    REWARD_CONFIG,
+    VIDEO_PROCESSOR_CONFIG,
 )
+from yoj_cli.storage.weights import Planned, Stored, find_weights, write_weights
 
-CODED = ("config.json", "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json")
+CODED = (MODEL_CONFIG, *PROCESSOR_CONFIGS)
 """Files whose "auto_map" says which of the repository's own code reads the model."""
 
 
@@ -89,7 +90,7 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
         )
     _check_mergeable(checkpoint)
     base = find_base(checkpoint)
-    if read_json(base / "config.json").get("quantization_config"):
+    if read_json(base / MODEL_CONFIG).get("quantization_config"):
         raise CheckpointError(
             "the base is stored quantized; a LoRA is merged into whole weights",
             where=str(base),
@@ -99,7 +100,7 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
     on_meta = load_on_meta(base, config, processor_folder=processor)
     add_separator(on_meta, checkpoint)
     SequenceBuilder(on_meta, checkpoint.separator, checkpoint.role, 1, where=str(checkpoint.folder))
-    load_adapter(on_meta, checkpoint.folder)
+    load_adapter(on_meta, *read_adapter(checkpoint.folder), folder=checkpoint.folder)
     head = load_head(checkpoint, on_meta)
     adapted = _adapted(on_meta, checkpoint)
     weights = list(_plan(on_meta, adapted, base))
@@ -246,10 +247,10 @@ def _product_added(name: str, weight: Stored, parts: Mapping[str, int], adapted:
 
 
 def _write_config(folder: Path, base: Path, on_meta: Backbone) -> None:
-    content = read_json(base / "config.json")
+    content = read_json(base / MODEL_CONFIG)
     if on_meta.family.released is not None:
         content["architectures"] = [on_meta.family.released.architecture]
-    write_json(folder / "config.json", with_rotary_for_4(content))
+    write_json(folder / MODEL_CONFIG, with_rotary_for_4(content))
 
 
 def _carry_code(folder: Path, base: Path, checkpoint: Checkpoint) -> None:
@@ -260,7 +261,7 @@ def _carry_code(folder: Path, base: Path, checkpoint: Checkpoint) -> None:
     """
     for path in base.glob("*.py"):
         copy_file(path, folder)
-    for name in ("generation_config.json", "preprocessor_config.json", "video_preprocessor_config.json"):
+    for name in ("generation_config.json", IMAGE_PROCESSOR_CONFIG, VIDEO_PROCESSOR_CONFIG):
         if (base / name).is_file() and not (folder / name).exists():
             copy_file(base / name, folder)
     write_tokenizer_for_4(folder)

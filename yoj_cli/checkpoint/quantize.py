@@ -23,17 +23,16 @@ from yoj_cli.checkpoint.save import copy_processor
 from yoj_cli.config.judge import Dtype, JudgeConfig
 from yoj_cli.errors import CheckpointError
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.storage.files import copy_file, read_json
-from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS, HEAD_PICKLED, HEAD_SAFE, REWARD_CONFIG
-from yoj_cli.storage.weights import (
-    Planned,
-    Stored,
-    check_new_folder,
-    find_weights,
-    new_folder,
-    write_json,
-    write_weights,
+from yoj_cli.storage.files import check_new_folder, copy_file, new_folder, read_json, write_json
+from yoj_cli.storage.names import (
+    ADAPTER_CONFIG,
+    ADAPTER_WEIGHTS,
+    HEAD_PICKLED,
+    HEAD_SAFE,
+    MODEL_CONFIG,
+    REWARD_CONFIG,
 )
+from yoj_cli.storage.weights import Planned, Stored, find_weights, write_weights
 
 BACKBONE = "backbone"
 
@@ -73,7 +72,7 @@ def quantize(config: JudgeConfig, out: Path) -> Quantized:
     config = replace(config.resolved(), quant="4bit")
     checkpoint = read_checkpoint(config)
     base = find_base(checkpoint)
-    if read_json(base / "config.json").get("quantization_config"):
+    if read_json(base / MODEL_CONFIG).get("quantization_config"):
         raise CheckpointError("the backbone is stored quantized already", where=str(base))
     stored = find_weights(base)
     if config.dtype == "auto":
@@ -127,9 +126,9 @@ def _write_backbone(folder: Path, backbone: Backbone) -> int:
     weights = [Planned(name, weight.nbytes, weight.cpu) for name, weight in _base_weights(backbone.model)]
     n_bytes = write_weights(folder, weights)
     backbone.model.config.save_pretrained(str(folder))  # type: ignore[operator,union-attr]
-    content = read_json(folder / "config.json")
+    content = read_json(folder / MODEL_CONFIG)
     content.pop("auto_map", None)  # no code but transformers' own reads these weights
-    write_json(folder / "config.json", content)
+    write_json(folder / MODEL_CONFIG, content)
     return n_bytes
 
 

@@ -11,42 +11,40 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from yoj_cli.checkpoint.adapter_files import read_adapter
 from yoj_cli.config.judge import Dtype, JudgeConfig, Quant, Role
 from yoj_cli.errors import CheckpointError
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
 from yoj_cli.model.adapter import load_adapter
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.device import Precision, resolve_device
+from yoj_cli.model.device import resolve_device
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.model.load import load_backbone
-from yoj_cli.model.pretrained import TOKENIZER_FILES
+from yoj_cli.model.precision import Precision
 from yoj_cli.plan.branches import Mode
 from yoj_cli.sequence.tokens import register_separator
-from yoj_cli.storage.files import (
+from yoj_cli.storage.files import read_json, read_weights
+from yoj_cli.storage.find import (
     commit_of,
     count_weight_bytes,
     find_base_folder,
     find_folder,
     find_local,
     find_weight_bytes,
-    read_json,
-    read_weights,
 )
-from yoj_cli.storage.names import ADAPTER_CONFIG
-
-if TYPE_CHECKING:
-    pass
 from yoj_cli.storage.names import (
+    ADAPTER_CONFIG,
     DEFAULT_SEPARATOR,
     FORMAT_VERSION,
     HEAD_PICKLED,
     HEAD_SAFE,
     REWARD_CONFIG,
+    TOKENIZER_FILES,
 )
 
 
@@ -109,7 +107,7 @@ def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoin
         registered_separator=add_separator(backbone, checkpoint),
     )
     if checkpoint.base_model is not None:
-        load_adapter(backbone, checkpoint.folder)
+        load_adapter(backbone, *read_adapter(checkpoint.folder), folder=checkpoint.folder)
     head = load_head(checkpoint, backbone).to(device)
     return backbone, head, checkpoint
 

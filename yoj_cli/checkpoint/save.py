@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from yoj_cli.checkpoint.adapter_files import write_adapter
+from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.judge import Role
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
-from yoj_cli.model.adapter import save_adapter
+from yoj_cli.model.adapter import adapter_weights, saved_key
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.device import UNSTATED, Precision
 from yoj_cli.model.head import ValueHead
-from yoj_cli.model.pretrained import PROCESSOR_FILES
+from yoj_cli.model.precision import UNSTATED, Precision
 from yoj_cli.plan.branches import Mode
 from yoj_cli.storage.files import (
     copy_file,
     read_json,
+    write_json,
 )
+from yoj_cli.storage.names import FORMAT_VERSION, HEAD_PICKLED, HEAD_SAFE, PROCESSOR_FILES, REWARD_CONFIG
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
-from yoj_cli.checkpoint.read import Checkpoint
-from yoj_cli.storage.names import FORMAT_VERSION, HEAD_PICKLED, HEAD_SAFE, REWARD_CONFIG
+    from peft import LoraConfig  # slow to import
 
 
 def save_checkpoint(
@@ -45,7 +45,8 @@ def save_checkpoint(
     """Write our format into an existing folder."""
     from safetensors.torch import save_file
 
-    save_adapter(folder, backbone, adapter, base_model, base_revision)
+    weights = {saved_key(name): weight for name, weight in adapter_weights(backbone.model).items()}
+    write_adapter(folder, adapter, weights, base_model, base_revision)
     state = {name: weight.detach().cpu().contiguous() for name, weight in head.layers.state_dict().items()}
     save_file(state, folder / HEAD_SAFE, metadata={"format": "pt"})
     backbone.processor.save_pretrained(str(folder))
@@ -60,7 +61,7 @@ def save_checkpoint(
         "max_frames": max_frames,
     }
     config |= {key: value for key, value in asdict(trained).items() if value}
-    (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / REWARD_CONFIG, config)
 
 
 def write_official_head(folder: Path, checkpoint: Checkpoint, head: ValueHead) -> None:
@@ -72,7 +73,7 @@ def write_official_head(folder: Path, checkpoint: Checkpoint, head: ValueHead) -
     raw = read_json(checkpoint.folder / REWARD_CONFIG)
     config = {**asdict(checkpoint.head), **raw}
     config = {key: value for key, value in config.items() if key not in ("base_model", "base_revision")}
-    (folder / REWARD_CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    write_json(folder / REWARD_CONFIG, config)
 
 
 def copy_processor(source: Path, folder: Path) -> None:

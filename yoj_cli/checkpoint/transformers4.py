@@ -9,12 +9,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from yoj_cli.storage.files import read_json
-from yoj_cli.storage.weights import write_json
+from yoj_cli.storage.files import read_json, write_json
+from yoj_cli.storage.names import (
+    IMAGE_PROCESSOR_CONFIG,
+    PROCESSOR_CONFIG,
+    TOKENIZER_CONFIG,
+    VIDEO_PROCESSOR_CONFIG,
+)
 
 NESTED = {
-    "image_processor": "preprocessor_config.json",
-    "video_processor": "video_preprocessor_config.json",
+    "image_processor": IMAGE_PROCESSOR_CONFIG,
+    "video_processor": VIDEO_PROCESSOR_CONFIG,
 }
 """What transformers 5 keeps inside processor_config.json, and 4 in files of their own."""
 
@@ -26,7 +31,7 @@ def write_tokenizer_for_4(folder: Path) -> None:
 
     `TokenizersBackend` is transformers 5's name of `PreTrainedTokenizerFast`: tokenizer.json as it stands.
     """
-    path = folder / "tokenizer_config.json"
+    path = folder / TOKENIZER_CONFIG
     if not path.is_file():
         return
     content = read_json(path)
@@ -44,7 +49,7 @@ def write_processor_for_4(folder: Path) -> None:
 
     What such a file says already (whose code reads it, say) stays where the inner one says nothing.
     """
-    path = folder / "processor_config.json"
+    path = folder / PROCESSOR_CONFIG
     if not path.is_file():
         return
     content = read_json(path)

@@ -111,8 +111,9 @@ def _resolved(
         checkpoint, base: what is known of the judge, where its files are on this machine.
     """
     from yoj_cli.checkpoint.read import judge_bytes
-    from yoj_cli.model.device import UNSTATED, dtype_name, resolve_device, resolve_dtype
+    from yoj_cli.model.device import resolve_device
     from yoj_cli.model.load import resolve_stored
+    from yoj_cli.model.precision import UNSTATED, dtype_name, resolve_dtype
 
     facts: dict[str, Any] = {"device": None, "dtype": None, "quant": None, "device_problem": None}
     trained = checkpoint.trained if checkpoint else UNSTATED

@@ -1,8 +1,9 @@
-"""The LoRA adapter: put on, saved, and loaded so that no weight is silently left out."""
+"""The LoRA adapter in memory: put onto a backbone, and loaded so that no weight is silently left out."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,11 @@ from torch import Tensor
 
 from yoj_cli.errors import CheckpointError
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.lora_config import read_lora_config
-from yoj_cli.storage.files import name_load_errors, read_weights
+from yoj_cli.storage.files import translate_load_errors
+from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from peft import LoraConfig
-
-from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+    from peft import LoraConfig  # slow to import
 
 
 def add_adapter(backbone: Backbone, *, r: int, alpha: int, dropout: float) -> LoraConfig:
@@ -54,23 +51,7 @@ def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
     }
 
 
-def save_adapter(
-    folder: Path, backbone: Backbone, adapter: LoraConfig, base_model: str, base_revision: str | None
-) -> None:
-    """Write the adapter in PEFT's format."""
-    from safetensors.torch import save_file
-
-    weights = {
-        saved_key(name): weight.detach().cpu().contiguous()
-        for name, weight in adapter_weights(backbone.model).items()
-    }
-    adapter.base_model_name_or_path = base_model
-    adapter.revision = base_revision
-    adapter.save_pretrained(str(folder))
-    save_file(weights, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-
-
-def load_adapter(backbone: Backbone, folder: Path) -> None:
+def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor], *, folder: Path) -> None:
     """Put a saved LoRA onto the backbone; every key must find its place.
 
     PEFT only warns when nothing matches (an adapter saved from `…ForConditionalGeneration` has one more
@@ -80,26 +61,23 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
     query, key and value): each part shares the layer's A and takes its own rows of B, which is the same product.
 
     Args:
-        backbone: what the adapter is put on; on a skeleton, only the adapter has weights.
+        backbone: what the adapter is put on; of one on the meta device, only the adapter has weights then.
+        config: the adapter's own, whose names of layers become the decoder's.
+        saved: its weights, A (r, in) and B (out, r), under the names of PEFT's format.
+        folder: where both were read, for errors.
     Raises:
-        CheckpointError: no LoRA, or keys that are missing, unknown or misshapen.
+        CheckpointError: keys that are missing, unknown or misshapen.
     """
     from peft import inject_adapter_in_model
 
     where = str(folder / ADAPTER_WEIGHTS)
-    if not (folder / ADAPTER_WEIGHTS).is_file():
-        raise CheckpointError(
-            "the adapter's weights are missing", where=where, hint="Pickled adapters are not read."
-        )
-    config = read_lora_config(folder / ADAPTER_CONFIG)
-    saved = read_weights(folder / ADAPTER_WEIGHTS)
     layers = _adapted_layers(saved, backbone, where)
     _check_adapter_modules(set(layers), config, backbone, where)
     state = _native_state(saved, backbone, where)
     config.target_modules = set(layers)
     config.rank_pattern = _by_layer(config.rank_pattern, layers)
     config.alpha_pattern = _by_layer(config.alpha_pattern, layers)
-    with name_load_errors("the adapter", folder / ADAPTER_CONFIG):
+    with translate_load_errors("the adapter", folder / ADAPTER_CONFIG):
         # Its layers are made without memory: what the configuration says may be larger than what is in the file.
         inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=True)
     wanted = adapter_weights(backbone.model)
@@ -114,9 +92,8 @@ def load_adapter(backbone: Backbone, folder: Path) -> None:
                 where=where,
             )
         layer, _, weight = name.rpartition(".")
-        loaded = state[key].to(
-            backbone.device, backbone.dtype, copy=True
-        )  # parts of a layer share A in the file
+        # Copied: the parts of a layer share one A in the file.
+        loaded = state[key].to(backbone.device, backbone.dtype, copy=True)
         setattr(backbone.model.get_submodule(layer), weight, torch.nn.Parameter(loaded))
     backbone.model.requires_grad_(False)
     backbone.model.eval()  # injected layers start in training mode, with their dropout on

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from yoj_cli.errors import ModelError
-from yoj_cli.model.transfer import send
+from yoj_cli.model.device import send
 
 NAME = "yoj_branches"
 """What transformers knows this attention by."""

@@ -1,41 +1,26 @@
-"""Where a judge runs and in what: the device, the compute type and the quantization that `auto` stands for."""
+"""The device: which one a judge runs on, how tensors get there, and what its errors mean."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
+from torch import Tensor
 
-from yoj_cli.config.judge import Dtype, JudgeConfig, Quant, QuantChoice
-from yoj_cli.errors import DeviceError
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.errors import DeviceError, OutOfMemoryError
+from yoj_cli.storage.files import first_line
 
 UNASKED_ON_CPU_BYTES = 1_000_000_000
 """Judges whose weight files come to no more than this run on a CPU without being asked to: what a group takes goes
 with the weights, and 8.9 GB of them (Molmo2-4B) read a picture and six responses in about a minute on two cores."""
-
-MEMORY_MARGIN = 1.5
-"""Unquantized weights are taken on a CPU where so many times their size is available: besides them there are the
-libraries, a group's activations (8.9 GB of weights peaked at 11.1 with one of 1,664 tokens), and whoever else uses
-the machine."""
 
 WAYS_OUT = (
     "`--model demo` runs anywhere and judges drawn scenes only; `--device cpu` is slow: "
     "expect a minute for a picture and six responses with a 4B backbone on two free cores."
 )
 TRAINING_WAYS_OUT = "`--base demo` trains anywhere, on drawn scenes only; `--device cpu` is very slow."
-
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
-
-
-@dataclass(frozen=True)
-class Precision:
-    """What a checkpoint was trained in, where it says so: what `auto` then stands for."""
-
-    quant: Quant | None = None
-    dtype: Dtype | None = None
-
-
-UNSTATED = Precision()
 
 
 def resolve_device(config: JudgeConfig, n_bytes: int | None, *, ways_out: str = WAYS_OUT) -> torch.device:
@@ -69,68 +54,43 @@ def resolve_device(config: JudgeConfig, n_bytes: int | None, *, ways_out: str = 
     return device
 
 
-def resolve_dtype(asked: Dtype, device: torch.device, trained: Dtype | None = None) -> torch.dtype:
-    """The type to compute in: the one given, else the one trained in, else the fastest that is wide enough.
-
-    A type that the device has no arithmetic for is never taken unasked.
-    """
-    if asked != "auto":
-        return DTYPES[asked]
-    native = [torch.float32]
-    if device.type == "cpu":
-        native += [torch.bfloat16] if has_native_bfloat16() else []
-    else:
-        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
-        native += [torch.float16, torch.bfloat16] if has_bfloat16 else [torch.float16]
-    wanted = DTYPES.get(trained or "auto", native[-1])
-    return wanted if wanted in native else native[-1]
-
-
-def dtype_name(dtype: torch.dtype) -> Dtype:
-    """What `--dtype` calls a type to compute in."""
-    names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
-    return names.get(dtype, "float32")
-
-
-def has_native_bfloat16() -> bool:
-    """Whether this CPU multiplies bfloat16 matrices itself (AVX-512 BF16 or AMX); emulation is slower than float32."""
-    if hasattr(torch.cpu, "get_capabilities"):
-        found = torch.cpu.get_capabilities()
-        return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
-    # Before torch had a public name for it.
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
-
-
-def resolve_quant(
-    asked: QuantChoice,
-    device: torch.device,
-    dtype: torch.dtype,
-    *,
-    n_parameters: int,
-    stored: Quant | None = None,
-    trained: Quant | None = None,
-) -> Quant:
-    """The quantization: the one given, else the one stored, else the one trained in, else what the device is good at.
-
-    That is 4-bit on a GPU, which saves its memory, and none on a CPU, where 4-bit only costs time; unless its memory
-    is too small for unquantized weights.
-
-    Args:
-        dtype: what is computed in.
-        n_parameters: of the backbone.
-        stored: how its files are quantized.
-    """
-    if asked != "auto":
-        return asked
-    wanted: Quant = stored or trained or ("none" if device.type == "cpu" else "4bit")
-    if stored or wanted != "none" or device.type != "cpu":
-        return wanted
-    needed = MEMORY_MARGIN * n_parameters * dtype.itemsize
-    return "none" if needed <= available_bytes() else "4bit"
-
-
 def available_bytes() -> int:
     """Memory that this process can take without pushing others out, as the system estimates it."""
     import psutil
 
     return int(psutil.virtual_memory().available)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on the device.
+
+    A GPU copies it in its turn, after what it was asked for before; from memory that is not pinned, the CPU would
+    wait until then.
+    """
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused; torch has a type of error for a GPU that does, and none for a CPU."""
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError)
+        and any(sign in str(error) for sign in ("DefaultCPUAllocator", "CUDA error: out of memory"))
+    )
+
+
+@contextmanager
+def translate_oom(build: Callable[[], OutOfMemoryError]) -> Iterator[None]:
+    """Turn the device's refusal of memory into an error that says what it was for, and its end into a DeviceError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise build() from error
+        if "CUDA error" in str(error):  # from here on every call fails
+            raise DeviceError(
+                f"the GPU stopped working: {first_line(error)}",
+                hint="Start again; `dmesg` and `nvidia-smi` may say why.",
+            ) from error
+        raise

@@ -1,4 +1,8 @@
-"""The backbone: how it is loaded, with every weight accounted for."""
+"""The backbone: its configuration, and its weights, every one of them accounted for.
+
+transformers' loaders run code of the model's repository where they are told to, and ask on the terminal where they
+are told nothing. So every call says whether it may, and for the families that we know it may not.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,21 @@ from typing import Any
 import torch
 
 from yoj_cli.config.judge import JudgeConfig, Quant, QuantChoice
-from yoj_cli.errors import ModelError, OutOfMemoryError
+from yoj_cli.errors import CheckpointError, ModelError, OutOfMemoryError
 from yoj_cli.model.attention import install
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.device import UNSTATED, Precision, resolve_dtype, resolve_quant
-from yoj_cli.model.host import quietly
-from yoj_cli.model.memory import translate_oom
-from yoj_cli.model.pretrained import load_processor, read_model_config
+from yoj_cli.model.device import translate_oom
+from yoj_cli.model.family import KNOWN, Family, family_of
+from yoj_cli.model.precision import UNSTATED, Precision, resolve_dtype, resolve_quant
+from yoj_cli.model.processor import load_processor
 from yoj_cli.model.quantization import is_stored_quantized, quantization, set_compute_dtype, stored_quant
-from yoj_cli.storage.files import name_load_errors, read_json
+from yoj_cli.model.side_effects import quietly
+from yoj_cli.storage.files import read_json, translate_load_errors
+from yoj_cli.storage.names import ADAPTER_CONFIG, MODEL_CONFIG
 from yoj_cli.storage.weights import count_parameters, is_stored_in, open_weights
+
+MEDIA_KEYS = ("vision_config", "audio_config", "image_token_id", "image_token_index", "video_token_id")
+"""What the configuration of a model that reads pictures, clips or sound has, and no other's."""
 
 
 @quietly()
@@ -63,7 +72,7 @@ def resolve_stored(
     Raises:
         ModelError: the files are missing or damaged, or quantized in a way that is not read.
     """
-    stored = stored_quant(read_json(folder / "config.json").get("quantization_config"))
+    stored = stored_quant(read_json(folder / MODEL_CONFIG).get("quantization_config"))
     return resolve_quant(
         asked,
         device,
@@ -72,6 +81,50 @@ def resolve_stored(
         stored=stored,
         trained=trained.quant,
     )
+
+
+def read_model_config(folder: Path, *, trust_remote_code: bool) -> tuple[Any, Family, bool]:
+    """Read a model's configuration, and find out which family it is of.
+
+    Returns:
+        (transformers' configuration, the family, whether code of the model's repository may run).
+    Raises:
+        ModelError: it cannot be read, is an adapter's, or is of an architecture that is not read.
+    """
+    from transformers import AutoConfig
+
+    where = folder / MODEL_CONFIG
+    if (folder / ADAPTER_CONFIG).exists():  # transformers would load the adapter's base instead
+        raise CheckpointError(
+            "the base is an adapter itself, not a backbone",
+            where=str(folder),
+            hint="Make a whole model of it first (`yoj merge`).",
+        )
+    raw = read_json(where)
+    model_type = raw.get("model_type")
+    if not isinstance(model_type, str) or not model_type:
+        raise CheckpointError(f"model_type is {model_type!r}, which names no architecture", where=str(where))
+    family = family_of(model_type)
+    trust = trust_remote_code and model_type not in KNOWN
+    with translate_load_errors("the backbone's configuration", where):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust)
+    if model_type not in KNOWN:
+        _check_reads_text_only(model_type, config, where)
+    return config, family, trust
+
+
+def _check_reads_text_only(model_type: str, config: Any, where: Path) -> None:
+    """Refuse an architecture with eyes or ears that we know nothing of: its adapter would land on them, too."""
+    from transformers.models.auto import modeling_auto
+
+    sees = [key for key in MEDIA_KEYS if getattr(config, key, None) is not None]
+    if sees or model_type in modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise ModelError(
+            f"the backbone ({model_type}) reads more than text{f' ({sees[0]})' if sees else ''}; "
+            f"of those, yoj knows {' and '.join(KNOWN)}",
+            where=str(where),
+            hint="Use a Molmo2 or Qwen3-VL backbone, or a text-only decoder.",
+        )
 
 
 def _load_model(
@@ -96,7 +149,7 @@ def _load_model(
     options |= {"quantization_config": quantization_config, "output_loading_info": True}
     mapped = device.type != "cpu" or (quantization_config is None and is_stored_in(folder, dtype))
     weights = None if mapped else open_weights(folder)
-    with name_load_errors("the backbone", folder), translate_oom(_no_memory_to_load):
+    with translate_load_errors("the backbone", folder), translate_oom(_no_memory_to_load):
         if mapped:
             loaded = AutoModel.from_pretrained(
                 folder, config=config, trust_remote_code=trust, use_safetensors=True, **options
@@ -121,7 +174,7 @@ def load_on_meta(folder: Path, config: JudgeConfig, *, processor_folder: Path | 
 
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
     processor = load_processor(processor_folder or folder, family, trust_remote_code=trust)
-    with name_load_errors("the backbone", folder), torch.device("meta"):
+    with translate_load_errors("the backbone", folder), torch.device("meta"):
         model = AutoModel.from_config(model_config, attn_implementation="sdpa", trust_remote_code=trust)
     family.mend_processor(processor)
     return Backbone(model, processor, family, torch.device("cpu"), torch.float32)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from yoj_cli.config.judge import RespReprMode
 from yoj_cli.model.attention import AttentionPlan, build_attention_plan
+from yoj_cli.model.device import send
 from yoj_cli.model.pooling import read_places
-from yoj_cli.model.transfer import send
 from yoj_cli.sequence.packed import PackedSequence
 
 

@@ -15,11 +15,10 @@ from torch import Tensor
 from yoj_cli.errors import OutOfMemoryError
 from yoj_cli.model.attention import build_cached_attention_plan
 from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import send, translate_oom
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.kv_cache import cache_of
-from yoj_cli.model.memory import translate_oom
 from yoj_cli.model.pooling import pool, read_places
-from yoj_cli.model.transfer import send
 from yoj_cli.scoring.batch import Batch, stack
 from yoj_cli.scoring.vision_cache import Encoded, VisionFeatureCache, encode, encoder_outputs
 from yoj_cli.sequence.packed import PackedSequence

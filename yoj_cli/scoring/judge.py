@@ -14,7 +14,7 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
-from yoj_cli.model.host import keep_random_state, quietly
+from yoj_cli.model.side_effects import keep_random_state, quietly
 from yoj_cli.plan.branches import Plan, build_plan, check_plan_options
 from yoj_cli.records.parse import parse, parse_records
 from yoj_cli.scoring.engine import Engine

@@ -6,17 +6,15 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from yoj_cli.model.transfer import send
-
-if TYPE_CHECKING:
-    from yoj_cli.model.backbone import Backbone
-    from yoj_cli.sequence.packed import PackedSequence
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import send
 from yoj_cli.sequence.media_inputs import MediaKey
+from yoj_cli.sequence.packed import PackedSequence
 
 CACHE_BYTES = 256 << 20
 """Features that are kept on the device: some 8 MB a picture of a 4B judge in bfloat16."""

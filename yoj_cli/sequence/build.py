@@ -10,27 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from yoj_cli.config.judge import Role
 from yoj_cli.errors import OutOfMemoryError, TooLongError, errors_at
-from yoj_cli.media.load import load
+from yoj_cli.groups import Group
+from yoj_cli.media.load import Clip, Picture, load
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.model.memory import translate_oom
-from yoj_cli.plan.branches import build_plan
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import translate_oom
+from yoj_cli.plan.branches import Plan, build_plan
 from yoj_cli.sequence.chat import Roles, Segments, render
 from yoj_cli.sequence.media_inputs import MediaProcessor
-from yoj_cli.sequence.tokens import Separator, SpecialTokens, TextEncoder
-
-if TYPE_CHECKING:
-    from yoj_cli.config.judge import Role
-    from yoj_cli.groups import Group
-    from yoj_cli.media.load import Clip, Picture
-    from yoj_cli.model.backbone import Backbone
-    from yoj_cli.plan.branches import Plan
 from yoj_cli.sequence.packed import PackedSequence, Span, share_prefix
+from yoj_cli.sequence.tokens import Separator, SpecialTokens, TextEncoder
 
 
 class SequenceBuilder:

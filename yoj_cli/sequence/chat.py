@@ -9,16 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
+from yoj_cli.config.judge import Role
 from yoj_cli.errors import CheckpointError, InputError, ModelError
-from yoj_cli.groups import check_role
-
-if TYPE_CHECKING:
-    from yoj_cli.config.judge import Role
-    from yoj_cli.groups import Group, Media
-    from yoj_cli.model.backbone import Backbone
-    from yoj_cli.sequence.tokens import SpecialTokens
+from yoj_cli.groups import Group, Media, check_role
+from yoj_cli.model.backbone import Backbone
+from yoj_cli.sequence.tokens import SpecialTokens
 
 # Private-use characters: a template's trimming and joining leaves them whole.
 _SLOT = re.compile("\ue000(\\d+)\ue001")

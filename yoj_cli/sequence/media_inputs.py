@@ -7,17 +7,14 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
 from yoj_cli.errors import MediaError
-from yoj_cli.model.memory import is_out_of_memory
-
-if TYPE_CHECKING:
-    from yoj_cli.media.load import Clip, Picture
-
+from yoj_cli.media.load import Clip, Picture
+from yoj_cli.model.device import is_out_of_memory
 
 N_PROCESSED = 8
 """Media that are kept as pixels: some 15 MB a picture and 30 MB a clip."""

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from yoj_cli.errors import ModelError
+from yoj_cli.model.backbone import Backbone
 from yoj_cli.sequence.media_inputs import MediaKey, Processed
-
-if TYPE_CHECKING:
-    from yoj_cli.model.backbone import Backbone
-
 
 Span: TypeAlias = tuple[int, int]
 """First and last token of a response."""

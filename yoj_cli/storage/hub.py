@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shlex
 from collections.abc import Iterator, Sequence
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from yoj_cli.config.judge import DEMO
-from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.storage.names import ADAPTER_CONFIG, REWARD_CONFIG
+from yoj_cli.errors import ModelError, UsageError
+from yoj_cli.storage.files import read_json
+from yoj_cli.storage.names import ADAPTER_CONFIG, HEAD_PICKLED, REWARD_CONFIG
 
-PULLED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", "value_head.pt"]
+PULLED = ["*.json", "*.safetensors", "*.jinja", "*.txt", "*.model", HEAD_PICKLED]
 NOT_PUSHED = ["checkpoint-*/**", "runs/**", "recipe.toml", "*.tmp", ".*"]
 """Training state, paths of this machine and half-written files: of use where the training runs, and nowhere else."""
 
@@ -276,20 +276,11 @@ def _errors(repo_id: str, hint: str) -> Iterator[None]:
 
 def _base_of(folder: Path) -> str | None:
     """The base model that a checkpoint names; None where it is merged."""
-    names = [_read_value(folder / REWARD_CONFIG, "base_model")]
+    names = [read_json(folder / REWARD_CONFIG).get("base_model")]
     if not (folder / ADAPTER_CONFIG).is_file():
         return None
-    names.append(_read_value(folder / ADAPTER_CONFIG, "base_model_name_or_path"))
+    names.append(read_json(folder / ADAPTER_CONFIG).get("base_model_name_or_path"))
     return next((str(name) for name in names if name), None)
-
-
-def _read_value(path: Path, key: str) -> object:
-    # files.read_json would do, if the files were not found by way of this module.
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"cannot be read: {error}", where=str(path)) from error
-    return raw.get(key) if isinstance(raw, dict) else None
 
 
 def _is_inside(folder: Path, base: str) -> bool:

@@ -1,6 +1,21 @@
-"""What the files of a checkpoint are called, and what stands for a value that they leave out."""
+"""File names of a model and of a checkpoint, and what stands for a value that they leave out."""
 
 from __future__ import annotations
+
+MODEL_CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+WEIGHTS_INDEX = "model.safetensors.index.json"
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TOKENIZER_FILES = (
+    *("tokenizer.json", TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json"),
+    *("vocab.json", "merges.txt", "vocab.txt", "tokenizer.model"),
+)
+PROCESSOR_CONFIG = "processor_config.json"
+IMAGE_PROCESSOR_CONFIG = "preprocessor_config.json"
+VIDEO_PROCESSOR_CONFIG = "video_preprocessor_config.json"
+PROCESSOR_CONFIGS = (PROCESSOR_CONFIG, IMAGE_PROCESSOR_CONFIG, VIDEO_PROCESSOR_CONFIG)
+PROCESSOR_FILES = (*TOKENIZER_FILES, "chat_template.jinja", "chat_template.json", *PROCESSOR_CONFIGS)
 
 REWARD_CONFIG = "reward_model_config.json"
 HEAD_SAFE = "value_head.safetensors"

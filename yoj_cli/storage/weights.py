@@ -5,12 +5,9 @@ A backbone of full size is 9 GB. Whoever rewrites it here holds one shard of it,
 
 from __future__ import annotations
 
-import json
-import os
 import reprlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,10 @@ import torch
 from torch import Tensor
 
 from yoj_cli.errors import CheckpointError, UsageError
-from yoj_cli.storage.files import name_load_errors, read_json
+from yoj_cli.storage.files import read_json, translate_load_errors, write_json
+from yoj_cli.storage.names import WEIGHTS, WEIGHTS_INDEX
 
 SHARD_BYTES = 2_000_000_000
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -58,7 +54,7 @@ class Stored:
         """The weight itself."""
         from safetensors import safe_open
 
-        with name_load_errors("the file", self.file), safe_open(self.file, "pt") as file:
+        with translate_load_errors("the file", self.file), safe_open(self.file, "pt") as file:
             weight: Tensor = file.get_tensor(name)
         return weight
 
@@ -73,7 +69,7 @@ def find_weights(folder: Path) -> dict[str, Stored]:
 
     found: dict[str, Stored] = {}
     for path in _weight_files(folder):
-        with name_load_errors("the weights", path), safe_open(path, "pt") as file:
+        with translate_load_errors("the weights", path), safe_open(path, "pt") as file:
             for name in file.keys():  # noqa: SIM118 - no dictionary
                 piece = file.get_slice(name)
                 found[name] = Stored(path, tuple(piece.get_shape()), piece.get_dtype())
@@ -81,7 +77,7 @@ def find_weights(folder: Path) -> dict[str, Stored]:
 
 
 def _weight_files(folder: Path) -> list[Path]:
-    index = folder / INDEX
+    index = folder / WEIGHTS_INDEX
     if not index.is_file():
         if not (folder / WEIGHTS).is_file() and any(folder.glob("*.bin")):
             raise CheckpointError(
@@ -134,7 +130,7 @@ def open_weights(folder: Path) -> dict[str, Any]:
     stored = find_weights(folder)
     files = {}
     for path in {weight.file for weight in stored.values()}:
-        with name_load_errors("the weights", path):
+        with translate_load_errors("the weights", path):
             files[path] = safe_open(path, "pt", backend="pread")
     return {name: files[weight.file].get_slice(name) for name, weight in stored.items()}  # type: ignore[no-untyped-call]
 
@@ -170,7 +166,7 @@ def write_weights(folder: Path, weights: Sequence[Planned]) -> int:
         save_file(built, folder / name, metadata={"format": "pt"})
         index |= dict.fromkeys(built, name)
     if len(shards) > 1:
-        write_json(folder / INDEX, {"metadata": {"total_size": n_bytes}, "weight_map": index})
+        write_json(folder / WEIGHTS_INDEX, {"metadata": {"total_size": n_bytes}, "weight_map": index})
     return n_bytes
 
 
@@ -182,52 +178,3 @@ def _shards(weights: Sequence[Planned]) -> Iterator[list[Planned]]:
             shard = []
         shard.append(weight)
     yield shard
-
-
-def write_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def check_new_folder(folder: Path) -> None:
-    """Refuse to write into what is there already.
-
-    Raises:
-        UsageError: the path is a file, or a folder with something in it.
-    """
-    if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UsageError("exists already", where=str(folder), hint="Give a new folder with -o.")
-
-
-@contextmanager
-def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its name when all is written and is gone if anything goes wrong.
-
-    Raises:
-        UsageError: there is something of that name, or it cannot be written.
-    """
-    from safetensors import SafetensorError
-
-    check_new_folder(folder)
-    folder = folder.absolute()
-    aside = folder.parent / f".{folder.name}.{os.getpid()}"
-    try:
-        aside.mkdir(parents=True)
-        yield aside
-        _share(aside)
-        aside.replace(folder)
-    except (OSError, SafetensorError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot be written ({why})", where=str(folder)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _share(folder: Path) -> None:
-    """Give weights the permissions of any new file; safetensors lets only their owner read them."""
-    plain = folder / ".plain"
-    plain.touch()
-    mode = plain.stat().st_mode
-    plain.unlink()
-    for path in folder.rglob("*"):
-        if path.is_file():
-            path.chmod(mode)

@@ -17,16 +17,18 @@ from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
 from yoj_cli.model.adapter import adapter_weights, add_adapter, saved_key
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.device import TRAINING_WAYS_OUT, Precision, dtype_name, resolve_device, resolve_dtype
+from yoj_cli.model.device import TRAINING_WAYS_OUT, resolve_device
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.model.load import load_backbone, load_on_meta
 from yoj_cli.model.pooling import head_width
+from yoj_cli.model.precision import Precision, dtype_name, resolve_dtype
 from yoj_cli.scoring.forward import branch_scores
 from yoj_cli.scoring.judge import DEFAULT_MAX_TOKENS
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.sequence.tokens import register_separator
-from yoj_cli.storage.files import commit_of, count_weight_bytes, find_folder, read_weights
+from yoj_cli.storage.files import read_weights
+from yoj_cli.storage.find import commit_of, count_weight_bytes, find_folder
 from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
 
 NO_CUT = 1 << 30

@@ -13,7 +13,7 @@ from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import DeviceError, UsageError
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.device import DTYPES
+from yoj_cli.model.precision import DTYPES
 from yoj_cli.storage.names import REWARD_CONFIG
 from yoj_cli.train.data import read_ranked
 from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory

@@ -15,7 +15,7 @@ from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, OutOfMemoryError, UsageError
-from yoj_cli.model.memory import translate_oom
+from yoj_cli.model.device import translate_oom
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.train.data import Example, Examples, Source
 from yoj_cli.train.evaluation import evaluate, summarize

@@ -1,4 +1,4 @@
-"""Loading a model inside somebody else's program, and leaving that program as it was.
+"""Side effects of loading a model: the host program's logging, progress bars and random numbers stay as they were.
 
 What a library logs while it loads, and its progress bars, are for its developers: our own checks account for every
 weight. Yet a logger's level and a hook for progress bars belong to the whole process, and so do the random numbers

@@ -1,4 +1,4 @@
-"""`adapter_config.json` into PEFT's LoraConfig, key by key.
+"""An adapter's two files: `adapter_config.json` and `adapter_model.safetensors`, in PEFT's format.
 
 PEFT's own reader takes whatever the file says, and some of it makes PEFT import modules, change the base's weights
 or wrap other layers. Here, what is known is read, and what would have an effect beyond that is refused by name.
@@ -14,11 +14,15 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from yoj_cli.errors import CheckpointError
-from yoj_cli.storage.files import name_load_errors, read_json
+from yoj_cli.storage.files import read_json, read_weights, translate_load_errors
+from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    from peft import LoraConfig  # slow to import
+
 
 INNOCENT_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 """Values of `init_lora_weights` that leave the base's weights as they are."""
@@ -80,6 +84,40 @@ IGNORED = ("base_model_name_or_path", "revision", "task_type", "inference_mode",
 """Keys that change nothing here: the base is found by other means, and nothing is trained."""
 
 
+def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
+    """Read an adapter's configuration and weights.
+
+    Returns:
+        (configuration, weights under the names of PEFT's format).
+    Raises:
+        CheckpointError: one of the files is missing, damaged, or not of a LoRA that is read here.
+    """
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise CheckpointError(
+            "the adapter's weights are missing",
+            where=str(folder / ADAPTER_WEIGHTS),
+            hint="Pickled adapters are not read.",
+        )
+    return read_lora_config(folder / ADAPTER_CONFIG), read_weights(folder / ADAPTER_WEIGHTS)
+
+
+def write_adapter(
+    folder: Path, adapter: LoraConfig, weights: dict[str, Tensor], base_model: str, base_revision: str | None
+) -> None:
+    """Write an adapter in PEFT's format.
+
+    Args:
+        weights: A (r, in) and B (out, r) under the names of PEFT's format.
+    """
+    from safetensors.torch import save_file
+
+    adapter.base_model_name_or_path = base_model
+    adapter.revision = base_revision
+    adapter.save_pretrained(str(folder))
+    on_cpu = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    save_file(on_cpu, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+
+
 def read_lora_config(path: Path) -> LoraConfig:
     """Read an adapter's configuration.
 
@@ -117,7 +155,7 @@ def read_lora_config(path: Path) -> LoraConfig:
             )
     if known.get("target_modules") is None:
         raise CheckpointError("target_modules is missing", where=str(path))
-    with name_load_errors("the adapter's configuration", path):
+    with translate_load_errors("the adapter's configuration", path):
         # Its weights come from the file: they need no start, which would also draw random numbers.
         return LoraConfig(**known, init_lora_weights=False)
 

@@ -15,7 +15,7 @@ from tests.conftest import PARITY
 from tests.processes import environment
 from yoj_cli import Judge
 from yoj_cli.errors import ModelError
-from yoj_cli.model.host import LOGGERS, quietly
+from yoj_cli.model.side_effects import LOGGERS, quietly
 
 PROGRAM = """if True:
     import json, logging, os, random, signal, sys, warnings

@@ -1,0 +1,59 @@
+"""The processor of a model: its tokenizer, its chat template, and what makes tensors of pictures and clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from yoj_cli.errors import CheckpointError, ModelError
+from yoj_cli.model.family import Family
+from yoj_cli.storage.files import read_json, translate_load_errors
+from yoj_cli.storage.names import PROCESSOR_FILES, TOKENIZER_CONFIG
+
+
+def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> Any:
+    """The family's processor, or a bare tokenizer for text-only families.
+
+    Raises:
+        ModelError: files that are missing or cannot be read; the one at fault is named where it can be told.
+    """
+    from transformers import AutoProcessor, AutoTokenizer
+
+    what, loader = ("processor", AutoProcessor) if family.reads_media else ("tokenizer", AutoTokenizer)
+    try:
+        with translate_load_errors(f"the {what}", folder):
+            processor = loader.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    except CheckpointError:
+        _name_broken_file(folder)
+        raise
+    tokenizer = getattr(processor, "tokenizer", processor)
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise ModelError(
+            f"the tokenizer is a {type(tokenizer).__name__}, and only those with a tokenizer.json are read",
+            where=str(folder),
+        )
+    if family.adds_bos and tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
+        raise ModelError(
+            "the tokenizer has no bos token, which the sequence starts with",
+            where=str(folder / TOKENIZER_CONFIG),
+        )
+    if not (getattr(processor, "chat_template", None) or tokenizer.chat_template):
+        raise ModelError(
+            "there is no chat template, and without one a conversation cannot be laid out",
+            where=str(folder),
+            hint="It belongs in chat_template.jinja, beside the tokenizer; chat (instruct) models have one.",
+        )
+    return processor
+
+
+def _name_broken_file(folder: Path) -> None:
+    """Say which of the files a tokenizer or processor is made of is at fault, where that is plain to see."""
+    from tokenizers import Tokenizer
+
+    for path in sorted(folder.glob("*.json")):
+        if path.name in PROCESSOR_FILES:
+            read_json(path)
+    path = folder / "tokenizer.json"
+    if path.is_file():
+        with translate_load_errors("the tokenizer", path):
+            Tokenizer.from_file(str(path))
