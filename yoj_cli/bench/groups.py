@@ -298,7 +298,8 @@ def lay_out_ids(
     # Molmo2 has one token, and one type, for both.
     media_types = torch.where(first == image_id, 1, torch.where(first == video_id, 2, 0))
     inputs = medium.inputs if medium else {}
-    return share_prefix(backbone, sequences, media_types, Processed(None, inputs, {}))
+    positions = backbone.positions(first[None], media_types[None], inputs)
+    return share_prefix(sequences, positions, media_types, Processed(None, inputs, {}))
 
 
 def _join(prefix: list[int], responses: Sequence[list[int]]) -> tuple[list[int], list[Span]]:

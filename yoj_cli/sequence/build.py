@@ -22,7 +22,7 @@ from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import translate_oom
 from yoj_cli.plan.branches import Plan, build_plan
-from yoj_cli.sequence.chat import Roles, Segments, render
+from yoj_cli.sequence.chat import ChatTemplate, Segments, render
 from yoj_cli.sequence.media_inputs import MediaProcessor
 from yoj_cli.sequence.packed import PackedSequence, Span, share_prefix
 from yoj_cli.sequence.tokens import Separator, SpecialTokens, TextEncoder
@@ -43,17 +43,18 @@ class SequenceBuilder:
     def __init__(
         self, backbone: Backbone, separator: str, role: Role, max_tokens: int, *, where: str
     ) -> None:
-        self.backbone = backbone
-        self.role = role
         self.max_tokens = max_tokens
-        self._specials = SpecialTokens(backbone.tokenizer)
+        self._backbone, self._role = backbone, role
+        tokenizer, family = backbone.tokenizer, backbone.family
+        self._bos = (tokenizer.bos_token_id or tokenizer.eos_token_id) if family.adds_bos else None
+        self._specials = SpecialTokens(tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
-        self._encoder = TextEncoder(backbone.tokenizer)
-        self._roles = Roles(backbone, role, where=where)
+        self._encoder = TextEncoder(tokenizer)
+        self._template = ChatTemplate(backbone.processor, role, takes_media=family.reads_media, where=where)
         self._media = MediaProcessor(backbone.processor, pin=backbone.device.type == "cuda")
 
     def prepare(self, group: Group, plan: Plan, media: MediaOptions) -> PackedSequence:
-        """Load a group's media and lay it out: everything before the forward pass. Runs in a worker thread.
+        """Load a group's media and build its sequence: everything before the forward pass. Runs in a worker thread.
 
         Raises:
             YojError: whatever goes wrong, with the group's line in front.
@@ -62,7 +63,7 @@ class SequenceBuilder:
             return self.build(group, [load(medium, media) for medium in group.media], plan)
 
     def build(self, group: Group, media: Sequence[Picture | Clip], plan: Plan) -> PackedSequence:
-        """Lay a group out.
+        """Build a group's sequence from media that are loaded.
 
         Args:
             media: what `group.media` was loaded to, in the same order.
@@ -71,11 +72,14 @@ class SequenceBuilder:
             InputError: a text that cannot be tokenized, or a conversation the chat template refuses.
             TooLongError: prefix and branch together exceed `max_tokens`.
         """
-        self.backbone.family.check_media(group.media)
+        backbone = self._backbone
+        backbone.family.check_media(group.media)
+        # 1. Media to tensors, and the chat template around the texts.
         processed = self._media.process(media)
-        before, after = render(
-            group, self.role, self.backbone, self._specials, self._roles, processed.expansions
-        )
+        before, after = render(group, self._role, self._template, self._specials, processed.expansions)
+        if self._bos is not None and before[0] != self._bos:
+            before.insert(0, self._bos)
+        # 2. Each branch to token ids, with the prompt before it.
         sequences = self._branch_sequences(before, after, group.responses, plan)
         longest = max(len(ids) for ids, _ in sequences)
         if longest > self.max_tokens:
@@ -83,7 +87,11 @@ class SequenceBuilder:
                 f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
                 hint=self._advise(before, after, group.responses),
             )
-        return share_prefix(self.backbone, sequences, self._media_types(sequences[0][0]), processed)
+        # 3. What the branches have in common is stored once.
+        media_types = self._media_types(sequences[0][0])  # (T0,)
+        first = torch.tensor([sequences[0][0]])  # (1, T0)
+        positions = backbone.positions(first, media_types[None], processed.inputs)
+        return share_prefix(sequences, positions, media_types, processed)
 
     def _advise(self, before: Segments, after: Segments, responses: Sequence[str]) -> str:
         """What makes a group fit; an option that cannot help is not named."""
@@ -92,7 +100,7 @@ class SequenceBuilder:
             single = build_plan(len(texts), mode="single")
             return [len(ids) for ids, _ in self._branch_sequences(before, after, texts, single)]
 
-        raise_it = "" if self.max_tokens >= self.backbone.context else "Raise --max-tokens, or: "
+        raise_it = "" if self.max_tokens >= self._backbone.context else "Raise --max-tokens, or: "
         (prompt,), alone = lengths([""]), lengths(responses)
         longest = max(range(len(alone)), key=alone.__getitem__)
         if prompt >= self.max_tokens:
@@ -108,19 +116,19 @@ class SequenceBuilder:
     def _branch_sequences(
         self, before: Segments, after: Segments, responses: Sequence[str], plan: Plan
     ) -> list[tuple[list[int], list[Span]]]:
-        """Each branch as a pass of its own: (ids, first and last token of each response)."""
-        memory: dict[tuple[str, str], tuple[list[int], int]] = {}
+        """Each branch as a sequence of its own: (ids, first and last token of each response)."""
+        known: dict[tuple[str, str], tuple[list[int], int]] = {}
 
         def encode_after(left: str, text: str, name: str) -> tuple[list[int], int]:
-            if (left, text) not in memory:
-                memory[left, text] = self._encoder.encode_after(left, text, name=name)
-            return memory[left, text]
+            if (left, text) not in known:
+                known[left, text] = self._encoder.encode_after(left, text, name=name)
+            return known[left, text]
 
         def encode(text: str, name: str) -> list[int]:
             return encode_after("", text, name)[0]
 
-        def flatten(runs: Segments) -> list[int]:
-            parts = (encode(run, "the prompt") if isinstance(run, str) else [run] for run in runs)
+        def flatten(segments: Segments) -> list[int]:
+            parts = (encode(each, "the prompt") if isinstance(each, str) else [each] for each in segments)
             return [token for part in parts for token in part]
 
         header, footer = str(before[-1]), str(after[0])
@@ -146,9 +154,9 @@ class SequenceBuilder:
         return sequences
 
     def _media_types(self, ids: list[int]) -> Tensor:
-        if not self.backbone.family.reads_media:
+        if not self._backbone.family.reads_media:
             return torch.zeros(len(ids), dtype=torch.int64)
-        return torch.tensor(self.backbone.processor.create_mm_token_type_ids([ids])[0])
+        return torch.tensor(self._backbone.processor.create_mm_token_type_ids([ids])[0])
 
 
 def _no_room_to_prepare() -> OutOfMemoryError:

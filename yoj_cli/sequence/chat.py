@@ -14,7 +14,6 @@ from typing import Any, TypeAlias
 from yoj_cli.config.judge import Role
 from yoj_cli.errors import CheckpointError, InputError, ModelError
 from yoj_cli.groups import Group, Media, check_role
-from yoj_cli.model.backbone import Backbone
 from yoj_cli.sequence.tokens import SpecialTokens
 
 # Private-use characters: a template's trimming and joining leaves them whole.
@@ -26,28 +25,30 @@ _NOBODY = "\ue002"
 """A role that no template knows."""
 
 Segments = list["int | str"]
-"""Ids of special tokens and runs of plain text between them; two texts never stand side by side."""
+"""Ids of special tokens, and the plain texts between them; no two texts follow each other."""
 
 Turns: TypeAlias = "Sequence[tuple[str, list[str | None]]]"
 """Roles, each with its blocks: stand-ins for texts, None for a picture or clip."""
 
 
-class Roles:
-    """Which turns a checkpoint's chat template shows as what they are; found out once for each sequence of roles.
+class ChatTemplate:
+    """A checkpoint's chat template, and which roles it shows as what they are.
 
     Many templates know the user and take every other turn for the assistant's, without a word. So a turn of
     another role counts as shown only where the template renders it otherwise than the same turn of the user, of
-    the assistant, and of a role that does not exist.
+    the assistant, and of a role that does not exist. That is found out once for each sequence of roles.
 
     Args:
+        processor: has the template; a bare tokenizer for text-only families.
+        takes_media: a turn is a list of blocks, as templates of families that read media want it, and no string.
         role: the turn that holds the responses.
         where: the checkpoint, for errors.
     Raises:
         CheckpointError: the template cannot even render a question and an answer.
     """
 
-    def __init__(self, backbone: Backbone, role: Role, *, where: str) -> None:
-        self._backbone = backbone
+    def __init__(self, processor: Any, role: Role, *, takes_media: bool, where: str) -> None:
+        self._processor, self._takes_media = processor, takes_media
         self._problem = lru_cache(maxsize=256)(self._find_problem)
         plain = ("user", "assistant") if role == "assistant" else ("user",)
         try:
@@ -59,7 +60,30 @@ class Roles:
                 "the chat template drops or repeats a part of the conversation", where=where
             )
 
-    def check(self, turns: Turns) -> None:
+    def apply(self, turns: Turns, media: Sequence[Media] = ()) -> str:
+        """A conversation as the template writes it, with a placeholder for each picture and clip.
+
+        Raises:
+            InputError: the template refuses it.
+        """
+        kinds = iter(["image" if medium.kind == "image" else "video" for medium in media])
+        messages: list[dict[str, Any]] = []
+        for role, blocks in turns:
+            content: Any = [
+                {"type": next(kinds)} if block is None else {"type": "text", "text": block}
+                for block in blocks
+            ]
+            if not self._takes_media:
+                content = " ".join(block for block in blocks if block is not None)
+            messages.append({"role": role, "content": content})
+        try:
+            return str(self._processor.apply_chat_template(messages, tokenize=False))
+        except MemoryError:
+            raise
+        except Exception as error:  # a template is a program of its own, and may fail like any
+            raise InputError(f"the judge's chat template refuses the conversation: {error}") from error
+
+    def check_roles(self, turns: Turns) -> None:
         """Refuse a turn that would be shown as another role's.
 
         Raises:
@@ -104,16 +128,14 @@ class Roles:
             return None
 
     def _render(self, roles: tuple[str, ...]) -> str:
-        turns: Turns = [(role, [_slot(place)]) for place, role in enumerate(roles)]
-        return _apply_template(turns, (), self._backbone)
+        return self.apply([(role, [_slot(place)]) for place, role in enumerate(roles)])
 
 
 def render(
     group: Group,
     role: Role,
-    backbone: Backbone,
+    template: ChatTemplate,
     specials: SpecialTokens,
-    roles: Roles,
     expansions: Mapping[str, Sequence[str]],
 ) -> tuple[Segments, Segments]:
     """What stands before the responses and after them.
@@ -124,7 +146,7 @@ def render(
         expansions: for each media placeholder token, what stands for the first, second, … of its kind.
     Returns:
         (before, after). `before` ends and `after` starts with a text, maybe empty, which is to be tokenized
-        in one run with the responses beside it.
+        together with the responses beside it.
     Raises:
         InputError: the template refuses the conversation (roles that do not alternate, say), or a turn in it.
         ModelError: the template loses a part of the conversation.
@@ -141,14 +163,8 @@ def render(
         turns.append(("assistant", [_RESPONSES]))
     else:
         _append_below(turns[-1][1])
-    roles.check(turns)
-    rendered = _apply_template(turns, group.media, backbone)
-    before, after = _to_runs(rendered, texts, specials, expansions)
-    if backbone.family.adds_bos:
-        bos = backbone.tokenizer.bos_token_id or backbone.tokenizer.eos_token_id
-        if before[0] != bos:
-            before.insert(0, bos)
-    return before, after
+    template.check_roles(turns)
+    return _split_at_slots(template.apply(turns, group.media), texts, specials, expansions)
 
 
 def _append_below(blocks: list[str | None]) -> None:
@@ -163,43 +179,26 @@ def _slot(number: int) -> str:
     return f"\ue000{number}\ue001"
 
 
-def _apply_template(turns: Turns, media: Sequence[Media], backbone: Backbone) -> str:
-    kinds = iter(["image" if medium.kind == "image" else "video" for medium in media])
-    messages: list[dict[str, Any]] = []
-    for role, blocks in turns:
-        content: Any = [
-            {"type": next(kinds)} if block is None else {"type": "text", "text": block} for block in blocks
-        ]
-        if not backbone.family.reads_media:  # text-only templates take plain strings
-            content = " ".join(block for block in blocks if block is not None)
-        messages.append({"role": role, "content": content})
-    try:
-        return str(backbone.processor.apply_chat_template(messages, tokenize=False))
-    except MemoryError:
-        raise
-    except Exception as error:  # a template is a program of its own, and may fail like any
-        raise InputError(f"the judge's chat template refuses the conversation: {error}") from error
-
-
-def _to_runs(
+def _split_at_slots(
     rendered: str, texts: Sequence[str], specials: SpecialTokens, expansions: Mapping[str, Sequence[str]]
 ) -> tuple[Segments, Segments]:
+    """A rendered conversation as segments, each text in its slot: those before the responses, and those after."""
     waiting = {token: iter(items) for token, items in expansions.items()}
     before: Segments = []
     after: Segments = [""]
-    runs = before
+    segments = before
     used: list[int] = []
     for index, piece in enumerate(_SLOT.split(rendered)):
         if index % 2 == 0:
             for part in _trusted(piece, specials, waiting):
-                _append(runs, part)
+                _append(segments, part)
             continue
         used.append(int(piece))
         if int(piece) == 0:
             _append(before, "")
-            runs = after
+            segments = after
         else:
-            _append(runs, texts[int(piece)])
+            _append(segments, texts[int(piece)])
     if sorted(used) != list(range(len(texts))) or any(
         next(items, None) is not None for items in waiting.values()
     ):
@@ -220,8 +219,8 @@ def _trusted(text: str, specials: SpecialTokens, waiting: Mapping[str, Iterator[
             yield part
 
 
-def _append(runs: Segments, part: int | str) -> None:
-    if isinstance(part, str) and runs and isinstance(runs[-1], str):
-        runs[-1] += part
+def _append(segments: Segments, part: int | str) -> None:
+    if isinstance(part, str) and segments and isinstance(segments[-1], str):
+        segments[-1] += part
     else:
-        runs.append(part)
+        segments.append(part)

@@ -1,4 +1,4 @@
-"""A group as one row of token ids: a shared prefix, then branches of responses."""
+"""A packed sequence: a group as one sequence of token ids, a shared prefix and then branches of responses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from yoj_cli.errors import ModelError
-from yoj_cli.model.backbone import Backbone
 from yoj_cli.sequence.media_inputs import MediaKey, Processed
 
 Span: TypeAlias = tuple[int, int]
@@ -63,25 +62,25 @@ class PackedSequence:
 
 
 def share_prefix(
-    backbone: Backbone,
     sequences: Sequence[tuple[list[int], list[Span]]],
+    positions: Tensor,
     media_types: Tensor,
     media: Processed,
 ) -> PackedSequence:
-    """Store the longest common run of some branches once; each branch keeps at least its last token.
+    """Pack branches: their longest common prefix is stored once, and each keeps at least its last token.
 
     Args:
         sequences: each branch as a pass of its own: its ids, and the first and the last token of each response.
+        positions: (1, T0) or (3, 1, T0) position ids of the first sequence; those of the others follow from them.
         media_types: (T0,) of the first sequence, 0 = text, 1 = picture token, 2 = clip token.
         media: what they stand for.
     Raises:
-        ModelError: media behind the common run; every branch would have to hold them.
+        ModelError: media after the common prefix; every branch would have to hold them.
     """
     n_prefix = 0 if len(sequences) == 1 else _common_length([ids for ids, _ in sequences])
     if n_prefix and int(media_types[n_prefix:].sum()):
         raise ModelError("a picture stands after the responses; the prefix must hold all media")
     first = torch.tensor([sequences[0][0]])
-    positions = backbone.positions(first, media_types[None], media.inputs)
     all_ids, all_positions = [first[:, :n_prefix]], [positions[..., :n_prefix]]
     all_spans: list[tuple[Span, ...]] = []
     start = n_prefix
@@ -117,7 +116,7 @@ def share_prefix(
 
 
 def _common_length(sequences: list[list[int]]) -> int:
-    """Longest run of tokens that all sequences start with, leaving each at least its last token."""
+    """Length of the longest common prefix that leaves each sequence at least its last token."""
     limit = min(len(ids) for ids in sequences) - 1
     first = sequences[0]
     return next((i for i in range(limit) if any(ids[i] != first[i] for ids in sequences[1:])), limit)
