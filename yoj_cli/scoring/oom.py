@@ -1,6 +1,6 @@
 """Out of memory: what is freed, what is tried next, and which limits shrink. Decided here and nowhere else.
 
-Whether an error is a refusal of memory is for `model.memory` to say, as loading and preparing groups ask that too.
+Whether an error is a refusal of memory is for `model.device` to say, as loading and preparing groups ask that too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from yoj_cli.errors import OutOfMemoryError, YojError, errors_at, is_of_one_group
-from yoj_cli.model.memory import translate_oom
+from yoj_cli.model.device import translate_oom
 from yoj_cli.scoring.forward import cut_branches, no_room
 from yoj_cli.sequence.packed import PackedSequence
 
