@@ -10,7 +10,7 @@ from typing import Any
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
-from yoj_cli.storage.weights import write_json
+from yoj_cli.storage.files import write_json
 
 RECIPE = "recipe.toml"
 DATA = "data.json"
