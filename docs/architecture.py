@@ -74,7 +74,7 @@ def draw() -> str:
     """The picture as SVG."""
     numbers = {module: number for number, module in enumerate(STEPS, start=1)}
     parts: list[str] = []
-    y = 56.0
+    y = 72.0
     for room, job in ROOMS.items():
         if room == "version":
             continue
@@ -101,7 +101,10 @@ def draw() -> str:
     )
     paper = f'<rect width="{WIDTH}" height="{height:.0f}" fill="#fff"/>'
     title = _text(LEFT, 32, "The rooms of yoj_cli: each imports only from rooms above it", "title")
-    return "\n".join([head, style, paper, title, *parts, "</svg>"]) + "\n"
+    legend = _text(
+        LEFT, 54, "Grey rooms never import torch, blue ones do; the green one is the command line.", "job"
+    )
+    return "\n".join([head, style, paper, title, legend, *parts, "</svg>"]) + "\n"
 
 
 def _draw_room(room: str, job: str, numbers: dict[str, int], y: float) -> tuple[str, float]:

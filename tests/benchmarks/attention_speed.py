@@ -1,7 +1,7 @@
 """Time attention between branches in several ways, and what torch.compile saves.
 
-    python tests/attention_speed.py
-    python tests/attention_speed.py --device cuda --architecture molmo2-4b
+    python tests/benchmarks/attention_speed.py
+    python tests/benchmarks/attention_speed.py --device cuda --architecture molmo2-4b
 
 Two Markdown tables on standard output. First one layer's attention over a prefix and N branches: with a dense mask, as
 the scorer does it, as FlexAttention with a block mask, and plain causal, which is what `multi` costs. Then the scorer's
@@ -96,7 +96,11 @@ def compare_attention(backbone: Backbone, size: Sequence[int], args: Namespace) 
     states = [torch.randn(1, n, T, module.head_dim, device=device, dtype=backbone.dtype) for n in n_heads]
 
     def compute(attention: Callable[..., Any], mask: Any) -> Tensor:
-        how = {"attention_mask": None, "sight": mask} if attention is attend else {"attention_mask": mask}
+        how = (
+            {"attention_mask": None, "attention_plan": mask}
+            if attention is attend
+            else {"attention_mask": mask}
+        )
         found: Tensor = attention(module, *states, **how, scaling=module.scaling)[0]
         return found
 

@@ -1,7 +1,7 @@
 """Check and time a judge of full size with random weights: what it needs does not depend on their values.
 
-    python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cpu --media-root DIR
-    python tests/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cuda --media-root DIR --quant 4bit --train
+    python tests/benchmarks/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cpu --media-root DIR
+    python tests/benchmarks/full_size.py CONFIG_FOLDER GROUPS.jsonl --device cuda --media-root DIR --quant 4bit --train
 
 CONFIG_FOLDER holds a backbone's configuration, tokenizer and processor files (allenai/Molmo2-4B's, say) and no
 weights. The last line of standard output is one JSON document; on a CUDA device it also compares the scores with

@@ -1,12 +1,12 @@
 """Check and time everything that needs a GPU, with random weights: no file and no network is wanted.
 
-    python tests/gpu_checks.py OUT_FOLDER
-    python tests/gpu_checks.py OUT_FOLDER --device cpu --architecture tiny --n 1,2,4      # tries the script itself
+    python tests/benchmarks/gpu_checks.py OUT_FOLDER
+    python tests/benchmarks/gpu_checks.py OUT_FOLDER --device cpu --architecture tiny --n 1,2,4   # tries the script
 
 What it runs goes to files of OUT_FOLDER: the tests marked `gpu`; `yoj bench-speed` in 4-bit and unquantized, one
 picture and responses of 200 tokens; passes over several groups. The last line of standard output is one JSON document
-with what was measured and what was wanted of it. Exits with 1 where something is missed. `tests/attention_speed.py`
-compares kinds of attention, and `tests/full_size.py` loads, scores and trains through files of full size.
+with what was measured and what was wanted of it. Exits with 1 where something is missed. `attention_speed.py` beside
+this file compares kinds of attention, and `full_size.py` loads, scores and trains through files of full size.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Time and weigh `yoj train` against the plain loop of the released trainer, on one tiny model and the same groups.
 
-    python tests/train_speed.py
+    python tests/benchmarks/train_speed.py
 
 The plain loop reads a group in the main thread, runs the whole model with its 151,936-wide logits and the hidden
 states of every layer, and throws all but one hidden state a response away. Both train the same adapter from the same
@@ -35,7 +35,7 @@ from yoj_cli.train.model import RewardModel, add_separator, build_sequences
 from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
 
-PARITY = Path(__file__).parent / "data" / "parity"
+PARITY = Path(__file__).parents[1] / "data" / "parity"
 VOCABULARY = 151_936
 N_GROUPS, N_RESPONSES, N_STEPS, N_TURNS = 24, 4, 3, 3
 

@@ -1,0 +1,43 @@
+"""Rewrite cli.md, every command with all its options, from the commands themselves: python docs/cli.py"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from yoj_cli.cli.main import app
+
+PAGE = Path(__file__).with_name("cli.md")
+WIDTH_COLUMNS = 100
+
+HEAD = """\
+# Commands and options
+
+What `yoj COMMAND --help` prints. This page is written by `python docs/cli.py`, and a test fails when it is stale.
+Scripts that complete commands and options in bash, zsh and fish are in [`completions/`](../completions);
+`yoj --install-completion` installs the one of your shell.
+"""
+
+
+def render() -> str:
+    """The page."""
+    root: Any = get_command(app)
+    parent = root.make_context("yoj", [], resilient_parsing=True, terminal_width=WIDTH_COLUMNS)
+    parts = [HEAD, _section("yoj", root.get_help(parent))]
+    for name, command in root.commands.items():
+        context = command.make_context(
+            name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH_COLUMNS
+        )
+        parts.append(_section(f"yoj {name}", command.get_help(context)))
+    return "\n".join(parts)
+
+
+def _section(title: str, text: str) -> str:
+    lines = "\n".join(line.rstrip() for line in text.strip().splitlines())
+    return f"## {title}\n\n```text\n{lines}\n```\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(render(), encoding="utf-8")
