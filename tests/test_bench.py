@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from tests.masks import dense_mask
+from yoj_cli.bench.case import Sizes, count_media_tokens
 from yoj_cli.bench.flops import (
     Work,
     attended_pairs,
@@ -18,9 +19,10 @@ from yoj_cli.bench.flops import (
     count_vision_flops,
     flop_counter,
 )
-from yoj_cli.bench.groups import GroupSource, Medium, Sizes, count_media_tokens, draw_ids
+from yoj_cli.bench.groups import GroupSource
 from yoj_cli.bench.measure import matmul_peak, memory_method, peak_memory, take_turns
 from yoj_cli.bench.pictures import SMALLEST_PX, STEP_PX, draw_clip, find_n_frames, find_side
+from yoj_cli.bench.random_ids import Medium, draw_ids
 from yoj_cli.bench.random_init import build_random, draw_clips, draw_media, draw_pictures, read_architecture
 from yoj_cli.bench.speed import compare, tolerance_of
 from yoj_cli.bench.variants import VARIANTS, Subject

@@ -32,8 +32,8 @@ from transformers.integrations.flex_attention import flex_attention_forward
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from yoj_cli.bench import random_init
-from yoj_cli.bench.groups import Picture, lay_out_ids
 from yoj_cli.bench.measure import Timing, peak_memory, synchronize, take_turns
+from yoj_cli.bench.random_ids import build_from_ids
 from yoj_cli.bench.speed import tolerance_of
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.model.attention import attend, build_attention_plan
@@ -63,9 +63,10 @@ def draw(
     """A group of random ids; size: tokens of the prefix (n_picture a picture's) and of a response, responses."""
     (n_prefix, n_response, n), choose = size, partial(generator.choices, range(1, 1000))
     responses = [choose(k=generator.randint(n_response // 2, n_response * 3 // 2) or 1) for _ in range(n)]
-    picture = Picture({}, min(n_picture, n_prefix)) if n_picture else None
+    n_media = min(n_picture, n_prefix)
+    prefix = [backbone.model.config.image_token_id] * n_media + choose(k=n_prefix - n_media)
     plan = build_plan(n, mode=mode)  # type: ignore[arg-type]
-    return lay_out_ids(backbone, choose(k=n_prefix), picture, responses, range(n), plan)
+    return build_from_ids(backbone, prefix, None, responses, range(n), plan)
 
 
 def write_rule(

@@ -21,9 +21,10 @@ from typing import Any
 
 import torch
 
+from yoj_cli.bench.case import Sizes
 from yoj_cli.bench.flops import count_flops, count_vision_flops
-from yoj_cli.bench.groups import Sizes, draw_ids
 from yoj_cli.bench.measure import matmul_peak, take_turns
+from yoj_cli.bench.random_ids import draw_ids
 from yoj_cli.bench.random_init import build_random, draw_pictures
 from yoj_cli.bench.variants import VARIANTS, Subject
 from yoj_cli.config.judge import JudgeConfig

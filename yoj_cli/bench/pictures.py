@@ -20,7 +20,7 @@ FRAMES_PER_SECOND = 2
 
 
 def draw_noise(side_px: int, seed: int) -> Image:
-    """A square of coloured noise: no two patches of it are alike, and nothing can be learnt from it."""
+    """A square of coloured noise: no two patches of it are alike."""
     import numpy as np
     from PIL import Image
 

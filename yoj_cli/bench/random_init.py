@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yoj_cli.bench.groups import Medium, Sizes
+from yoj_cli.bench.case import Sizes
 from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_side
+from yoj_cli.bench.random_ids import Medium
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.model.attention import install
 from yoj_cli.model.backbone import Backbone

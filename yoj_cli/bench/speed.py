@@ -11,9 +11,11 @@ from typing import Any
 
 import torch
 
+from yoj_cli.bench.case import Case, Sizes, count_media_tokens
 from yoj_cli.bench.flops import count_flops, count_vision_flops
-from yoj_cli.bench.groups import Case, GroupSource, Sizes, count_media_tokens, draw_ids
+from yoj_cli.bench.groups import GroupSource
 from yoj_cli.bench.measure import Timing, matmul_peak, memory_method, peak_memory, take_turns
+from yoj_cli.bench.random_ids import draw_ids
 from yoj_cli.bench.random_init import build_random, draw_media, read_architecture
 from yoj_cli.bench.report import Comparison, Row, SpeedReport
 from yoj_cli.bench.variants import VARIANTS, Subject, Variant

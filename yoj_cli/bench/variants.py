@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from yoj_cli.bench.case import Case
 from yoj_cli.bench.flops import Work, attended_pairs, causal_pairs, media_pairs
-from yoj_cli.bench.groups import Case
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.kv_cache import cache_of
