@@ -22,6 +22,7 @@ from yoj_cli.bench.variants import VARIANTS, Subject, Variant
 from yoj_cli.config.bench import BenchConfig
 from yoj_cli.errors import OutOfMemoryError
 from yoj_cli.media.options import MediaOptions
+from yoj_cli.render.wording import counted
 from yoj_cli.scoring.judge import Judge
 from yoj_cli.version import __version__
 
@@ -106,10 +107,11 @@ def _machine(subject: Subject) -> dict[str, Any]:
     weights = [*subject.backbone.model.parameters(), *subject.head.parameters()]
     on_gpu = device.type == "cuda"
     n_threads = torch.get_num_threads()
-    threads = f"{n_threads} thread{'s' * (n_threads != 1)}"
     return {
         "device": str(device),
-        "device_name": torch.cuda.get_device_name(device) if on_gpu else f"CPU, {threads}",
+        "device_name": torch.cuda.get_device_name(device)
+        if on_gpu
+        else f"CPU, {counted(n_threads, 'thread')}",
         "cpu_threads": n_threads,
         "dtype": str(subject.backbone.dtype).removeprefix("torch."),
         "model_bytes": sum(weight.nbytes for weight in weights),

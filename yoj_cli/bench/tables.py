@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from yoj_cli.bench.report import PUBLISHED
-from yoj_cli.render.wording import one_line
+from yoj_cli.render.wording import counted, one_line
 from yoj_cli.scoring.forward import MAX_TOKENS_PER_FORWARD
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def render_report(report: SpeedReport) -> str:
     facts = report.facts
     lines = [
         f"bench-speed: {one_line(report.title)}",
-        f"{facts['groups']}; {facts['repeats']} turn{'s' * (facts['repeats'] != 1)} after {1 + facts['warmup']}; "
+        f"{facts['groups']}; {counted(facts['repeats'], 'turn')} after {1 + facts['warmup']}; "
         f"matmul peak {report.matmul_flop_per_s / 1e9:,.0f} GFLOP/s",
     ]
     for found in report.comparisons:
@@ -37,7 +37,7 @@ def render_report(report: SpeedReport) -> str:
 
 
 def _render(report: SpeedReport, found: Comparison) -> list[str]:
-    groups = f"{found.n_groups} group{'s' * (found.n_groups != 1)}"
+    groups = counted(found.n_groups, "group")
     prefix = f"prefix {_range(found.prefix_tokens)}, " if found.prefix_tokens else ""
     title = (
         f"N = {found.n}: {groups}; tokens: {prefix}{_media(found)}, responses {_range(found.response_tokens)}"
@@ -93,7 +93,7 @@ def _remarks(found: Comparison) -> list[str]:
     if other is not None and found.n > 1:
         took = other.timing.error or f"{1e3 * (other.median_s or 0):,.1f} ms"
         lines.append(f"(c) is the faster of two; {other.name}: {took}")
-    lines.append(f"(f) reads {found.n_orders} order{'s' * (found.n_orders != 1)} of the responses")
+    lines.append(f"(f) reads {counted(found.n_orders, 'order')} of the responses")
     if found.row("f").tokens > found.n_groups * MAX_TOKENS_PER_FORWARD:
         lines.append(
             f"(d) and (f) are read {MAX_TOKENS_PER_FORWARD:,} tokens at a time, over the cached prefix"

@@ -186,9 +186,9 @@ def _render_separator(separator: dict[str, Any] | None) -> str | None:
 
 
 def _render_place(place: dict[str, Any]) -> str:
-    size_gb = place["size_gb"]
-    size = size_gb and (f"{size_gb:.1f} GB" if size_gb >= 1 else f"{1000 * size_gb:.0f} MB")
-    return place["problem"] or f"{place['folder']} ({size})"
+    from yoj_cli.render.wording import render_size
+
+    return place["problem"] or f"{place['folder']} ({render_size(1e9 * place['size_gb'])})"
 
 
 def _render_row(name: str, value: str, width: int | None) -> str:

@@ -28,13 +28,9 @@ def merge(
     Weights keep the type of the base: a bfloat16 base rounds the sum, and scores move by that much.
     """
     from yoj_cli.checkpoint.merge import merge as run
+    from yoj_cli.render.wording import render_size
 
     merged = run(JudgeConfig(model=checkpoint, revision=revision), out)
     say(f"merged {merged.n_layers} layers: {render_size(merged.n_bytes)} in {out}")
     if not merged.has_lm_head:
         say("note: the base has no language-model head, nor has the result; no score uses one")
-
-
-def render_size(n_bytes: int) -> str:
-    """A size in GB, or in MB where that is too coarse: 3.7 GB, 15.2 MB."""
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"

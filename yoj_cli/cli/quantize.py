@@ -7,7 +7,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from yoj_cli.cli.merge import render_size
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
 from yoj_cli.config.judge import Dtype, JudgeConfig
@@ -33,6 +32,7 @@ def quantize(
     Only the base is quantized; an adapter stays whole beside it. Both are loaded, and the times reported.
     """
     from yoj_cli.checkpoint.quantize import quantize as run
+    from yoj_cli.render.wording import render_size
 
     done = run(JudgeConfig(model=checkpoint, revision=revision, device=device, dtype=dtype), out)
     say(

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from yoj_cli.render.wording import counted, render_size
 from yoj_cli.train.validate import DataReport, list_errors
 
 if TYPE_CHECKING:
@@ -19,14 +20,16 @@ def render_run(run: Run) -> str:
     if run.eval_report:
         lines.append("held-out data: " + _render_data(run.eval_report))
     lines.append(
-        f"{run.n_steps} steps of {config.batch_size} groups, {config.epochs} epoch{'s' * (config.epochs != 1)}; "
+        f"{run.n_steps} steps of {config.batch_size} groups, {counted(config.epochs, 'epoch')}; "
         f"{config.mode}, {config.resolved_loss}, LoRA r {config.lora_r} on {config.base}"
     )
     if run.memory:
-        memory = run.memory
+        total, weights, trained, activations = map(
+            render_size,
+            (run.memory.total, run.memory.weights, run.memory.trained, run.memory.activations),
+        )
         lines.append(
-            f"about {_gb(memory.total)} of memory: weights {_gb(memory.weights)}, adapter and optimizer "
-            f"{_gb(memory.trained)}, activations {_gb(memory.activations)}"
+            f"about {total} of memory: weights {weights}, adapter and optimizer {trained}, activations {activations}"
         )
     lines += [f"note: {warning}" for warning in _warnings(run)]
     return "\n".join(lines)
@@ -85,7 +88,3 @@ def show_line(line: Mapping[str, float], n_steps: int) -> None:
         f"{where}  loss {line['loss']:.4f}  best of N {line['best_of_n']:.3f}"
         f"  {line['tokens_per_s']:,.0f} tokens/s\n"
     )
-
-
-def _gb(n_bytes: int) -> str:
-    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e8 else f"{n_bytes / 1e6:.1f} MB"

@@ -86,7 +86,7 @@ def facts_of(verdict: Verdict) -> str:
     """The line under the title: media, responses, what their order did, tokens, time."""
     n = len(verdict.scores)
     facts = [f"{media.kind} {one_line(_media_name(media), LABEL_LENGTH)}" for media in verdict.group.media]
-    facts.append(f"{n} response{'s' * (n != 1)}")
+    facts.append(counted(n, "response"))
     if verdict.order_agreement is not None:
         n_agreeing = verdict.order_agreement * verdict.n_orders  # no whole number where responses tie
         facts.append(f"best in {n_agreeing:.3g} of {verdict.n_orders} orders")
@@ -107,6 +107,17 @@ def _media_name(media: Media) -> str:
     if media.source.startswith(("http://", "https://")):
         return PurePosixPath(urlparse(media.source).path).name or media.source
     return PureWindowsPath(media.source).name or media.source
+
+
+def counted(n: int, noun: str) -> str:
+    """1 group, 2,000 groups."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
+def render_size(n_bytes: float) -> str:
+    """3.7 GB, 15.2 MB, 2 MB."""
+    size = f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
+    return size.replace(".0 MB", " MB")
 
 
 def percent(p: float) -> str:
@@ -131,7 +142,7 @@ def render_summary(summary: Summary, *, seconds: float | None = None) -> str:
     Args:
         seconds: wall time of the whole run, to say how fast it went.
     """
-    facts = [f"{summary.n_scored:,} group{'s' * (summary.n_scored != 1)} judged"]
+    facts = [f"{counted(summary.n_scored, 'group')} judged"]
     if summary.n_failed:
         facts.append(f"{summary.n_failed:,} failed")
     if summary.n_tokens:
@@ -141,12 +152,12 @@ def render_summary(summary: Summary, *, seconds: float | None = None) -> str:
     lines = [" · ".join(facts)]
     if summary.n_reordered:
         changed, n = percent(summary.n_changed / summary.n_reordered), summary.n_reordered
-        lines.append(f"best changed with the order in {changed} of {n:,} group{'s' * (n != 1)}")
+        lines.append(f"best changed with the order in {changed} of {counted(n, 'group')}")
     mean = summary.agreement
     if mean is not None:
         lines.append(
             f"best of N {percent(mean.best)} (chance {percent(mean.chance)})"
             f" · pairs {percent(mean.pairs)} of {mean.n_pairs:,} · tau-b {mean.tau:.2f}"
-            f" · {mean.n_groups:,} ranked group{'s' * (mean.n_groups != 1)}"
+            f" · {counted(mean.n_groups, 'ranked group')}"
         )
     return "\n".join(lines)
