@@ -262,6 +262,19 @@ def test_a_group_is_scored_while_the_next_one_is_yet_to_come(judges):
     assert [item.group.where for item in stream] == ["f:2"]
 
 
+def test_the_time_spent_waiting_for_a_group_is_counted(judges):
+    usage = judges(MOLMO2).engine.usage
+    waited_s, busy_s = usage.waited_s, usage.busy_s
+
+    def groups():
+        time.sleep(0.05)
+        yield parse({"prompt": "p", "responses": ["a"]})
+
+    list(judges(MOLMO2).score_groups(groups()))
+    assert usage.waited_s - waited_s > 0.02
+    assert usage.busy_s > busy_s
+
+
 def test_an_error_of_the_stream_comes_after_the_groups_before_it(judges):
     def groups():
         yield parse({"prompt": "p", "responses": ["a"]})

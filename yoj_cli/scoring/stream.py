@@ -54,8 +54,7 @@ def score_stream(
     - Memory does not grow with the stream: at most two windows of PREFETCHED_BATCHES are held, one that is scored and
       one that is prepared.
     - Which groups share a forward pass follows from the stream alone: the same file gives the same bits.
-    - Unless it is live: then nothing waits for a slow pipe. What has come is scored, and what shares a pass depends on
-      the moment.
+    - A live stream gives that up, so that nothing waits for a slow pipe: what has come is scored.
     - A group that cannot be scored costs itself: its Failure comes in its place.
     - A stream that cannot be read on, or a device that is lost, ends the stream after all results before that place.
 
@@ -65,7 +64,6 @@ def score_stream(
     Raises:
         YojError: what ended the stream.
     """
-
     # 1. Read the groups and prepare them (media, tokens), ahead of the device and in threads.
     usage, max_tokens = judge.engine.usage, PREFETCHED_BATCHES * judge.engine.limits.max_batch_tokens
     prepare = partial(_prepare, judge, options)
