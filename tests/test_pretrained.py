@@ -165,3 +165,19 @@ def test_a_tokenizer_without_the_token_that_a_sequence_starts_with_is_an_error(m
     (merged / "tokenizer_config.json").write_text("{}")
     with pytest.raises(ModelError, match=r"tokenizer_config\.json: the tokenizer has no bos token"):
         load(merged)
+
+
+@pytest.mark.parametrize("class_name", ["x", "Qwen2TokenizerFast"])
+def test_a_processor_that_reads_no_media_is_refused_with_its_file(merged, class_name):
+    """transformers gives a bare tokenizer for a processor class that it does not know."""
+    edit_json(merged / "processor_config.json", processor_class=class_name)
+    with pytest.raises(ModelError, match=r"which has no image_processor") as caught:
+        load(merged)
+    assert caught.value.where == str(merged / "processor_config.json")
+
+
+@pytest.mark.parametrize("token_id", [0, 8, 10**6])
+def test_media_tokens_that_the_processor_never_writes_are_refused_at_load(merged, token_id):
+    edit_json(merged / "config.json", image_patch_id=token_id)
+    with pytest.raises(ModelError, match=rf"image_patch_id is {token_id}, and the processor writes media as"):
+        load(merged)

@@ -19,7 +19,7 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import translate_oom
 from yoj_cli.model.family import KNOWN, Family, family_of
 from yoj_cli.model.precision import UNSTATED, Precision, resolve_dtype, resolve_quant
-from yoj_cli.model.processor import load_processor
+from yoj_cli.model.processor import check_media_tokens, load_processor
 from yoj_cli.model.quantization import is_stored_quantized, quantization, set_compute_dtype, stored_quant
 from yoj_cli.model.side_effects import quietly
 from yoj_cli.storage.files import read_json, translate_load_errors
@@ -51,11 +51,11 @@ def load_backbone(
     dtype = resolve_dtype(config.dtype, device, trained.dtype)
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
     processor = load_processor(processor_folder, family, trust_remote_code=trust)
+    check_media_tokens(processor, family, model_config, folder / MODEL_CONFIG)
     quant = resolve_stored(config.quant, device, dtype, folder, trained)
     how = quantization(quant, family.vision_modules, dtype, model_config)
     model, report = _load_model(folder, model_config, dtype, device, how, trust=trust)
     _check_report(report, folder)
-    family.mend_processor(processor)
     model.eval()
     model.requires_grad_(False)
     set_compute_dtype(model, dtype, stored=is_stored_quantized(model_config))
@@ -163,7 +163,7 @@ def _load_model(
 
 @quietly()
 def load_on_meta(folder: Path, config: JudgeConfig, *, processor_folder: Path | None = None) -> Backbone:
-    """The decoder's shape without its weights (on torch's meta device): it lays groups out, and scores nothing.
+    """The decoder on torch's meta device, with shapes and no weights: sequences are built for it, and none is scored.
 
     Args:
         processor_folder: tokenizer and processor files, where they are not the model's own.
@@ -174,9 +174,9 @@ def load_on_meta(folder: Path, config: JudgeConfig, *, processor_folder: Path | 
 
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
     processor = load_processor(processor_folder or folder, family, trust_remote_code=trust)
+    check_media_tokens(processor, family, model_config, folder / MODEL_CONFIG)
     with translate_load_errors("the backbone", folder), torch.device("meta"):
         model = AutoModel.from_config(model_config, attn_implementation="sdpa", trust_remote_code=trust)
-    family.mend_processor(processor)
     return Backbone(model, processor, family, torch.device("cpu"), torch.float32)
 
 

@@ -8,7 +8,10 @@ from typing import Any
 from yoj_cli.errors import CheckpointError, ModelError
 from yoj_cli.model.family import Family
 from yoj_cli.storage.files import read_json, translate_load_errors
-from yoj_cli.storage.names import PROCESSOR_FILES, TOKENIZER_CONFIG
+from yoj_cli.storage.names import PROCESSOR_CONFIG, PROCESSOR_FILES, TOKENIZER_CONFIG
+
+MEDIA_PARTS = ("image_processor", "video_processor", "image_token", "video_token", "create_mm_token_type_ids")
+"""What is used of the processor of a family that reads media."""
 
 
 def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> Any:
@@ -26,6 +29,9 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
     except CheckpointError:
         _name_broken_file(folder)
         raise
+    if family.reads_media:
+        _check_reads_media(processor, folder)
+        family.mend_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ModelError(
@@ -39,11 +45,44 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
         )
     if not (getattr(processor, "chat_template", None) or tokenizer.chat_template):
         raise ModelError(
-            "there is no chat template, and without one a conversation cannot be laid out",
+            "there is no chat template, and without one a conversation cannot be written as text",
             where=str(folder),
             hint="It belongs in chat_template.jinja, beside the tokenizer; chat (instruct) models have one.",
         )
     return processor
+
+
+def _check_reads_media(processor: Any, folder: Path) -> None:
+    """Refuse what transformers gives for a processor class that it does not know: a bare tokenizer."""
+    missing = [name for name in MEDIA_PARTS if getattr(processor, name, None) is None]
+    if missing:
+        where = folder / PROCESSOR_CONFIG
+        raise ModelError(
+            f"the processor is a {type(processor).__name__}, which has no {missing[0]}",
+            where=str(where if where.is_file() else folder),
+            hint="A backbone that reads pictures and clips needs the processor files that it was published with.",
+        )
+
+
+def check_media_tokens(processor: Any, family: Family, model_config: Any, where: Path) -> None:
+    """Make sure that the model looks for its media at tokens that the processor writes.
+
+    Args:
+        model_config: transformers' configuration of the model.
+        where: its file, for errors.
+    Raises:
+        ModelError: it does not; every group with a picture or a clip would fail.
+    """
+    if not family.reads_media:
+        return
+    written = [*processor.image_token_ids, *processor.video_token_ids]
+    for name in ("image_token_id", "video_token_id"):
+        token_id = getattr(model_config, name)
+        if token_id not in written:
+            key = model_config.attribute_map.get(name, name)
+            raise ModelError(
+                f"{key} is {token_id!r}, and the processor writes media as {written}", where=str(where)
+            )
 
 
 def _name_broken_file(folder: Path) -> None:
