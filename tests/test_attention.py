@@ -198,7 +198,7 @@ def test_a_decoder_that_looks_through_a_window_reads_what_fits_it_and_refuses_th
     judge = load(tmp_path, qwen_checkpoint, "mistral", sliding_window=64)
     short = ["a", "b c"]
     assert score(judge, short) == pytest.approx([score(judge, [each])[0] for each in short], abs=1e-5)
-    with pytest.raises(ModelError, match="looks through a window of 64 tokens"):
+    with pytest.raises(ModelError, match="has sliding-window attention over 64 tokens"):
         score(judge, ["word " * 60, "other " * 60])
 
 

@@ -10,7 +10,7 @@ import torch
 from tests.conftest import PARITY
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import parse
-from yoj_cli.scoring.batch import bucket_by_length, stack
+from yoj_cli.scoring.batch import bucket_by_length, collate
 
 MOLMO2 = PARITY / "checkpoint"
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def test_padding_counts_on(judges, request, family):
         build(judge, prompt="p", responses=["a"]),
         build(judge, prompt="p", responses=["a longer one"]),
     )
-    rows = stack([short, long], CPU, bidirectional_media_attention=True)
+    rows = collate([short, long], CPU, bidirectional_media_attention=True)
     n = short.n_tokens
     assert rows.input_ids[0, :n].tolist() == short.input_ids[0].tolist()
     assert rows.input_ids[1].tolist() == long.input_ids[0].tolist()
@@ -62,7 +62,7 @@ def test_padding_counts_on(judges, request, family):
 def test_ends_are_read_in_their_own_rows(judges):
     judge = judges(MOLMO2, mode="single")
     sequences = [build(judge, prompt="p", responses=["a", "bcd"]), build(judge, prompt="q", responses=["e"])]
-    rows = stack(sequences, CPU, bidirectional_media_attention=True)
+    rows = collate(sequences, CPU, bidirectional_media_attention=True)
     assert rows.read_rows.tolist() == [0, 0, 1]
     assert rows.read_columns.tolist() == [
         end

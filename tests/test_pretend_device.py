@@ -105,7 +105,7 @@ def test_scores_are_those_of_the_cpu_and_nothing_of_ours_waits(
 ):
     judge = judges(checkpoint, **options)
     (sequence,) = build_sequences(judge, {"prompt": "Which?", "responses": RESPONSES, **media})
-    (backbone, head), memory = far_from(judge), VisionFeatureCache()
+    (backbone, head), vision_cache = far_from(judge), VisionFeatureCache()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         wanted = values(
             branch_scores(judge.backbone, judge.head, sequence, max_tokens_per_forward=max_tokens_per_forward)
@@ -113,12 +113,16 @@ def test_scores_are_those_of_the_cpu_and_nothing_of_ours_waits(
     for kind in ("new", "known"):
         with torch.no_grad(), pretended_device() as waits:
             scores = branch_scores(
-                backbone, head, sequence, max_tokens_per_forward=max_tokens_per_forward, memory=memory
+                backbone,
+                head,
+                sequence,
+                max_tokens_per_forward=max_tokens_per_forward,
+                vision_cache=vision_cache,
             )
             check(waits, WAITS[backbone.family.name][kind if media else "text"])
             found = values(scores)
         assert found == pytest.approx(wanted, abs=TOLERANCE)
-    assert memory.n_encoded == bool(media)
+    assert vision_cache.n_encoded == bool(media)
 
 
 def test_several_groups_in_a_pass_wait_no_more_than_one(judges, checkpoint, picture):
@@ -126,14 +130,14 @@ def test_several_groups_in_a_pass_wait_no_more_than_one(judges, checkpoint, pict
     shown = [{"images": [str(picture / f"{index % 2}.png")]} for index in range(5)]
     groups = [{"prompt": f"p{i}", "responses": RESPONSES[: 1 + i % 3], **shown[i]} for i in range(5)]
     sequences = build_sequences(judge, *groups)
-    (backbone, head), memory = far_from(judge), VisionFeatureCache()
+    (backbone, head), vision_cache = far_from(judge), VisionFeatureCache()
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         wanted = [values(scores) for scores in batch_scores(judge.backbone, judge.head, sequences)]
     with torch.no_grad(), pretended_device() as waits:
-        scores = batch_scores(backbone, head, sequences, memory=memory)
+        scores = batch_scores(backbone, head, sequences, vision_cache=vision_cache)
         check(waits, WAITS[backbone.family.name]["new"])
         found = [values(each) for each in scores]
-    assert memory.n_encoded == 2
+    assert vision_cache.n_encoded == 2
     for mine, other in zip(found, wanted, strict=True):
         assert mine == pytest.approx(other, abs=TOLERANCE)
 

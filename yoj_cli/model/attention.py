@@ -1,8 +1,8 @@
-"""Attention in a pass that holds branches beside their prefix.
+"""Attention over packed sequences: a prefix, and branches that attend to it and to themselves.
 
-A dense mask would have every token look at every other one, and throw away what passes between branches: of 64
-branches, nearly all of it. Here the prefix attends to itself, and each branch, as a row of its own, to the prefix
-and to itself: exactly what N separate passes would compute, with every other layer computed once for all tokens.
+One dense mask over the whole sequence would compute every pair of tokens and discard those of different branches: with
+64 branches, nearly all. Here the prefix attends to itself, and each branch, as a row of its own, to the prefix and
+to itself. That is what N separate passes would compute, while all other layers see every token once.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from yoj_cli.errors import ModelError
 from yoj_cli.model.device import send
 
 NAME = "yoj_branches"
-"""What transformers knows this attention by."""
+"""The name under which transformers finds this attention (`attn_implementation`)."""
 
 BUCKET_KEYS = 8192
-"""Keys of the branches that are computed together: each has its own copy of the prefix's, for one layer at a time.
+"""Most keys of the branches that are computed together: each has its own copy of the prefix's, one layer at a time.
 
-A 4B backbone takes 67 MB for so many keys in half precision, and as much for their values.
+For a 4B backbone in half precision these are 67 MB of keys, and as much of values.
 """
 
 
@@ -32,7 +33,7 @@ ONE_BRANCH = "Use --mode multi without --orders and --window: one branch needs n
 
 
 class RowSpans(Protocol):
-    """What attention needs to know of a row of a pass: where its prefix and its branches stand, and what are media."""
+    """What attention needs to know of a row of the batch: its prefix, its branches and its media tokens."""
 
     @property
     def n_tokens(self) -> int: ...
@@ -48,7 +49,14 @@ class RowSpans(Protocol):
 
 
 class Branch(NamedTuple):
-    """Where a branch stands: its row, the tokens of its prefix at the row's start, its first column, its tokens."""
+    """Where a branch stands in the batch.
+
+    Attributes:
+        row: its row.
+        n_prefix: tokens of its prefix, at the start of the row.
+        start: column of its first token.
+        length: its tokens.
+    """
 
     row: int
     n_prefix: int
@@ -58,14 +66,14 @@ class Branch(NamedTuple):
 
 @dataclass(frozen=True)
 class LengthBucket:
-    """Branches of like lengths, computed together: S rows, padded on the right to L tokens.
+    """S branches of similar lengths, computed together, padded on the right to L tokens.
 
     Attributes:
-        rows: (S, 1) the row of the pass that a branch stands in.
+        rows: (S, 1) the row of the batch that each branch stands in.
         columns: (S, L) where its tokens stand in that row; padding repeats the last.
-        n_prefix: P, keys at the start of a row that a branch may look at.
-        mask: (S or 1, 1, L, P + L) bool, who sees whom; no token sees the padding after it. None where it is less
-            work to attend from the prefix as well, as any text does, and to throw that part away.
+        n_prefix: P, keys at the start of a row that a branch may attend to.
+        mask: (S or 1, 1, L, P + L) bool, True where a token attends to a key; never to the padding after it. None
+            where causal attention from the prefix and the branch, whose first P rows are discarded, is less work.
         places: (n,) indices into S * L of the tokens that are no padding.
     """
 
@@ -78,15 +86,15 @@ class LengthBucket:
 
 @dataclass
 class AttentionPlan:
-    """Who sees whom in one pass over B rows.
+    """Which token attends to which, in one forward pass over B rows.
 
     Attributes:
-        n_cached: keys in the cache, before those of the pass.
-        n_causal: tokens at the start of every row that see those before them, as in any text.
-        media: (B, 1, M, M) bool, who sees whom among the first M tokens where media tokens see each other in both
+        n_cached: keys in the KV cache, before those of the pass.
+        n_causal: tokens at the start of every row whose attention is plainly causal.
+        media: (B, 1, M, M) bool, the mask of the first M tokens where media tokens attend to each other in both
             directions; M is 0 where none do.
-        bunches: branches, whatever row they stand in.
-        n_layers: layers that have asked.
+        buckets: all branches, by length and not by row.
+        n_layers: layers that have used the plan so far.
     """
 
     n_cached: int
@@ -97,14 +105,14 @@ class AttentionPlan:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """For the backbone's forward. It takes a mask of four dimensions as it is, and makes none of its own."""
+        """For the backbone's forward, which takes a mask of four dimensions as it is, and makes none of its own."""
         return {"attention_mask": self.media, "attention_plan": self}
 
     def check_used(self, n_layers: int) -> None:
-        """Make sure that every layer has asked.
+        """Make sure that every layer has used the plan.
 
         Raises:
-            ModelError: an architecture some of whose layers mix tokens in another way.
+            ModelError: an architecture some of whose layers mix tokens otherwise than by attention.
         """
         if self.n_layers < n_layers:
             raise ModelError(
@@ -114,7 +122,7 @@ class AttentionPlan:
 
 
 def install(model: nn.Module) -> None:
-    """Have a backbone's language model attend as a `AttentionPlan` says; without one it attends as it always does."""
+    """Have a backbone's language model follow an `AttentionPlan`; without one its attention is as before."""
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
 
@@ -139,12 +147,13 @@ def attend(
     Args:
         query: (B, heads, T, D).
         key, value: (B, key heads, C + T, D), C of them from the cache.
-        attention_plan: who sees whom; None for a plain pass.
+        attention_mask: (…, T, C + T) for a plain pass; what a plan needs of masks, it brings.
+        attention_plan: which token attends to which; None for a plain pass.
     Returns:
         (B, T, heads, D).
     Raises:
-        ModelError: a layer that looks through a window, which the prefix may be beyond; or an architecture that
-            does not hand on `attention_plan`.
+        ModelError: sliding-window attention whose window is shorter than the sequence; or an architecture that does
+            not pass `attention_plan` on to its layers.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
@@ -160,32 +169,34 @@ def attend(
         return compute(query, key, value, attention_mask), None
     if (options.get("sliding_window") or key.shape[2]) < key.shape[2]:
         raise ModelError(
-            f"this architecture looks through a window of {options['sliding_window']} tokens, which branches beside "
-            f"their prefix ({key.shape[2]} tokens) do not fit",
+            f"this architecture has sliding-window attention over {options['sliding_window']} tokens, "
+            f"and the prefix with its branches is longer ({key.shape[2]} tokens)",
             hint=f"{ONE_BRANCH} Or give shorter groups.",
         )
     attention_plan.n_layers += 1
-    # Zeros for padding: what a mask hides is multiplied by nothing, and must be a number for that.
-    found = query.new_zeros(query.shape[0], query.shape[2], query.shape[1], value.shape[3])
-    # What is written later is right where ways overlap: another row's longer prefix reaches into this row's branches.
+    # Padding holds zeros: masked values are weighted by 0, so they must be finite.
+    n_rows, n_heads, n_tokens, _ = query.shape
+    found = query.new_zeros(n_rows, n_tokens, n_heads, value.shape[3])  # (B, T, heads, D)
+    # 1. The prefixes: causal first, then the media among them. Later steps overwrite earlier ones, and must: where
+    #    another row's prefix is longer, step 1 also writes to this row's branches.
     for n, mask in ((attention_plan.n_causal, None), (attention_plan.media.shape[-1], attention_plan.media)):
         if n:
             found[:, :n] = compute(query[:, :, :n], key[:, :, :n], value[:, :, :n], mask)
+    # 2. The branches, a length bucket at a time, each with its prefix's keys and values before its own.
     for bucket in attention_plan.buckets:
-        own = bucket.columns - attention_plan.n_cached
-        looking = query[bucket.rows, :, own].transpose(1, 2)
+        own = bucket.columns - attention_plan.n_cached  # (S, L)
+        queries = query[bucket.rows, :, own].transpose(1, 2)  # (S, heads, L, D)
         if bucket.mask is None:
-            looking = nn.functional.pad(looking, (0, 0, bucket.n_prefix, 0))
-        result = compute(looking, _gather(key, bucket), _gather(value, bucket), bucket.mask)[
-            :, -own.shape[1] :
-        ]
+            queries = nn.functional.pad(queries, (0, 0, bucket.n_prefix, 0))  # (S, heads, P + L, D)
+        result = compute(queries, _gather(key, bucket), _gather(value, bucket), bucket.mask)
+        result = result[:, -own.shape[1] :]  # (S, L, heads, D)
         rows = bucket.rows.expand_as(own).reshape(-1)[bucket.places]
         found[rows, own.reshape(-1)[bucket.places]] = result.flatten(0, 1)[bucket.places]
     return found, None
 
 
 def _gather(states: Tensor, bucket: LengthBucket) -> Tensor:
-    """(B, heads, C + T, D) -> (S, heads, P + L, D): what each branch may look at."""
+    """(B, heads, C + T, D) -> (S, heads, P + L, D): the keys or values that each branch may attend to."""
     prefix = states[bucket.rows[:, 0], :, : bucket.n_prefix]
     own = states[bucket.rows, :, bucket.columns].transpose(1, 2)
     return torch.cat([prefix, own], dim=2)
@@ -194,10 +205,10 @@ def _gather(states: Tensor, bucket: LengthBucket) -> Tensor:
 def build_attention_plan(
     rows: Sequence[RowSpans], device: torch.device, *, bidirectional_media_attention: bool
 ) -> AttentionPlan | None:
-    """Who sees whom as rows of one pass; None where every token sees all those before it.
+    """Which token attends to which where each sequence is a row of one pass; None where all attention is causal.
 
     Args:
-        bidirectional_media_attention: picture and frame tokens see each other in both directions.
+        bidirectional_media_attention: picture and frame tokens attend to each other in both directions.
     """
     media = _media_mask([row.media_types[0] for row in rows] if bidirectional_media_attention else [], device)
     branches = [
@@ -213,27 +224,30 @@ def build_attention_plan(
 
 
 def build_cached_attention_plan(n_prefix: int, lengths: Sequence[int], device: torch.device) -> AttentionPlan:
-    """Who sees whom where the prefix is in the cache and the pass holds some branches, one after the other."""
+    """The same where the prefix is in the KV cache, and the pass holds some of its branches one after the other."""
     starts = accumulate(lengths[:-1], initial=n_prefix)
     branches = [Branch(0, n_prefix, *place) for place in zip(starts, lengths, strict=True)]
     return AttentionPlan(n_prefix, 0, _media_mask([], device), tuple(_bucket_by_length(branches, device)))
 
 
 def _media_mask(media_types: Sequence[Tensor], device: torch.device) -> Tensor:
-    """(B, 1, M, M) bool: causal, and media tokens in both directions; M reaches to the last of them.
+    """(B, 1, M, M) bool: causal, and media tokens in both directions; M is the index behind the last of them.
 
     Args:
-        media_types: (T,) of each row, 0 = text; none where media are read like text.
+        media_types: (T,) of each row, 0 = text; no rows where media are read like text.
     """
     reach = max((int(types.nonzero().max()) + 1 for types in media_types if types.any()), default=0)
-    rows = [nn.functional.pad(types[:reach], (0, max(0, reach - len(types)))) > 0 for types in media_types]
-    media = send(torch.stack(rows), device) if reach else torch.zeros(1, 0, dtype=torch.bool, device=device)
+    if not reach:
+        return torch.ones(1, 1, 0, 0, dtype=torch.bool, device=device)
+    media = send(
+        pad_sequence([types[:reach] > 0 for types in media_types], batch_first=True), device
+    )  # (B, M)
     causal = torch.ones(reach, reach, dtype=torch.bool, device=device).tril()
     return (causal | (media[:, :, None] & media[:, None, :]))[:, None]
 
 
 def _bucket_by_length(branches: Sequence[Branch], device: torch.device) -> Iterator[LengthBucket]:
-    """Branches of like lengths together: none is padded to twice its length."""
+    """Branches in length buckets; none is padded to twice its length."""
     waiting = sorted(branches, key=lambda branch: branch.length)
     while waiting:
         size = waiting[0].length.bit_length()
@@ -249,8 +263,8 @@ def _pad(branches: Sequence[Branch], device: torch.device) -> LengthBucket:
     steps = torch.arange(int(lengths.max()))
     n_prefix, is_one_prefix = int(prefixes.max()), bool((prefixes == prefixes[0]).all())
     mask = None
-    # A mask takes L * (P + L) of work; without one a kernel does half the square of P + L. On a CPU the second is
-    # faster from about L = 2 P on: below it saves too little for the rows that it adds.
+    # With a mask, L * (P + L) pairs are computed; without, causal attention computes half the square of P + L. On a
+    # CPU the second is faster from about L = 2 P on; below, it saves too little for the P rows that it adds.
     if 2 * n_prefix > len(steps) or not is_one_prefix:
         own = torch.ones(len(steps), len(steps), dtype=torch.bool).tril()
         seen = torch.arange(n_prefix) < (prefixes[:1] if is_one_prefix else prefixes)

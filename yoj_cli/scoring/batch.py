@@ -1,7 +1,7 @@
-"""Several groups in one forward pass: each a row, the shorter ones padded on the right.
+"""A batch: several groups in one forward pass, each a row, the shorter ones padded on the right.
 
-Rows and not one long sequence: a row needs no mask to keep it from the others, and attention costs the square
-of the longest row instead of the square of them all.
+Why not one long packed sequence: rows need no mask that keeps one group from another, and attention costs the square
+of the longest row instead of the square of their sum.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from yoj_cli.sequence.packed import PackedSequence
 
 @dataclass(frozen=True)
 class Batch:
-    """Sequences as one pass reads them, on the device.
+    """B packed sequences, padded to T tokens, on the device.
 
     Attributes:
         input_ids: (B, T) int64; padding repeats the row's last token.
-        position_ids: (B, T), or (3, B, T) for mRoPE; padding counts on.
+        position_ids: (B, T), or (3, B, T) for mRoPE; in padding they go on counting.
         places: for each response over all branches of all rows, the tokens of its row whose states are read.
-        read_rows, read_columns: (P,) where these stand, one response after the other.
-        with_media: the sequences that show something, in their order.
-        attention_plan: who sees whom; None where every token sees all those before it.
-            No token sees the padding behind it.
+        read_rows, read_columns: (P,) row and column of each of those tokens, one response after the other.
+        with_media: the sequences that have pictures or clips, in their order.
+        attention_plan: which token attends to which; None for causal attention, in which no token attends to the
+            padding after it.
     """
 
     input_ids: Tensor
@@ -42,27 +42,29 @@ class Batch:
     attention_plan: AttentionPlan | None
 
 
-def stack(
+def collate(
     sequences: Sequence[PackedSequence],
     device: torch.device,
     *,
     bidirectional_media_attention: bool,
     mode: RespReprMode = "last",
 ) -> Batch:
-    """Sequences as rows of one pass, on the device.
+    """Collate packed sequences to one batch.
 
     Args:
         sequences: at least one.
-        bidirectional_media_attention: picture and frame tokens see each other in both directions.
+        bidirectional_media_attention: picture and frame tokens attend to each other in both directions.
         mode: what the head reads of a response.
     """
     length = max(sequence.n_tokens for sequence in sequences)
     places = [(row, each) for row, sequence in enumerate(sequences) for each in read_places(mode, sequence)]
     read = [(row, place) for row, each in places for place in each]
     tensors = (
-        torch.cat([_pad(sequence.input_ids, length) for sequence in sequences]),
-        torch.cat([_pad_positions(sequence.position_ids, length) for sequence in sequences], dim=-2),
-        torch.tensor(read).T,
+        torch.cat([_pad(sequence.input_ids, length) for sequence in sequences]),  # (B, T)
+        torch.cat(
+            [_pad_positions(sequence.position_ids, length) for sequence in sequences], dim=-2
+        ),  # (…, B, T)
+        torch.tensor(read).T,  # (2, P)
     )
     ids, positions, where = (send(tensor, device) for tensor in tensors)
     return Batch(
@@ -79,13 +81,13 @@ def stack(
 
 
 def _pad(row: Tensor, length: int) -> Tensor:
-    """(1, n) -> (1, length), filled up with the last."""
+    """(1, n) -> (1, length), padded with the last token."""
     missing = length - row.shape[-1]
     return torch.cat([row, row[:, -1:].expand(-1, missing)], dim=-1) if missing else row
 
 
 def _pad_positions(positions: Tensor, length: int) -> Tensor:
-    """(1, n) or (3, 1, n) -> (…, 1, length), counting on: a jump would look like a new sequence to transformers."""
+    """(1, n) or (3, 1, n) -> (…, 1, length), counting on: transformers would take a jump for a new sequence."""
     missing = length - positions.shape[-1]
     return (
         torch.cat([positions, positions[..., -1:] + torch.arange(1, missing + 1)], dim=-1)
@@ -95,14 +97,14 @@ def _pad_positions(positions: Tensor, length: int) -> Tensor:
 
 
 def bucket_by_length(lengths: Sequence[int], kinds: Sequence[object], max_tokens: int) -> list[list[int]]:
-    """Which groups are read together: of one kind, of like lengths, within the budget.
+    """Put groups into length buckets: of one kind, of similar lengths, within a budget of tokens.
 
     Args:
         lengths: tokens of each group.
         kinds: groups of different kinds are never read together.
-        max_tokens: rows times the longest row; a group above it is read alone.
+        max_tokens: most rows times the longest row of a batch; a longer group is a batch of its own.
     Returns:
-        Numbers of groups, each once; the batch that holds the first group comes first.
+        Indices of the groups of each batch, every group once; the batch of the first group comes first.
     """
     order = sorted(range(len(lengths)), key=lambda index: (str(kinds[index]), lengths[index]))
     batches: list[list[int]] = []

@@ -126,14 +126,14 @@ class Engine:
         """One pass over several groups, or over one in parts of `max_tokens`."""
         started = time.perf_counter()
         if len(sequences) > 1:
-            found = batch_scores(self.backbone, self.head, sequences, memory=self.vision_cache)
+            found = batch_scores(self.backbone, self.head, sequences, vision_cache=self.vision_cache)
         else:
             alone = branch_scores(
                 self.backbone,
                 self.head,
                 sequences[0],
                 max_tokens_per_forward=max_tokens,
-                memory=self.vision_cache,
+                vision_cache=self.vision_cache,
             )
             found = [alone]
         flat = torch.cat([branch for branches in found for branch in branches]).tolist()  # one wait for all

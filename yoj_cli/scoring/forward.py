@@ -19,17 +19,18 @@ from yoj_cli.model.device import send, translate_oom
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.kv_cache import cache_of
 from yoj_cli.model.pooling import pool, read_places
-from yoj_cli.scoring.batch import Batch, stack
+from yoj_cli.scoring.batch import Batch, collate
 from yoj_cli.scoring.vision_cache import Encoded, VisionFeatureCache, encode, encoder_outputs
 from yoj_cli.sequence.packed import PackedSequence
 
 MAX_TOKENS_PER_FORWARD = 8192
-"""Branches are read together up to this many tokens; above, a few at a time over the prefix's KV cache.
+"""Branches are read together up to this many tokens; of a longer sequence a few at a time, over the prefix's KV cache.
 
-It bounds memory. On a CPU it costs no time: from 1,000 tokens on, all sizes of a pass are as fast.
+It bounds memory. On a CPU it costs no time: from 1,000 tokens on, a pass of any size reads as many tokens a second.
 """
 
 Encode: TypeAlias = Callable[[Sequence[PackedSequence]], list[Encoded]]
+"""Vision features of some sequences, computed or from a cache."""
 
 
 def branch_scores(
@@ -38,26 +39,31 @@ def branch_scores(
     sequence: PackedSequence,
     *,
     max_tokens_per_forward: int = MAX_TOKENS_PER_FORWARD,
-    memory: VisionFeatureCache | None = None,
+    vision_cache: VisionFeatureCache | None = None,
 ) -> list[Tensor]:
-    """Score every response of every branch.
+    """Score every response of every branch of one group.
 
     Args:
-        max_tokens_per_forward: a sequence longer than this is cut by branches, which then share the prefix's KV cache;
-            MAX_TOKENS_PER_FORWARD by default.
-        memory: where features of pictures and clips are kept for the next layout that shows them.
+        max_tokens_per_forward: a sequence longer than this is read a few branches at a time, over the KV cache of
+            their prefix.
+        vision_cache: features of pictures and clips that were encoded before; None encodes them in any case.
     Returns:
         For each branch, (responses in it,) float32 scores in the branch's own order.
     Raises:
-        OutOfMemoryError: the device has no room for the pass.
+        OutOfMemoryError: the device has no memory for it.
     """
+    # 1. As many branches to a forward pass as fit into the limit.
     chunks = list(cut_branches(sequence, max_tokens_per_forward))
     if len(chunks) == 1:
-        return batch_scores(backbone, head, [sequence], memory=memory)[0]
+        return batch_scores(backbone, head, [sequence], vision_cache=vision_cache)[0]
     with translate_oom(lambda: no_room([sequence])):
+        # 2. Prefill the prefix, then the branches over its KV cache.
         places = read_places(head.config.resp_repr_mode, sequence)
-        states = _by_chunks(backbone, sequence, chunks, places, _encoder(backbone, memory))
-        return _split(score_states(head, states, places), [sequence])[0]
+        states = _forward_over_cache(
+            backbone, sequence, chunks, places, _encoder(backbone, vision_cache)
+        )  # (P, H)
+        # 3. From the hidden states to a score for each response.
+        return _split_by_branch(score_states(head, states, places), [sequence])[0]
 
 
 def batch_scores(
@@ -65,34 +71,37 @@ def batch_scores(
     head: ValueHead,
     sequences: Sequence[PackedSequence],
     *,
-    memory: VisionFeatureCache | None = None,
+    vision_cache: VisionFeatureCache | None = None,
 ) -> list[list[Tensor]]:
-    """Score several groups in one pass, each a row of its own.
+    """Score several groups in one forward pass.
 
     Args:
         sequences: groups whose media are of the same kinds.
-        memory: as for `branch_scores`.
+        vision_cache: as for `branch_scores`.
     Returns:
         For each sequence and each of its branches, (responses in it,) float32 scores.
     Raises:
-        OutOfMemoryError: the device has no room for the pass.
+        OutOfMemoryError: the device has no memory for it.
     """
     with translate_oom(lambda: no_room(sequences)):
-        rows = stack(
+        # 1. Pad the sequences to one batch, on the device.
+        batch = collate(
             sequences,
             backbone.device,
             bidirectional_media_attention=backbone.family.bidirectional_media_attention,
             mode=head.config.resp_repr_mode,
         )
-        states = _one_pass(backbone, rows, _encoder(backbone, memory))
-        return _split(score_states(head, states, rows.places), sequences)
+        # 2. One forward pass; of its states, only those that the head reads are kept.
+        states = _forward(backbone, batch, _encoder(backbone, vision_cache))  # (P, H)
+        # 3. From the hidden states to a score for each response.
+        return _split_by_branch(score_states(head, states, batch.places), sequences)
 
 
 def cut_branches(sequence: PackedSequence, max_tokens_per_forward: int) -> Iterator[list[int]]:
-    """Branch numbers, as many to a pass as fit beside the prefix; at least one.
+    """Branch numbers, as many to a forward pass as fit beside the prefix; at least one.
 
     Args:
-        max_tokens_per_forward: tokens of the prefix and the branches of one pass.
+        max_tokens_per_forward: most tokens of the prefix and the branches of one pass.
     """
     if len(sequence.score_positions) == 1:
         yield [0]
@@ -108,35 +117,37 @@ def cut_branches(sequence: PackedSequence, max_tokens_per_forward: int) -> Itera
     yield chunk
 
 
-def _encoder(backbone: Backbone, memory: VisionFeatureCache | None) -> Encode:
-    if memory is None:
+def _encoder(backbone: Backbone, vision_cache: VisionFeatureCache | None) -> Encode:
+    if vision_cache is None:
         return lambda sequences: encode(backbone, [sequence.media_inputs for sequence in sequences])
-    return partial(memory.encode, backbone)
+    return partial(vision_cache.encode, backbone)
 
 
-def _one_pass(backbone: Backbone, rows: Batch, encode: Encode) -> Tensor:
+def _forward(backbone: Backbone, batch: Batch, encode: Encode) -> Tensor:
     """Hidden states (P, H) of the tokens that the head reads, from one forward pass."""
-    arguments: dict[str, Any] = {"input_ids": rows.input_ids, "position_ids": rows.position_ids}
-    if rows.attention_plan is not None:
-        arguments |= rows.attention_plan.arguments
-    if rows.with_media:
-        arguments["mm_encoder_outputs"] = encoder_outputs(encode(rows.with_media))
-    states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state
-    if rows.attention_plan is not None:
-        rows.attention_plan.check_used(backbone.n_layers)
-    return states[rows.read_rows, rows.read_columns]
+    arguments: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
+    if batch.attention_plan is not None:
+        arguments |= batch.attention_plan.arguments
+    if batch.with_media:
+        arguments["mm_encoder_outputs"] = encoder_outputs(encode(batch.with_media))
+    states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state  # (B, T, H)
+    if batch.attention_plan is not None:
+        batch.attention_plan.check_used(backbone.n_layers)
+    return states[batch.read_rows, batch.read_columns]  # (P, H)
 
 
-def _by_chunks(
+def _forward_over_cache(
     backbone: Backbone,
     sequence: PackedSequence,
     chunks: Sequence[list[int]],
     places: Sequence[Sequence[int]],
     encode: Encode,
 ) -> Tensor:
-    """The same hidden states, the prefix computed once and the branches a few at a time over its cache."""
+    """The same hidden states (P, H): the prefix is prefilled once, and each chunk of branches read over its cache."""
     device, n_prefix = backbone.device, sequence.n_prefix
-    ids, positions = send(sequence.input_ids, device), send(sequence.position_ids, device)
+    ids = send(sequence.input_ids, device)  # (1, T)
+    positions = send(sequence.position_ids, device)  # (1, T) or (3, 1, T)
+    # 1. Prefill: the prefix with its media, which leaves its keys and values in the cache.
     arguments: dict[str, Any] = {
         "input_ids": ids[:, :n_prefix],
         "position_ids": positions[..., :n_prefix],
@@ -146,8 +157,9 @@ def _by_chunks(
         arguments["mm_encoder_outputs"] = encoder_outputs(encode([sequence]))
     prefix = backbone.model(**arguments, use_cache=True)
     cache = cache_of(backbone.model, prefix)
-    states: Tensor = prefix.last_hidden_state.new_empty(sequence.n_tokens, backbone.hidden_size)
+    states: Tensor = prefix.last_hidden_state.new_empty(sequence.n_tokens, backbone.hidden_size)  # (T, H)
     states[:n_prefix] = prefix.last_hidden_state[0]
+    # 2. Each chunk over the cache, which is then cut back to the prefix.
     for chunk in chunks:
         lengths = [sequence.branch_lengths[branch] for branch in chunk]
         start = sequence.branch_starts[chunk[0]]
@@ -163,24 +175,22 @@ def _by_chunks(
         attention_plan.check_used(backbone.n_layers)
         states[own] = found.last_hidden_state[0]
         cache.states.crop(-sum(lengths))
-    return states[send(torch.tensor([place for each in places for place in each]), device)]
+    # 3. The states that the head reads.
+    return states[send(torch.tensor([place for each in places for place in each]), device)]  # (P, H)
 
 
 def score_states(head: ValueHead, states: Tensor, places: Sequence[Sequence[int]]) -> Tensor:
     """(responses,) float32 scores from the states (P, H) of the tokens that are read of them; see `read_places`."""
-    scores: Tensor = head(pool(head.config.resp_repr_mode, states, places))
+    pooled = pool(head.config.resp_repr_mode, states, places)  # (responses, H or 2 H)
+    scores: Tensor = head(pooled)  # (responses,)
     return scores
 
 
-def _split(scores: Tensor, sequences: Sequence[PackedSequence]) -> list[list[Tensor]]:
-    """(responses over all branches of all sequences,) scores, by layout and branch."""
-    parts = iter(
-        torch.split(
-            scores,
-            [len(score_positions) for sequence in sequences for score_positions in sequence.score_positions],
-        )
-    )
-    return [[next(parts) for _ in sequence.score_positions] for sequence in sequences]
+def _split_by_branch(scores: Tensor, sequences: Sequence[PackedSequence]) -> list[list[Tensor]]:
+    """Scores (responses over all branches of all sequences,) by sequence and branch."""
+    n_responses = [len(spans) for sequence in sequences for spans in sequence.spans]
+    parts = iter(torch.split(scores, n_responses))
+    return [[next(parts) for _ in sequence.spans] for sequence in sequences]
 
 
 def no_room(sequences: Sequence[PackedSequence]) -> OutOfMemoryError:

@@ -1,4 +1,4 @@
-"""Pictures and clips through the vision tower: encoded once, and kept for the groups that show them again."""
+"""Vision features: pictures and clips through the vision tower, and a cache for the groups that show them again."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ CACHE_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Features:
-    """What the vision tower says of a group's pictures, or of its clips.
+    """The vision tower's output for a group's pictures, or for its clips.
 
     Attributes:
-        pooled: (M, H) one row for each of their M tokens.
-        deep: (M, H) for each of the first language layers, added there (Qwen3-VL's deepstack); or none.
+        pooled: (M, H), one row for each of their M tokens.
+        deep: (M, H) for each of the first language layers, where it is added (Qwen3-VL's deepstack); empty for others.
     """
 
     pooled: Tensor
@@ -71,7 +71,7 @@ def encode(backbone: Backbone, groups: Sequence[Mapping[str, Tensor]]) -> list[E
 
 
 def encoder_outputs(groups: Sequence[Encoded]) -> dict[str, Any]:
-    """Features as the models' argument `mm_encoder_outputs`: they take their places in the order given."""
+    """Features as the models' argument `mm_encoder_outputs`; they fill the media tokens in the order given."""
     outputs: dict[str, Any] = {}
     for kind in dict.fromkeys(kind for group in groups for kind in group):
         own = [group[kind] for group in groups if kind in group]
@@ -83,7 +83,7 @@ def encoder_outputs(groups: Sequence[Encoded]) -> dict[str, Any]:
 
 
 class VisionFeatureCache:
-    """Features of the media seen last, up to a number of bytes on the device.
+    """The most recently used features, up to a number of bytes on the device.
 
     Attributes:
         n_asked: groups whose media were asked for.
@@ -96,7 +96,7 @@ class VisionFeatureCache:
         self._kept: OrderedDict[MediaKey, Encoded] = OrderedDict()
 
     def encode(self, backbone: Backbone, sequences: Sequence[PackedSequence]) -> list[Encoded]:
-        """Features of each group, in the order given; what is known, or stands there twice, is not encoded again."""
+        """Features of each group, in the order given; none is encoded twice, nor what is in the cache."""
         keys = [sequence.media_key or ((str(place), ""),) for place, sequence in enumerate(sequences)]
         found = {key: self._kept[key] for key in keys if key in self._kept}
         missing = {key: sequence for key, sequence in zip(keys, sequences, strict=True) if key not in found}
