@@ -4,8 +4,8 @@ that reads transformers models.
 The base is never loaded. Its files are rewritten shard by shard under their own names, and the adapted layers get
 their product B A added on the way: in float32, rounded once to the type of the base. A bfloat16 base keeps 8 bits
 of mantissa, so scores of the merged model differ from those of base and adapter by that rounding; a float32 base
-gives the same scores to float tolerance. Quantizing the merged weights is another thing than quantizing the base
-beside a whole adapter: those scores differ more.
+gives the same scores to float tolerance. Scores differ more where merged weights are quantized, since an adapter that
+is not merged stays unquantized.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _adapted(on_meta: Backbone, checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def _plan(on_meta: Backbone, adapted: Mapping[str, Any], base: Path) -> Iterator[Planned]:
-    """What is written, in the order of the base's files: each of its weights, under its official name."""
+    """The weights to write, in the order of the base's files, each under its official name."""
     stored = find_weights(base)
     embedding = _divided_embedding(on_meta, stored, base)
     n_rows = {name: int(module.out_features) for name, module in _linears(on_meta)}
@@ -231,7 +231,7 @@ def _divided_embedding(on_meta: Backbone, stored: Mapping[str, Stored], base: Pa
 
 
 def _product_added(name: str, weight: Stored, parts: Mapping[str, int], adapted: Mapping[str, Any]) -> Any:
-    """What builds W + B A alpha / r of one weight (out, in), whose rows may belong to several layers."""
+    """A function that computes W + B A alpha / r of one weight (out, in), whose rows may belong to several layers."""
 
     def build() -> Tensor:
         whole = weight.read(name).float()

@@ -1,7 +1,7 @@
-"""Storing the 4-bit weights that a judge computes with, so that loading reads 3 GB instead of 9.
+"""Storing a judge's weights in 4-bit, so that loading reads 3 GB instead of 9.
 
-Only the language model is quantized, and only the base: an adapter stays whole beside it, as at scoring. So the
-scores are those of `--quant 4bit` with the original, to the last bit, on the kind of device it was quantized on.
+Only the base's language model is quantized; an adapter stays unquantized, as at scoring. So scores are equal to those
+of the original with `--quant 4bit`, to the last bit, on the kind of device it was quantized on.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BACKBONE = "backbone"
 
 @dataclass(frozen=True)
 class Quantized:
-    """What quantizing gained; both times are those of a whole judge, read from the disk and not from its cache.
+    """What quantizing gained. Both times are those of a whole judge, read from the disk and not from the page cache.
 
     Attributes:
         n_bytes_before, n_bytes_after: size of the backbone's weights.
@@ -59,7 +59,7 @@ def quantize(config: JudgeConfig, out: Path) -> Quantized:
     The result is loaded once before it takes its name.
 
     Args:
-        config: the checkpoint, its revision and the device; `dtype` is the type of the weights that stay whole,
+        config: the checkpoint, its revision and the device; `dtype` is the type of the weights that are not quantized,
             auto that of the base's files. Scores are equal in this type and in wider ones (bfloat16 weights
             computed in float32).
         out: the new folder.
@@ -119,7 +119,7 @@ def _timed(folder: Path, times_s: list[float]) -> Iterator[None]:
 
 
 def _write_backbone(folder: Path, backbone: Backbone) -> int:
-    """The weights by the decoder's own names: packed 4-bit rows can be neither joined nor divided as released.
+    """Write the weights under the decoder's own names: 4-bit rows cannot be joined or split as released.
 
     Returns the bytes.
     """
@@ -133,7 +133,7 @@ def _write_backbone(folder: Path, backbone: Backbone) -> int:
 
 
 def _base_weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The weights of a model with an adapter on it as they were named without."""
+    """The weights of a model without its adapter's, under the names that they have without it."""
     for name, weight in model.state_dict().items():
         if ".lora_" not in name:
             yield name.replace(".base_layer.", "."), weight

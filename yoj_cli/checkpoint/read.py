@@ -1,6 +1,6 @@
-"""Checkpoints on disk and on the Hub: finding, loading and saving them.
+"""Reading checkpoints: found on disk or on the Hub, checked, loaded.
 
-Two formats are read. Ours is a LoRA adapter beside a value head, on a base model kept elsewhere:
+Two formats are read. Ours is a LoRA adapter and a value head, with a base model elsewhere:
 `adapter_config.json`, `adapter_model.safetensors`, `value_head.safetensors`, `reward_model_config.json`,
 tokenizer and processor files. The official one is merged: model files, `value_head.pt` and
 `reward_model_config.json`.
@@ -9,6 +9,7 @@ tokenizer and processor files. The official one is merged: model files, `value_h
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -46,6 +47,19 @@ from yoj_cli.storage.names import (
     REWARD_CONFIG,
     TOKENIZER_FILES,
 )
+
+TEXTS: Mapping[str, tuple[type, ...]] = {
+    "separator": (str,),
+    "base_model": (str, type(None)),
+    "base_revision": (str, type(None)),
+}
+CHOICES: Mapping[str, tuple[str | None, ...]] = {
+    "responses_role": get_args(Role),
+    "mode": get_args(Mode),
+    "quant": (*get_args(Quant), None),
+    "dtype": (*get_args(Dtype)[1:], None),
+}
+"""Values of `reward_model_config.json`; each key may also be left out."""
 
 
 @dataclass(frozen=True)
@@ -168,55 +182,51 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
             hint="Give a folder made by `yoj train`, or a model published in the official format.",
         )
     raw = read_json(where)
-    version = raw.get("format_version", 0)
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"format_version is {version!r}, this yoj reads up to {FORMAT_VERSION}",
-            where=str(where),
-            hint="Update yoj-cli.",
-        )
-    for key in ("separator", "base_model", "base_revision"):
-        if not isinstance(raw.get(key, ""), str | None):
-            raise CheckpointError(f"{key} is {raw[key]!r}, which is no text", where=str(where))
-    role = raw.get("responses_role", "assistant")
-    if role not in ("assistant", "user"):
-        raise CheckpointError(
-            f"responses_role is {role!r}; known are 'assistant' and 'user'", where=str(where)
-        )
-    mode = raw.get("mode", "multi")
-    if mode not in ("multi", "single"):
-        raise CheckpointError(f"mode is {mode!r}; known are 'multi' and 'single'", where=str(where))
+    _check_values(raw, str(where))
     is_adapter = (folder / ADAPTER_CONFIG).is_file()
     if is_adapter and not raw.get("base_model"):
         adapter = read_json(folder / ADAPTER_CONFIG)
         raw["base_model"] = adapter.get("base_model_name_or_path")
         raw.setdefault("base_revision", adapter.get("revision"))
-    base_revision, max_frames = raw.get("base_revision"), raw.get("max_frames", DEFAULT_MAX_FRAMES)
-    if not isinstance(base_revision, (str, type(None))):
-        raise CheckpointError(f"base_revision is {base_revision!r}, which is no name", where=str(where))
-    if not isinstance(max_frames, int) or isinstance(max_frames, bool) or max_frames < 1:
-        raise CheckpointError(f"max_frames is {max_frames!r}, which is no number of frames", where=str(where))
+        _check_values(raw, str(folder / ADAPTER_CONFIG))
     return Checkpoint(
         name=name,
         folder=folder,
         revision=commit_of(folder),
         base_model=str(raw["base_model"]) if is_adapter else None,
-        base_revision=base_revision,
-        max_frames=max_frames,
+        base_revision=raw.get("base_revision"),
+        max_frames=raw.get("max_frames", DEFAULT_MAX_FRAMES),
         separator=raw.get("separator", DEFAULT_SEPARATOR),
-        role=role,
-        mode=mode,
+        role=raw.get("responses_role", "assistant"),
+        mode=raw.get("mode", "multi"),
         head=HeadConfig.parse(raw, where=str(where)),
-        trained=_read_precision(raw, str(where)),
+        trained=Precision(raw.get("quant"), raw.get("dtype")),
     )
 
 
-def _read_precision(raw: dict[str, Any], where: str) -> Precision:
-    """What the checkpoint was trained in; the official format does not say."""
-    for key, known in (("quant", get_args(Quant)), ("dtype", get_args(Dtype)[1:])):
-        if raw.get(key) is not None and raw[key] not in known:
-            raise CheckpointError(f"{key} is {raw[key]!r}; known are {', '.join(known)}", where=where)
-    return Precision(raw.get("quant"), raw.get("dtype"))
+def _check_values(raw: Mapping[str, Any], where: str) -> None:
+    """Refuse what this version does not know; keys that the official format does not have may be left out.
+
+    Raises:
+        CheckpointError: a newer format, or a value of the wrong type or that is none of the known ones.
+    """
+    version = raw.get("format_version", 0)
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"format_version is {version!r}, this yoj reads up to {FORMAT_VERSION}",
+            where=where,
+            hint="Update yoj-cli.",
+        )
+    for key, kinds in TEXTS.items():
+        if not isinstance(raw.get(key, ""), kinds):
+            raise CheckpointError(f"{key} is {raw[key]!r}, which is no text", where=where)
+    for key, known in CHOICES.items():
+        if key in raw and raw[key] not in known:
+            names = ", ".join(value for value in known if value is not None)
+            raise CheckpointError(f"{key} is {raw[key]!r}; known are {names}", where=where)
+    max_frames = raw.get("max_frames", DEFAULT_MAX_FRAMES)
+    if not isinstance(max_frames, int) or isinstance(max_frames, bool) or max_frames < 1:
+        raise CheckpointError(f"max_frames is {max_frames!r}, which is no number of frames", where=where)
 
 
 def load_head(checkpoint: Checkpoint, backbone: Backbone) -> ValueHead:

@@ -67,7 +67,7 @@ def save_checkpoint(
 def write_official_head(folder: Path, checkpoint: Checkpoint, head: ValueHead) -> None:
     """Write the head and its configuration as the official implementation reads them.
 
-    What their configuration has no word for (separator, role, mode) stays beside it, and they ignore it.
+    What their configuration does not have (separator, role, mode) is written too; they ignore it.
     """
     torch.save(head.layers.state_dict(), folder / HEAD_PICKLED)
     raw = read_json(checkpoint.folder / REWARD_CONFIG)

@@ -1,7 +1,7 @@
-"""A model's small files so that transformers 4 reads them as well as 5: the released code is pinned to 4.57.3.
+"""A merged model's small files in a form that both transformers 4 and 5 read: the released code is pinned to 4.57.3.
 
-transformers 5 writes tokenizer classes, special tokens, processors and rotary settings in ways of its own, but reads
-the earlier ones, too. So the earlier ones are what a merged model gets.
+transformers 5 writes tokenizer classes, special tokens, processors and rotary settings in forms of its own, but also
+reads the earlier forms. So a merged model gets those.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     PEFT only warns when nothing matches (an adapter saved from `…ForConditionalGeneration` has one more
     "model." in every key than the decoder alone), and would then score with untrained weights.
 
-    An adapter of the released code adapts layers that the decoder holds in parts (Molmo2's `att_proj` is its
-    query, key and value): each part shares the layer's A and takes its own rows of B, which is the same product.
+    An adapter of the released code adapts layers that the decoder divides (Molmo2's `att_proj` is its query, key and
+    value): each part shares the layer's A and takes its own rows of B, which gives the same product.
 
     Args:
         backbone: what the adapter is put on; of one on the meta device, only the adapter has weights then.
@@ -78,7 +78,7 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     config.rank_pattern = _by_layer(config.rank_pattern, layers)
     config.alpha_pattern = _by_layer(config.alpha_pattern, layers)
     with translate_load_errors("the adapter", folder / ADAPTER_CONFIG):
-        # Its layers are made without memory: what the configuration says may be larger than what is in the file.
+        # Made on the meta device: the configuration may claim larger layers than the file has.
         inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=True)
     wanted = adapter_weights(backbone.model)
     names = {name.replace(".default.", "."): name for name in wanted}
@@ -110,7 +110,7 @@ def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 def _native_layers(saved: str, backbone: Backbone) -> tuple[str, ...]:
-    """The decoder's layers that a layer of a saved adapter stands for, in the order of its rows."""
+    """The decoder's layers that a layer of a saved adapter belongs to, in the order of its rows."""
     inner = saved.removeprefix("model.")
     prefix = backbone.family.language_prefix
     layers = backbone.family.layers_of(inner)
@@ -136,7 +136,7 @@ def _adapted_layers(saved: dict[str, Tensor], backbone: Backbone, where: str) ->
 
 
 def _native_state(saved: dict[str, Tensor], backbone: Backbone, where: str) -> dict[str, Tensor]:
-    """A saved adapter's weights as the decoder names them; A (r, in) shared by parts, B (out, r) divided."""
+    """A saved adapter's weights as the decoder names them: A (r, in) shared by a layer's parts, B (out, r) split."""
     state: dict[str, Tensor] = {}
     for key, weight in saved.items():
         name, (_, dot, kind) = _saved_layer(key), key.rpartition(".lora_")

@@ -1,4 +1,4 @@
-"""A loaded decoder without its LM head, and what turns groups into its inputs."""
+"""The backbone: a decoder without its LM head, its processor, and where and in what it computes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from yoj_cli.model.family import Family
 
 @dataclass(frozen=True)
 class Backbone:
-    """A loaded decoder without its LM head, and what turns groups into its inputs.
+    """A decoder without its LM head, its processor, and where and in what it computes.
 
     Attributes:
         model: transformers module whose `last_hidden_state` (1, T, H) the head reads.
         processor: the family's processor, or a bare tokenizer for text-only families.
-        dtype, quant: what is computed in and how the weights are held, as resolved.
+        device, dtype, quant: where it computes, in which type, and how its weights are quantized; nothing is `auto`.
     """
 
     model: nn.Module
@@ -43,12 +43,12 @@ class Backbone:
 
     @property
     def n_rows(self) -> int:
-        """Rows of the input embedding: token ids from here on have none."""
+        """Rows of the input embedding: a token id must be below it."""
         return int(self.model.get_input_embeddings().weight.shape[0])  # type: ignore[operator]
 
     @property
     def context(self) -> int:
-        """Tokens the backbone's positions reach."""
+        """Most tokens of a sequence: as many as the backbone has positions for."""
         return int(self.text_config.max_position_embeddings)
 
     @property
@@ -56,7 +56,7 @@ class Backbone:
         return self.model.config.get_text_config()  # type: ignore[operator,union-attr]
 
     def positions(self, input_ids: Tensor, media_types: Tensor, media_inputs: dict[str, Tensor]) -> Tensor:
-        """Position ids of a plain, unbranched sequence.
+        """Position ids of a sequence without branches.
 
         Args:
             input_ids: (1, T) int64.

@@ -13,8 +13,8 @@ from yoj_cli.errors import DeviceError, OutOfMemoryError
 from yoj_cli.storage.files import first_line
 
 UNASKED_ON_CPU_BYTES = 1_000_000_000
-"""Judges whose weight files come to no more than this run on a CPU without being asked to: what a group takes goes
-with the weights, and 8.9 GB of them (Molmo2-4B) read a picture and six responses in about a minute on two cores."""
+"""Judges with weight files up to this size run on a CPU without being asked to. The time for a group grows with the
+weights: with 8.9 GB of them (Molmo2-4B), a picture and six responses take about a minute on two cores."""
 
 WAYS_OUT = (
     "`--model demo` runs anywhere and judges drawn scenes only; `--device cpu` is slow: "
@@ -27,7 +27,7 @@ def resolve_device(config: JudgeConfig, n_bytes: int | None, *, ways_out: str = 
     """The device to run on; without a GPU a CPU, where it was asked for or the judge is a small one.
 
     Args:
-        n_bytes: size of the weight files; None where nobody knows, which is taken for a large one.
+        n_bytes: size of the weight files; None where it is unknown, which counts as large.
         ways_out: what the error advises where there is no GPU.
     Raises:
         DeviceError: no such device, with what to do instead.
@@ -62,10 +62,9 @@ def available_bytes() -> int:
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on the device.
+    """A CPU tensor on the device, copied asynchronously where that is a GPU.
 
-    A GPU copies it in its turn, after what it was asked for before; from memory that is not pinned, the CPU would
-    wait until then.
+    From memory that is not pinned, the CPU would wait until the GPU has done all that it was asked for before.
     """
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -73,7 +72,7 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory was refused; torch has a type of error for a GPU that does, and none for a CPU."""
+    """Whether an error means out of memory; torch has a type of error for that on a GPU, and none on a CPU."""
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
         isinstance(error, RuntimeError)
         and any(sign in str(error) for sign in ("DefaultCPUAllocator", "CUDA error: out of memory"))
@@ -82,7 +81,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def translate_oom(build: Callable[[], OutOfMemoryError]) -> Iterator[None]:
-    """Turn the device's refusal of memory into an error that says what it was for, and its end into a DeviceError."""
+    """Turn out of memory into the error that `build` gives, and a GPU that stopped working into a DeviceError."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

@@ -1,9 +1,8 @@
 """Model families: what is particular to one architecture, and nowhere else.
 
-A family differs from another in seven places: which modules are pictures (never quantized), which tokens see each
-other in both directions, how positions count, which inputs cannot be combined, how the released files name and
-join the weights, what its processor's files leave out, and what its vision tower reads. Everything else treats
-all families alike.
+Families differ in seven ways: which modules are the vision tower (never quantized), which tokens attend to each other
+in both directions, how positions count, which media cannot be combined, how the released files name and join the
+weights, what the processor's files leave out, and what the vision tower reads. All other code treats them alike.
 """
 
 from __future__ import annotations
@@ -28,9 +27,9 @@ class Released:
     Attributes:
         architecture: the class that reads them.
         roots: what the name of a weight starts with, after "model.".
-        layers: language layers by their released names, each with the decoder's layers that its rows hold.
-        embedding: the two weights that the decoder's one embedding is kept in: vocab_size rows, and
-            additional_vocab_size rows. transformers reads any division of them, the released code only this.
+        layers: language layers by their released names, each with the decoder's layers that its rows are split into.
+        embedding: the two weights that the decoder's one embedding is split into: vocab_size rows, and
+            additional_vocab_size rows. transformers reads any other split as well, the released code only this one.
     """
 
     architecture: str
@@ -79,7 +78,7 @@ class Family:
         """Refuse what this family cannot read.
 
         Raises:
-            InputError: pictures or clips in a combination or number the family has no layout for.
+            InputError: pictures or clips in a combination or number that the family does not read.
         """
         clips = sum(medium.kind != "image" for medium in media)
         if media and not self.reads_media:
@@ -96,7 +95,7 @@ class Family:
     def positions(
         self, model: nn.Module, input_ids: Tensor, media_types: Tensor, media_inputs: Mapping[str, Tensor]
     ) -> Tensor:
-        """Position ids of a plain, unbranched sequence; see `Backbone.positions`."""
+        """Position ids of a sequence without branches; see `Backbone.positions`."""
         if not self.has_spatial_positions:
             return torch.arange(input_ids.shape[1]).unsqueeze(0)
         positions, _ = model.get_rope_index(  # type: ignore[operator]
@@ -108,7 +107,7 @@ class Family:
         return torch.as_tensor(positions)
 
     def mend_processor(self, processor: Any) -> None:
-        """Have Molmo2's clip frames scaled and normalized like its pictures, where the files do not say.
+        """Have Molmo2's clip frames scaled and normalized like its pictures, where the processor's files do not say.
 
         The code that the weights were made with does so by default; transformers' own leaves both unset, and
         the vision tower would see values up to 255 where it was trained on -1 to 1.
@@ -122,7 +121,7 @@ class Family:
     def layers_of(self, name: str) -> tuple[str, ...]:
         """The decoder's layers that a layer of the released files holds, in the order of its rows.
 
-        Any other name is the decoder's own, and stands for itself.
+        Any other name is the decoder's own, and is given back.
         """
         number = re.search(r"\.(\d+)\.", name)
         if self.released is None or number is None:
@@ -141,9 +140,7 @@ class Family:
         return layer
 
     def media_runs(self, kind: str, inputs: Mapping[str, Tensor], processor: Any) -> tuple[int, ...]:
-        """Tokens in the sequence that stand for a picture, or for each moment of a clip, in order.
-
-        They are those that the vision tower gives features for.
+        """Numbers of media tokens, those that get vision features: of a picture, or of each moment of a clip.
 
         Args:
             kind: "image" or "video".
@@ -158,7 +155,7 @@ class Family:
         return (n_tokens // n_moments,) * n_moments
 
     def join_media(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """What the processor would give for the media of several groups, from what it gave for each group.
+        """Collate the media tensors of several groups, as the processor would give them for all at once.
 
         Args:
             inputs: at least one; tensors of one kind of media, by the model's argument names.
@@ -170,7 +167,7 @@ class Family:
         for own in inputs:
             for name, tensor in own.items():
                 before = n_patches.get(self.counts_patches.get(name, ""), 0)
-                # -1 is no patch at all, and stays so.
+                # -1 means no patch.
                 shifted = torch.where(tensor >= 0, tensor + before, tensor) if before else tensor
                 joined.setdefault(name, []).append(shifted)
             for name in self.counts_patches.values():

@@ -1,4 +1,4 @@
-"""The value head: what was read of a response in, one score out.
+"""The value head: from the pooled hidden states of a response to its score.
 
 Source: arXiv 2604.10966 and its released code (github.com/yinuoyang01/multi-response-rm, mr2rm/models/reward_model.py):
 Linear(input, hidden) -> activation -> Linear(hidden, 1), or Linear(input, 1), and the result divided by sqrt(H), the
@@ -28,7 +28,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
 }
 LARGEST = 1 << 20
-"""No hidden size and no middle layer comes near it; a number beyond is a damaged file."""
+"""Far above any hidden size or middle layer; a larger number means a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class HeadConfig:
         value_head_type: "mlp" or "linear".
         value_head_hidden_dim: width of the middle layer; unused by "linear".
         value_head_activation: one of selu, gelu, relu, tanh, silu; unused by "linear".
-        value_head_input_dim: numbers it reads of a response: the backbone's hidden size H, or 2 H.
+        value_head_input_dim: width of its input, one vector for each response: the backbone's hidden size H, or 2 H.
         score_divisor: what the raw output is divided by; sqrt(H) where the checkpoint does not say.
-        resp_repr_mode: which of a response's states they are, see `pooling`.
+        resp_repr_mode: how that vector is pooled from a response's hidden states, see `pooling`.
     """
 
     value_head_type: Literal["mlp", "linear"]
@@ -55,7 +55,7 @@ class HeadConfig:
     def parse(cls, raw: Mapping[str, Any], *, where: str) -> HeadConfig:
         """Read `reward_model_config.json`; unknown kinds are refused, never approximated.
 
-        What a file leaves out is what the official class takes: a linear head, selu, a middle layer as wide as
+        What a file leaves out has the official class's default: a linear head, selu, a middle layer as wide as
         the head's input (also for null and 0), the end token, and sqrt(H).
 
         Raises:
@@ -112,7 +112,7 @@ def _divisor(raw: Mapping[str, Any], hidden_size: int) -> float:
 
 
 class ValueHead(nn.Module):
-    """Scores hidden states in float32 whatever the backbone computes in."""
+    """Scores pooled hidden states, in float32 whatever the backbone computes in."""
 
     def __init__(self, config: HeadConfig) -> None:
         super().__init__()
@@ -127,14 +127,14 @@ class ValueHead(nn.Module):
         )
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Score what was read of some responses.
+        """Score responses.
 
         Args:
-            hidden: (..., value_head_input_dim) any float dtype.
+            hidden: (..., value_head_input_dim) pooled hidden states, any float dtype.
         Returns:
             (...,) float32 scores.
         """
-        # Autocast would run the two small matrices in half precision and lose the margins between responses.
+        # Autocast would compute in half precision, which is coarser than the margins between responses.
         with torch.autocast(hidden.device.type, enabled=False):
             scores: Tensor = self.layers(hidden.float()).squeeze(-1) / self.config.score_divisor
         return scores
@@ -142,7 +142,7 @@ class ValueHead(nn.Module):
     def load_weights(self, state: Mapping[str, Tensor], *, where: str) -> None:
         """Load `0.weight 0.bias 2.weight 2.bias` (mlp) or `weight bias` (linear), all of them checked.
 
-        A head on torch's meta device, which holds shapes and no memory, takes the weights as its own.
+        A head on torch's meta device, which has shapes and no memory, takes over the tensors that it is given.
 
         Raises:
             CheckpointError: missing, unexpected or misshapen weights.
@@ -156,6 +156,6 @@ class ValueHead(nn.Module):
                 hint="reward_model_config.json and the value head must come from the same training run.",
             )
         on_meta = next(self.layers.parameters()).is_meta
-        # Copied: where a weight lies in a mapped file decides which kernel multiplies it, and so its last digits.
+        # Copied: the alignment of a weight in a mapped file decides which kernel multiplies it, and so the last digits.
         copies = {name: weight.to(torch.float32, copy=True) for name, weight in state.items()}
         self.layers.load_state_dict(copies, assign=on_meta)

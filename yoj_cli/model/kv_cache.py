@@ -1,4 +1,4 @@
-"""What a backbone calls its KV cache, decided here and nowhere else.
+"""The KV cache: under which name a backbone takes and returns it, decided here and nowhere else.
 
 transformers 5.24 renamed `past_key_values` to `cache`, in what a model takes and in what it returns; the older name
 warns, and goes with 5.40. Code that comes with a checkpoint may keep it for longer.

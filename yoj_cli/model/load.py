@@ -44,7 +44,7 @@ def load_backbone(
     Args:
         folder: transformers model files.
         processor_folder: tokenizer and processor files; the checkpoint's own, which know the separator.
-        trained: what `auto` stands for, where the checkpoint says so.
+        trained: what `auto` means, where the checkpoint says so.
     Raises:
         ModelError: files that are missing, unreadable or do not fill the architecture.
     """
@@ -67,7 +67,7 @@ def load_backbone(
 def resolve_stored(
     asked: QuantChoice, device: torch.device, dtype: torch.dtype, folder: Path, trained: Precision
 ) -> Quant:
-    """What `--quant` comes to for a folder of model files; see `resolve_quant`.
+    """The quantization for a folder of model files; see `resolve_quant`.
 
     Raises:
         ModelError: the files are missing or damaged, or quantized in a way that is not read.
@@ -114,7 +114,7 @@ def read_model_config(folder: Path, *, trust_remote_code: bool) -> tuple[Any, Fa
 
 
 def _check_reads_text_only(model_type: str, config: Any, where: Path) -> None:
-    """Refuse an architecture with eyes or ears that we know nothing of: its adapter would land on them, too."""
+    """Refuse an unknown architecture that reads pictures or sound: its encoders would get adapters, too."""
     from transformers.models.auto import modeling_auto
 
     sees = [key for key in MEDIA_KEYS if getattr(config, key, None) is not None]
@@ -139,9 +139,9 @@ def _load_model(
     """The decoder and transformers' report of what found its place.
 
     On a CPU, weights that are quantized or cast while loading are read from their files one at a time. transformers
-    would map the files, and a mapped page that was read counts as this process's until the last file is closed: the
-    peak would be the files and the model, more than loading them unquantized takes. Weights that stay as they are
-    stored are mapped: they are read when they are first used, and never copied.
+    would map the files (mmap), and mapped pages that were read count as this process's memory until the files are
+    closed: at its peak the files and the model together, more than an unquantized model takes. Weights that stay as
+    they are stored are mapped: they are read at first use, and never copied.
     """
     from transformers import AutoModel
 

@@ -1,13 +1,13 @@
-"""What the value head reads of a response: the states of some of its tokens, made one vector.
+"""Pooling: the hidden states of some of a response's tokens, as the one vector that the value head reads.
 
 The names and formulas are the official ones (github.com/yinuoyang01/multi-response-rm,
-mr2rm/models/reward_model.py and mr2rm/data/dataset.py, `resp_repr_mode`). A response reaches from its first token,
-which for all but the first is the one behind the separator, to its end token, the one before the next separator or
-the last of the sequence:
+mr2rm/models/reward_model.py and mr2rm/data/dataset.py, `resp_repr_mode`). A response begins with its first token
+(the one after the separator, for all but the first response) and ends with its end token, the one before the next
+separator or the last of the sequence:
 
     last               state of the end token
     first              state of the first token
-    first_last_concat  both, one behind the other: the head reads 2 H numbers
+    first_last_concat  both, concatenated: the head reads 2 H numbers
     first_last_add     first + last
     first_last_sub     last - first
     response_mean      mean over all tokens, first and last included
@@ -25,7 +25,7 @@ from yoj_cli.config.judge import RespReprMode
 
 
 class ResponseSpans(Protocol):
-    """What pooling needs to know of a packed sequence: where its branches and their responses stand."""
+    """What pooling needs to know of a packed sequence: the indices of its branches and their responses."""
 
     @property
     def n_prefix(self) -> int: ...
@@ -37,14 +37,14 @@ class ResponseSpans(Protocol):
 
 
 def head_width(mode: RespReprMode, hidden_size: int) -> int:
-    """How many numbers the head reads of a response."""
+    """Width of the head's input, the vector that a response is pooled to."""
     return 2 * hidden_size if mode == "first_last_concat" else hidden_size
 
 
 def read_places(mode: RespReprMode, sequence: ResponseSpans) -> list[Sequence[int]]:
-    """Which tokens' states are read: indices into T for each response of each branch, in order.
+    """The tokens whose states are pooled: indices into T for each response of each branch, in order.
 
-    A first token that all branches share stands in the prefix, and its response goes on in the branch.
+    A first token that all branches share is in the prefix; the rest of its response is in the branch.
     """
     return [
         _places(mode, sequence.n_prefix, branch_start, start, end)
@@ -69,7 +69,7 @@ def pool(mode: RespReprMode, states: Tensor, places: Sequence[Sequence[int]]) ->
     """One vector for each response.
 
     Args:
-        states: (P, H) the states that are read, those of one response after those of another.
+        states: (P, H) the states at `places`, those of one response after those of another.
         places: from `read_places`: P in all.
     Returns:
         (R, H), or (R, 2 H) for `first_last_concat`; sums and means are float32, whatever the backbone computes in.
@@ -77,7 +77,7 @@ def pool(mode: RespReprMode, states: Tensor, places: Sequence[Sequence[int]]) ->
     if mode in ("last", "first"):
         return states
     if mode == "response_mean":
-        # By response and not over a padded block: what stands beside a response must not move its last digits.
+        # Response by response, not over a padded block: a score's last digits must not depend on other responses.
         parts = torch.split(states.float(), [len(each) for each in places])
         return torch.stack([part.mean(dim=0) for part in parts])
     first, last = states[0::2], states[1::2]

@@ -1,4 +1,4 @@
-"""What a judge computes in and how its weights are held: the dtype and the quantization that `auto` stands for."""
+"""Precision: the dtype that a judge computes in, the quantization of its weights, and what `auto` means for both."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from yoj_cli.config.judge import Dtype, Quant, QuantChoice
 from yoj_cli.model.device import available_bytes
 
 MEMORY_MARGIN = 1.5
-"""Unquantized weights are taken on a CPU where so many times their size is available: besides them there are the
-libraries, a group's activations (8.9 GB of weights peaked at 11.1 with one of 1,664 tokens), and whoever else uses
-the machine."""
+"""On a CPU, `auto` leaves weights unquantized if this many times their size is available: there are also the libraries,
+a group's activations (8.9 GB of weights peaked at 11.1 GB with a group of 1,664 tokens) and other processes."""
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
 
 
 @dataclass(frozen=True)
 class Precision:
-    """What a checkpoint was trained in, where it says so: what `auto` then stands for."""
+    """What a checkpoint was trained in, where it says so; `auto` then means the same."""
 
     quant: Quant | None = None
     dtype: Dtype | None = None
@@ -29,7 +28,7 @@ UNSTATED = Precision()
 
 
 def resolve_dtype(asked: Dtype, device: torch.device, trained: Dtype | None = None) -> torch.dtype:
-    """The type to compute in: the one given, else the one trained in, else the fastest that is wide enough.
+    """The dtype to compute in: the one given, else the one trained in, else the fastest that has enough range.
 
     A type that the device has no arithmetic for is never taken unasked.
     """
@@ -46,7 +45,7 @@ def resolve_dtype(asked: Dtype, device: torch.device, trained: Dtype | None = No
 
 
 def dtype_name(dtype: torch.dtype) -> Dtype:
-    """What `--dtype` calls a type to compute in."""
+    """The name that `--dtype` has for a dtype."""
     names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
     return names.get(dtype, "float32")
 
@@ -69,10 +68,10 @@ def resolve_quant(
     stored: Quant | None = None,
     trained: Quant | None = None,
 ) -> Quant:
-    """The quantization: the one given, else the one stored, else the one trained in, else what the device is good at.
+    """The quantization: the one given, else the one stored, else the one trained in, else the device's default.
 
-    That is 4-bit on a GPU, which saves its memory, and none on a CPU, where 4-bit only costs time; unless its memory
-    is too small for unquantized weights.
+    That is 4-bit on a GPU, to save its memory, and none on a CPU, where 4-bit costs time, unless the unquantized
+    weights do not fit into memory.
 
     Args:
         dtype: what is computed in.

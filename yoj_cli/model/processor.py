@@ -86,7 +86,7 @@ def check_media_tokens(processor: Any, family: Family, model_config: Any, where:
 
 
 def _name_broken_file(folder: Path) -> None:
-    """Say which of the files a tokenizer or processor is made of is at fault, where that is plain to see."""
+    """Name the file at fault, where one of a processor's or tokenizer's files is damaged by itself."""
     from tokenizers import Tokenizer
 
     for path in sorted(folder.glob("*.json")):

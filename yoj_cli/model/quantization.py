@@ -1,4 +1,4 @@
-"""Quantized weights: made while loading, or read as a folder stores them."""
+"""Quantization: of weights while they are loaded, or as a folder stores them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from yoj_cli.errors import ModelError, UsageError
 def quantization(quant: Quant, vision_modules: Sequence[str], dtype: torch.dtype, model_config: Any) -> Any:
     """How transformers is to quantize the language model; None where there is nothing to do.
 
-    The vision tower stays in the compute dtype: its 588- and 4304-wide rows are no multiple of the 64-wide NF4
-    blocks, and 0.4 B parameters save little.
+    The vision tower stays in the compute dtype: its rows of 588 and 4304 numbers are no multiple of NF4's blocks of
+    64, and its 0.4 B parameters would save little.
 
     Args:
-        quant: what was asked for, or `auto` stands for.
-        vision_modules: modules that are left alone.
-        dtype: what is computed in; weights that are stored quantized compute in it, too.
+        quant: as resolved by `resolve_quant`.
+        vision_modules: modules that are not quantized.
+        dtype: to compute in; weights that are stored quantized are dequantized to it, too.
         model_config: transformers' configuration of the model.
     Raises:
         UsageError: the weights are stored otherwise than asked for.
@@ -66,7 +66,7 @@ def stored_quant(stored: Any) -> Quant | None:
 
 
 def _check_stored(stored: Quant, asked: Quant) -> None:
-    """Whole weights cannot be had back, and another quantization of quantized weights is worse than either."""
+    """Refuse to dequantize stored weights, or to quantize them a second time: both lose precision unnoticed."""
     if asked != stored:
         raise UsageError(
             f"the backbone is stored in {stored}, {asked} cannot be had from it",
@@ -76,15 +76,15 @@ def _check_stored(stored: Quant, asked: Quant) -> None:
 
 
 def set_compute_dtype(model: nn.Module, dtype: torch.dtype, *, stored: bool) -> None:
-    """Compute in the type asked for, whatever the processor prefers or a stored model says.
+    """Have quantized layers compute in a dtype, whatever the CPU prefers or a stored model says.
 
-    On CPUs that have it, bitsandbytes computes in bfloat16: its packed kernel rounds activations to 8 bits of
-    mantissa whatever the compute type, and scores would differ in the third digit between a response judged alone
-    and the same one judged beside others.
+    On CPUs with bfloat16 arithmetic, bitsandbytes uses it whatever the compute dtype: its packed kernel rounds
+    activations to 8 bits of mantissa, and the score of a response would differ in the third digit between one judged
+    alone and one judged in a batch.
 
     Args:
-        stored: the weights were stored quantized. They bring the type that they dequantize to, and transformers
-            leaves what stands beside them in the type of the file.
+        stored: the weights were stored quantized. Their files say which dtype they are dequantized to, and
+            transformers leaves all other weights in the dtype of the file.
     Raises:
         ModelError: the scales of stored weights are missing, which transformers does not notice.
     """

@@ -1,8 +1,8 @@
 """Side effects of loading a model: the host program's logging, progress bars and random numbers stay as they were.
 
-What a library logs while it loads, and its progress bars, are for its developers: our own checks account for every
-weight. Yet a logger's level and a hook for progress bars belong to the whole process, and so do the random numbers
-that fresh layers are drawn from before their weights are read. All are put back.
+What libraries log and show while they load is of no use to our users: our own checks account for every weight. But a
+logger's level and the hook for progress bars belong to the whole process, and so do the random numbers that new layers
+are initialized from before their weights are read. All are restored.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 LOGGERS = ("transformers", "bitsandbytes")
-"""bitsandbytes warns when it is imported of a kernel that it does well without on a CPU."""
+"""bitsandbytes warns at import about a kernel that it does not need on a CPU."""
 
 _loading = threading.RLock()
-"""One load at a time: what is put back must be the host's, and transformers itself changes the default dtype."""
+"""One load at a time: what is restored must be the host's, and transformers itself changes the default dtype."""
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from yoj_cli.sequence.media_inputs import MediaKey
 from yoj_cli.sequence.packed import PackedSequence
 
 CACHE_BYTES = 256 << 20
-"""Features that are kept on the device: some 8 MB a picture of a 4B judge in bfloat16."""
+"""Size of the cache, on the device. A picture of a 4B judge takes some 8 MB in bfloat16."""
 
 
 @dataclass(frozen=True)

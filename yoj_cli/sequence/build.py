@@ -1,9 +1,9 @@
-"""A group as one token sequence: a shared prefix, then branches of responses.
+"""Building a group's packed sequence: a shared prefix, then branches of responses.
 
     prefix: media, prompt, assistant header | branch 0: r0 <sep> r1 <sep> r2 | branch 1: r1 <sep> r2 <sep> r0
 
-Every branch is tokenized together with the prefix, exactly as a pass of its own would be (BPE merges across
-the seam); what all branches have in common is then stored once.
+Every branch is tokenized together with the prefix, exactly as a sequence of its own would be, because byte-pair merges
+reach across the boundary; the longest prefix that all have in common is then stored once.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class SequenceBuilder:
             ids, spans = list(head), list[Span]()
             for place, response in enumerate(branch):
                 is_last = place == len(branch) - 1
-                # What stands behind the separator is the next response's, what stands before the first is the prompt's.
+                # The separator's text is tokenized with the responses around it, the prompt's end with the first one.
                 left, after_separator = ("", self._separator.after) if place else (header, "")
                 right = footer if is_last else self._separator.before
                 own, n_left = encode_after(
@@ -147,7 +147,7 @@ class SequenceBuilder:
                 start = len(ids) + n_left
                 ids += own + (tail if is_last else [])
                 end = len(ids) - 1
-                spans.append((min(start, end), end))  # an empty text has no token but the one before it
+                spans.append((min(start, end), end))  # an empty text has no token of its own
                 if not is_last:
                     ids.append(self._separator.token_id)
             sequences.append((ids, spans))

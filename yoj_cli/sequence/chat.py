@@ -1,7 +1,7 @@
 """A group's conversation through the checkpoint's chat template, without letting its texts be parsed.
 
-The template is rendered with stand-ins for the group's texts. What comes out is split at special tokens, and
-only then do the texts take their places: a prompt cannot forge a chat marker, and cannot break the template.
+The template is rendered with placeholders (slots) for the group's texts. The result is split at special tokens, and
+only then are the texts put in: a prompt cannot forge a chat marker, and cannot break the template.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from yoj_cli.errors import CheckpointError, InputError, ModelError
 from yoj_cli.groups import Group, Media, check_role
 from yoj_cli.sequence.tokens import SpecialTokens
 
-# Private-use characters: a template's trimming and joining leaves them whole.
+# Private-use characters: no template trims or changes them.
 _SLOT = re.compile("\ue000(\\d+)\ue001")
 _RESPONSES = "\ue0000\ue001"  # slot 0
 _BELOW_PROMPT = "\n\n"
@@ -28,7 +28,7 @@ Segments = list["int | str"]
 """Ids of special tokens, and the plain texts between them; no two texts follow each other."""
 
 Turns: TypeAlias = "Sequence[tuple[str, list[str | None]]]"
-"""Roles, each with its blocks: stand-ins for texts, None for a picture or clip."""
+"""Roles, each with its blocks: slots for texts, None for a picture or clip."""
 
 
 class ChatTemplate:
@@ -138,12 +138,12 @@ def render(
     specials: SpecialTokens,
     expansions: Mapping[str, Sequence[str]],
 ) -> tuple[Segments, Segments]:
-    """What stands before the responses and after them.
+    """A group's conversation as segments: those before the responses and those after them.
 
     Args:
         role: "assistant" puts the responses in a turn of the assistant; "user" a blank line below the prompt,
             in the last turn of the user.
-        expansions: for each media placeholder token, what stands for the first, second, … of its kind.
+        expansions: for each media placeholder token, the tokens of the first, second, … medium of its kind.
     Returns:
         (before, after). `before` ends and `after` starts with a text, maybe empty, which is to be tokenized
         together with the responses beside it.
@@ -207,7 +207,7 @@ def _split_at_slots(
 
 
 def _trusted(text: str, specials: SpecialTokens, waiting: Mapping[str, Iterator[str]]) -> Iterator[int | str]:
-    """The template's own text, media placeholders replaced by what stands for each picture or clip."""
+    """The template's own text, each media placeholder replaced by the tokens of its picture or clip."""
     for part in specials.split(text):
         placeholder = specials.names[part] if isinstance(part, int) else ""
         if placeholder in waiting:

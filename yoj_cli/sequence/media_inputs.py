@@ -1,4 +1,4 @@
-"""Pictures and clips as the tensors that a model family reads; all of it on the CPU."""
+"""Pictures and clips as the tensors that a model family reads, on the CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from yoj_cli.media.load import Clip, Picture
 from yoj_cli.model.device import is_out_of_memory
 
 N_PROCESSED = 8
-"""Media that are kept as pixels: some 15 MB a picture and 30 MB a clip."""
+"""Groups whose media tensors are cached: some 15 MB a picture and 30 MB a clip."""
 
 
 MediaKey: TypeAlias = tuple[tuple[str, str], ...]
@@ -31,7 +31,7 @@ class Processed:
     Attributes:
         key: equal exactly when the media are; None where nothing is known of them.
         inputs: pixel tensors and grids, by the model's argument names.
-        expansions: for each placeholder token, the tokens that stand for the first, second, … of its kind.
+        expansions: for each media placeholder token, the tokens of the first, second, … medium of its kind.
     """
 
     key: MediaKey | None
@@ -42,11 +42,11 @@ class Processed:
 class MediaProcessor:
     """Turns pictures and clips into the tensors of one family; safe to call from several threads at once.
 
-    The last few are kept: a file often has several groups with one picture, side by side.
+    The last few are cached: a file often has consecutive groups with the same picture.
 
     Args:
         processor: the family's, with an image and a video processor.
-        pin: keep the tensors where a GPU can copy them from while it computes.
+        pin: in pinned memory, which a GPU copies from while it computes.
     """
 
     def __init__(self, processor: Any, *, pin: bool = False) -> None:
@@ -55,7 +55,7 @@ class MediaProcessor:
         self._kept: OrderedDict[MediaKey, Future[Processed]] = OrderedDict()
 
     def process(self, media: Sequence[Picture | Clip]) -> Processed:
-        """A group's media as the model reads them; what another thread is just processing is waited for.
+        """A group's media as tensors; if another thread is processing the same ones, its result is awaited.
 
         Raises:
             MediaError: the family's processor cannot read them.

@@ -25,12 +25,12 @@ class PackedSequence:
         input_ids: (1, T) int64, the prefix and then every branch.
         position_ids: (1, T), or (3, 1, T) for mRoPE; they restart after the prefix in each branch.
         media_types: (1, T) 0 = text, else a picture or frame token.
-        branch_lengths: tokens of each branch; they stand one after the other behind the prefix.
+        branch_lengths: tokens of each branch; the branches follow the prefix, one after the other.
         spans: for each branch, the indices into T of the first and the last token of each of its responses; a first
-            token that all branches share stands in the prefix.
+            token that all branches share is in the prefix.
         media_inputs: pixel tensors and grids, by the model's argument names.
-        n_prefix: tokens that all branches share; a single branch is all there is, and shares none.
-        media_key: equal only for sequences with equal `media_inputs`; None where nothing is known of them.
+        n_prefix: tokens that all branches share; 0 where there is a single branch.
+        media_key: equal only for sequences with equal `media_inputs`; None where it was not computed.
     """
 
     input_ids: Tensor
@@ -70,10 +70,10 @@ def share_prefix(
     """Pack branches: their longest common prefix is stored once, and each keeps at least its last token.
 
     Args:
-        sequences: each branch as a pass of its own: its ids, and the first and the last token of each response.
+        sequences: each branch as a sequence of its own: its ids, and the first and the last token of each response.
         positions: (1, T0) or (3, 1, T0) position ids of the first sequence; those of the others follow from them.
         media_types: (T0,) of the first sequence, 0 = text, 1 = picture token, 2 = clip token.
-        media: what they stand for.
+        media: the group's media, whose tokens these are.
     Raises:
         ModelError: media after the common prefix; every branch would have to hold them.
     """

@@ -1,4 +1,4 @@
-"""Text into token ids: special tokens where we put them, plain characters everywhere else.
+"""Tokenizing: special tokens only where we put them, and plain text everywhere else.
 
 A response that contains the characters `<|im_end|>` or the separator is just a text with these characters:
 only trusted text (the chat template's, a picture's placeholder) may turn into special tokens.
@@ -21,7 +21,7 @@ def register_separator(tokenizer: Any, separator: str, n_rows: int, *, where: st
 
     That is what the official code does after loading (`add_resp_sep_token` of mr2rm/data/dataset.py in
     github.com/yinuoyang01/multi-response-rm); a merged folder may have the base's tokenizer, without it. The
-    embedding's row of that id is used as the backbone holds it.
+    embedding's row of that id is used as it is.
 
     Args:
         separator: the text between two responses.
@@ -29,11 +29,11 @@ def register_separator(tokenizer: Any, separator: str, n_rows: int, *, where: st
     Returns:
         The id that was registered, None where there was nothing to do.
     Raises:
-        CheckpointError: the embedding has no row of that id; none is made up.
+        CheckpointError: the embedding has no row of that id; none is added.
     """
     if separator.count(SEPARATOR_TOKEN) != 1 or SpecialTokens(tokenizer).knows(SEPARATOR_TOKEN):
         return None
-    # By place: the argument, whether the other special tokens' names are dropped, was renamed between versions.
+    # Positional: the argument (whether other special tokens are replaced) has another name in other versions.
     tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR_TOKEN]}, False)
     token_id = int(tokenizer.convert_tokens_to_ids(SEPARATOR_TOKEN))
     if token_id >= n_rows:
@@ -87,8 +87,8 @@ class SpecialTokens:
 class TextEncoder:
     """Encodes untrusted text; characters that spell a special token stay characters.
 
-    It holds a copy of the tokenizer, because the switch belongs to the tokenizer and not to the call: shared
-    between threads, it would race.
+    It has a copy of the tokenizer: the option that does this is set on the tokenizer and not for a call, so that
+    threads that shared one would race.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -104,7 +104,7 @@ class TextEncoder:
         return self.encode_after("", text, name=name)[0]
 
     def encode_after(self, left: str, text: str, *, name: str) -> tuple[list[int], int]:
-        """Token ids of two texts in one run, and how many of them hold nothing of the second.
+        """Token ids of two texts tokenized as one, and how many of the ids belong to the first alone.
 
         Args:
             name: what an error calls them ("responses[1]").
@@ -132,7 +132,7 @@ class TextEncoder:
 
 @dataclass(frozen=True)
 class Separator:
-    """What stands between two responses: text, one special token, text."""
+    """The separator between two responses: text, one special token, text."""
 
     before: str
     token_id: int

@@ -21,7 +21,7 @@ from yoj_cli.errors import CheckpointError, UsageError, YojError
 
 @contextmanager
 def translate_load_errors(what: str, where: Path) -> Iterator[None]:
-    """Turn whatever a library makes of a file that it cannot read into an error that names the file.
+    """Turn whatever a library raises for a file that it cannot read into an error that names the file.
 
     Nothing but the library's own call belongs inside: a damaged file can raise anything there, and in our own
     code that would be a bug.
@@ -43,7 +43,7 @@ def translate_load_errors(what: str, where: Path) -> Iterator[None]:
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, cut to a line; its type where it says nothing that a person could read."""
+    """The first line of an error's message; its type where there is none that a person could read."""
     line = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {line}" if isinstance(error, LookupError) or not line else line
 
@@ -114,7 +114,7 @@ def check_new_folder(folder: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write into, which takes its name when all is written and is gone if anything goes wrong.
+    """A folder to write into, which gets its name when all is written, and is deleted if anything goes wrong.
 
     Raises:
         UsageError: there is something of that name, or it cannot be written.

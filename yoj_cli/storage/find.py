@@ -1,4 +1,4 @@
-"""Where a model's files are: the embedded judge, a folder, or a snapshot of the Hub."""
+"""Finding a model by its name: the embedded judge, a folder, or a snapshot of the Hub."""
 
 from __future__ import annotations
 

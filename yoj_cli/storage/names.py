@@ -1,4 +1,4 @@
-"""File names of a model and of a checkpoint, and what stands for a value that they leave out."""
+"""File names of models and checkpoints, and defaults of what a checkpoint leaves out."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A model's weights on disk: read one at a time, and written in shards into a folder that appears whole.
+"""A model's weights on disk: read one at a time, written in shards.
 
-A backbone of full size is 9 GB. Whoever rewrites it here holds one shard of it, and not two whole models.
+A full-size backbone has 9 GB. Rewriting it takes the memory of one shard, and not of two models.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _weight_files(folder: Path) -> list[Path]:
 
 
 def count_parameters(folder: Path) -> int:
-    """Numbers in a model folder's files, without those of a language-model head, which a judge does not load.
+    """Parameters in a model folder's files, without those of a language-model head, which a judge does not load.
 
     Raises:
         ModelError: as `find_weights`.
@@ -112,7 +112,7 @@ def count_parameters(folder: Path) -> int:
 
 
 def is_stored_in(folder: Path, dtype: torch.dtype) -> bool:
-    """Whether no weight need be cast to be computed with in a type; packed ones never are."""
+    """Whether all weights are stored in a dtype, so that none need be cast to it; packed ones never are."""
     stored = {DTYPES.get(weight.dtype, dtype) for weight in find_weights(folder).values()}
     return stored <= {dtype}
 
