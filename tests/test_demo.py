@@ -45,13 +45,12 @@ def test_it_takes_the_true_path(judges):
 @pytest.mark.parametrize(("kind", "floor"), [("image", 0.85), ("video", 0.75)])
 def test_it_finds_the_right_one_of_four_on_held_out_scenes(judges, heldout, kind, floor):
     """The floors leave room for 60 groups' sampling error below the README's figures."""
-    from yoj_cli.media.options import MediaOptions
     from yoj_cli.records.parse import read_groups
     from yoj_cli.verdicts.agreement import Summary
 
     groups = [group for group in read_groups(str(heldout)) if kind in group.record]
     summary = Summary()
-    for verdict in judges("demo", quant="4bit").score_groups(groups, media=MediaOptions(root=heldout.parent)):
+    for verdict in judges("demo", quant="4bit").score_groups(groups):
         summary.add(verdict)
     assert summary.agreement.best >= floor
     assert summary.agreement.chance == pytest.approx(0.25)

@@ -165,7 +165,9 @@ def test_the_last_judge_to_close_ends_the_clip_decoders(monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["score", "score_group", "score_groups"])
-def test_the_judges_number_of_frames_is_read_whatever_else_is_said_about_media(judges, tmp_path, way):
+def test_the_judges_number_of_frames_is_read_whatever_else_is_said_about_media(
+    judges, tmp_path, monkeypatch, way
+):
     from PIL import Image
 
     from yoj_cli import MediaOptions
@@ -176,8 +178,10 @@ def test_the_judges_number_of_frames_is_read_whatever_else_is_said_about_media(j
         Image.new("RGB", (40, 40), (40 * index, 0, 0)).save(tmp_path / "clip" / f"{index}.png")
     record = {"prompt": "q", "videos": [{"frames": "clip"}], "responses": ["a", "b"]}
 
+    monkeypatch.chdir(tmp_path)  # where the paths of records start
+
     def n_tokens(loaded, **options):
-        media = MediaOptions(root=tmp_path, **options)
+        media = MediaOptions(**options)
         if way == "score":
             return loaded.score(**record, media=media).n_tokens
         if way == "score_group":

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from yoj_cli.errors import MediaError
-from yoj_cli.groups import Media
+from yoj_cli.groups import Media, local_path
 from yoj_cli.media import load as media_module
 from yoj_cli.media.load import Clip, Picture, even_indices, load
 from yoj_cli.media.options import MediaOptions
@@ -36,9 +36,16 @@ def _workers_end() -> Iterator[None]:
     media_module.close()
 
 
-def load_picture(source: str | Path | Image.Image, **options: Any) -> Image.Image:
+def load_medium(kind: Any, source: Any, spacing: float | None = None, **options: Any) -> Picture | Clip:
+    """As a line names it whose file lies in `folder`, with --media-root `root`."""
+    folder, root = options.pop("folder", ""), options.pop("root", None)
     source = str(source) if isinstance(source, Path) else source
-    picture = load(Media("image", source), MediaOptions(**options))
+    path = local_path(source, str(folder or root or ""))
+    return load(Media(kind, source, spacing, path, root and str(root)), MediaOptions(**options))
+
+
+def load_picture(source: str | Path | Image.Image, **options: Any) -> Image.Image:
+    picture = load_medium("image", source, **options)
     assert isinstance(picture, Picture)
     assert picture.image.mode == "RGB"
     return picture.image
@@ -47,7 +54,7 @@ def load_picture(source: str | Path | Image.Image, **options: Any) -> Image.Imag
 def load_clip(
     source: str | Path, *, kind: Any = "video", spacing: float | None = None, **options: Any
 ) -> Clip:
-    clip = load(Media(kind, str(source), spacing), MediaOptions(**options))
+    clip = load_medium(kind, source, spacing, **options)
     assert isinstance(clip, Clip)
     assert clip.frames.dtype == np.uint8
     assert clip.frames.shape[0] == len(clip.times_s)
@@ -56,7 +63,7 @@ def load_clip(
 
 def refusal(source: str | Path, kind: Any = "image", **options: Any) -> MediaError:
     with pytest.raises(MediaError) as caught:
-        load(Media(kind, str(source)), MediaOptions(**options))
+        load_medium(kind, source, **options)
     return caught.value
 
 
@@ -321,14 +328,14 @@ def test_missing_empty_folder_and_nonsense(tmp_path: Path) -> None:
         ("s3://bucket/a.png", "s3:// addresses cannot be read"),
         ("file://[::1", "not a usable path: Invalid IPv6 URL"),
     ]:
-        error = refusal(name, root=tmp_path)
+        error = refusal(name, folder=tmp_path)
         assert re.search(what, error.what), error
         assert error.hint
         assert error.exit_code == 2
-    missing = refusal("none.png", root=tmp_path)
-    assert (missing.where, f"starts from {tmp_path}" in missing.hint) == ("none.png", True)
-    assert "from the current folder), or name another folder with --media-root" in refusal("none.png").hint
-    assert f"starts from {tmp_path})." in refusal("none.png", confine=tmp_path).hint
+    missing = refusal("none.png", folder=tmp_path)
+    assert (missing.where, f"starts from {tmp_path})" in missing.hint) == ("none.png", True)
+    assert f"from {Path.cwd()}), or name another folder with --media-root" in refusal("none.png").hint
+    assert f"starts from {tmp_path})." in refusal("none.png", root=tmp_path).hint
     assert "folder" in refusal(tmp_path).what
 
 
@@ -415,14 +422,14 @@ def test_an_empty_picture_is_an_error() -> None:
 # Where files may come from
 
 
-def test_relative_paths_start_from_root_else_from_confine_else_here(
+def test_relative_paths_start_from_their_folder_else_from_the_media_root_else_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "in").mkdir()
     save(Image.new("RGB", (2, 2)), tmp_path / "in" / "a.png")
-    load_picture("a.png", root=tmp_path / "in")
-    load_picture("in/a.png", confine=tmp_path)
-    load_picture("a.png", root=tmp_path / "in", confine=tmp_path)
+    load_picture("a.png", folder=tmp_path / "in")
+    load_picture("in/a.png", root=tmp_path)
+    load_picture("a.png", folder=tmp_path / "in", root=tmp_path)
     monkeypatch.chdir(tmp_path)
     load_picture("in/a.png")
 
@@ -446,20 +453,20 @@ def test_nothing_escapes_the_media_root(tmp_path: Path) -> None:
         "ok.png/../../media_secret/a.png",
         "../media_secret/none.png",
     ]:
-        assert "outside the media root" in refusal(escape, confine=inside).what, escape
+        assert "outside the media root" in refusal(escape, root=inside).what, escape
     for kind in ("video", "frames"):
-        assert "outside the media root" in refusal("folder", kind, confine=inside).what
-    assert refusal("loop.png", confine=inside)
-    load_picture("ok.png", confine=inside)
-    load_picture("ok_link.png", confine=inside)
-    load_picture(str(inside / "ok.png"), confine=inside)
+        assert "outside the media root" in refusal("folder", kind, root=inside).what
+    assert refusal("loop.png", root=inside)
+    load_picture("ok.png", root=inside)
+    load_picture("ok_link.png", root=inside)
+    load_picture(str(inside / "ok.png"), root=inside)
 
 
 def test_a_link_inside_a_frame_folder_does_not_escape(tmp_path: Path) -> None:
     secret = save(Image.new("RGB", (2, 2)), tmp_path / "secret.png")
     (tmp_path / "media" / "frames").mkdir(parents=True)
     (tmp_path / "media" / "frames" / "1.png").symlink_to(secret)
-    assert "outside" in refusal("frames", "frames", confine=tmp_path / "media").what
+    assert "outside" in refusal("frames", "frames", root=tmp_path / "media").what
 
 
 def test_file_urls_are_local_paths(tmp_path: Path) -> None:
@@ -484,7 +491,7 @@ def test_data_urls(tmp_path: Path) -> None:
         f"data:image/png;base64,{quote(packed)}",
         f"data:image/jpeg,{quote(png())}",
     ]:
-        assert load_picture(url, confine=tmp_path).getpixel((0, 0)) == RED
+        assert load_picture(url, root=tmp_path).getpixel((0, 0)) == RED
     for url, what in [
         ("data:image/png;base64", "comma"),
         ("data:image/png;base64,", "empty"),
@@ -551,7 +558,7 @@ def test_the_network_is_closed_unless_opened(server: str) -> None:
 
 def test_pictures_from_the_network(server: str, tmp_path: Path) -> None:
     assert load_picture(f"{server}/a.png", allow_remote=True).getpixel((0, 0)) == RED
-    assert load_picture(f"{server}/a.png", allow_remote=True, confine=tmp_path).size == (3, 2)
+    assert load_picture(f"{server}/a.png", allow_remote=True, root=tmp_path).size == (3, 2)
     assert load_picture(f"{server}/to={server}/a.png", allow_remote=True).size == (3, 2)
 
 
@@ -625,7 +632,7 @@ def test_frames_in_natural_order(tmp_path: Path) -> None:
 
 def test_frames_are_thinned_evenly_and_keep_their_times(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "f", [f"{i}.png" for i in range(9)])
-    clip = load_clip("f", kind="frames", root=tmp_path, max_frames=3)
+    clip = load_clip("f", kind="frames", folder=tmp_path, max_frames=3)
     assert (places(clip), clip.times_s, clip.duration_s) == ([0, 4, 8], (0, 16, 32), 36)
     one = load_clip(folder, kind="frames", max_frames=1)
     assert (places(one), one.times_s) == ([0], (0,))
@@ -679,7 +686,7 @@ def test_frame_folders_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_a_clip(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "a.mp4")
-    clip = load_clip("a.mp4", root=tmp_path)
+    clip = load_clip("a.mp4", folder=tmp_path)
     assert clip.frames.shape == (5, 48, 64, 3)
     assert clip.times_s == (0, 0.5, 1, 1.5, 2)
     assert clip.duration_s == 2
@@ -698,10 +705,10 @@ def test_a_clip_as_data_url_leaves_no_file(tmp_path: Path, monkeypatch: pytest.M
 
 def test_clip_errors_name_the_path_as_it_was_given(tmp_path: Path) -> None:
     (tmp_path / "bad.mp4").write_text("no clip")
-    error = refusal("bad.mp4", "video", root=tmp_path)
+    error = refusal("bad.mp4", "video", folder=tmp_path)
     assert (error.where, error.what) == ("bad.mp4", "not a clip that FFmpeg can read")
     assert str(error.at("data.jsonl:3")).startswith("data.jsonl:3: bad.mp4: not a clip")
-    assert "no such file" in refusal("none.mp4", "video", root=tmp_path).what
+    assert "no such file" in refusal("none.mp4", "video", folder=tmp_path).what
 
 
 def test_a_picture_in_memory_is_no_clip() -> None:

@@ -14,7 +14,6 @@ from PIL import Image
 from tests.conftest import PARITY
 from yoj_cli.errors import UnexpectedError
 from yoj_cli.groups import Failure
-from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import read_groups
 
 WHOLE: list[dict[str, Any]] = [
@@ -143,7 +142,7 @@ def test_every_nasty_line_gives_a_verdict_or_an_error_of_its_own(
     data = tmp_path / "nasty.jsonl"
     data.write_bytes(b"".join(nasty_line(rng) + b"\n" for _ in range(600)))
     judge = judges(PARITY / "checkpoint" if family == "molmo2" else qwen_checkpoint)
-    found = list(judge.score_groups(read_groups(str(data)), media=MediaOptions(root=tmp_path)))
+    found = list(judge.score_groups(read_groups(str(data))))
     failed = [item for item in found if isinstance(item, Failure)]
     wheres = [item.where if isinstance(item, Failure) else item.group.where for item in found]
     assert wheres == [f"{data}:{number}" for number in range(1, 601)]

@@ -23,7 +23,6 @@ from tests.processes import environment
 from yoj_cli import Judge
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, UsageError
-from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.adapter import adapter_weights
 from yoj_cli.records.parse import read_groups
 from yoj_cli.train.metrics import read_metrics
@@ -80,7 +79,7 @@ def test_eight_groups_are_learnt_by_heart_through_the_4_bit_path(groups, tmp_pat
     assert steps[-1]["loss"] < steps[0]["loss"] / 2
     judge = Judge.load(str(tmp_path / "out"), device="cpu")
     assert judge.description["mode"] == options.get("mode", "multi")
-    for verdict in judge.score_groups(read_groups(str(groups)), media=MediaOptions(root=tmp_path)):
+    for verdict in judge.score_groups(read_groups(str(groups))):
         assert verdict.group.rankings[verdict.best] == 1
 
 
@@ -206,9 +205,7 @@ def test_a_saved_state_is_a_checkpoint_that_scores(groups, tmp_path):
     last, final = (
         [
             verdict.scores
-            for verdict in Judge.load(str(folder), device="cpu", max_batch_tokens=1).score_groups(
-                groups_read, media=MediaOptions(root=tmp_path)
-            )
+            for verdict in Judge.load(str(folder), device="cpu", max_batch_tokens=1).score_groups(groups_read)
         ]
         for folder in (tmp_path / "out" / "checkpoint-2", tmp_path / "out")
     )
@@ -244,7 +241,7 @@ def test_held_out_groups_are_evaluated_before_the_first_step_and_after_each_epoc
     assert evaluations[0]["eval_n_groups"] == 8
     # What is measured is what `yoj score` gives.
     judge = Judge.load(str(tmp_path / "out"), device="cpu")
-    verdicts = judge.score_groups(read_groups(str(groups)), media=MediaOptions(root=tmp_path))
+    verdicts = judge.score_groups(read_groups(str(groups)))
     hits = [verdict.group.rankings[verdict.best] == 1 for verdict in verdicts]
     assert evaluations[-1]["eval_best_of_n"] == pytest.approx(sum(hits) / 8)
 

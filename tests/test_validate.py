@@ -10,10 +10,11 @@ from tests.conftest import PARITY
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import InputError
 from yoj_cli.groups import Failure
+from yoj_cli.media.options import MediaOptions
 from yoj_cli.train.data import read_ranked, shuffle_responses
 from yoj_cli.train.memory_estimate import estimate_memory
 from yoj_cli.train.model import build_sequences, find_base, load_base_on_meta
-from yoj_cli.train.prepare import media_beside, prepare
+from yoj_cli.train.prepare import prepare
 from yoj_cli.train.validate import count_shared, validate_data
 
 BASE = str(PARITY / "checkpoint")
@@ -22,8 +23,8 @@ BASE = str(PARITY / "checkpoint")
 def look(path, **options):
     config = TrainConfig(base=BASE, device="cpu", **options)
     shape = load_base_on_meta(config, find_base(config))
-    items = read_ranked([path], media_beside(config), config.limit)
-    return validate_data(items, build_sequences(config, shape), config, what="DATA")
+    items = read_ranked([path], limit=config.limit)
+    return validate_data(items, build_sequences(config, shape), MediaOptions(), config, what="DATA")
 
 
 def ranked(*rankings, **fields):
@@ -120,22 +121,20 @@ def test_without_check_no_file_is_touched(write_lines):
 
 
 def test_held_out_groups_that_are_learnt_from_are_counted(write_lines):
-    train = look(write_lines(ranked(1, 2), ranked(1, 2, prompt="q"))).sources
-    held = look(write_lines(ranked(1, 2, prompt="q"), ranked(1, 2, prompt="r"), name="held.jsonl")).sources
+    train = look(write_lines(ranked(1, 2), ranked(1, 2, prompt="q"))).groups
+    held = look(write_lines(ranked(1, 2, prompt="q"), ranked(1, 2, prompt="r"), name="held.jsonl")).groups
     assert count_shared(train, held) == 1
 
 
 def test_a_limit_counts_groups_and_not_lines(write_lines):
     path = write_lines(ranked(1, 2), "{", ranked(2, 1), ranked(1, 2))
-    config = TrainConfig(base=BASE)
-    items = list(read_ranked([path], media_beside(config), 2))
+    items = list(read_ranked([path], limit=2))
     assert [isinstance(item, Failure) for item in items] == [False, True, False]
 
 
 def test_responses_are_shuffled_with_their_ranks_and_anew_in_each_epoch(write_lines):
-    config = TrainConfig(base=BASE)
     path = write_lines(ranked(1, 2, 3, 4, 5, 6))
-    [(group, _)] = read_ranked([path], media_beside(config))
+    [group] = read_ranked([path])
     orders = [shuffle_responses(group, 0, epoch) for epoch in range(4)]
     assert len({order.responses for order in orders}) == 4
     pairs = set(zip(group.responses, group.rankings, strict=True))
@@ -180,10 +179,10 @@ def test_the_memory_estimate_is_near_what_is_counted(write_lines, quant):
         kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
         return tensor
 
-    [(group, media)] = report.sources
+    [group] = report.groups
     from yoj_cli.plan.branches import build_plan
 
-    sequence = build_sequences(config, model.backbone).prepare(group, build_plan(2), media)
+    sequence = build_sequences(config, model.backbone).prepare(group, build_plan(2), MediaOptions())
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         torch.cat(model(sequence)).sum()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
 
-from yoj_cli.errors import InputError, YojError
+from yoj_cli.errors import InputError, MediaError, YojError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -34,17 +37,78 @@ def check_role(role: str, name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One picture, one clip, or one folder of frames.
+    """One picture, one clip, or one folder of frames; whole, so that another process can open it.
 
     Attributes:
         kind: "image", "video" (a file to sample) or "frames" (a folder of pictures sorted by name).
-        source: a path, a data: URL, an http(s) URL, or a picture already in memory.
+        source: a path, a data: URL, an http(s) URL, or a picture already in memory; messages and tables show it.
         seconds_per_frame: time between the frames of a folder, where one is stated; a clip file has its own.
+        path: the absolute path that `source` means, symbolic links not followed; by default it starts from the
+            current folder. "" where there is none: an address, a data: URL, a picture in memory.
+        root: the absolute path of the folder that `path` must lie in once links are followed, which is checked
+            whenever it is opened (--media-root); None lets it be anywhere.
     """
 
     kind: MediaKind
     source: str | Image
     seconds_per_frame: float | None = None
+    path: str = field(default="", repr=False)
+    root: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.path:
+            object.__setattr__(self, "path", local_path(self.source))
+
+
+def local_path(source: str | Image, folder: str = "") -> str:
+    """The absolute path that a medium's source means, links not followed; "" where it means none.
+
+    Args:
+        folder: where a relative path starts; "" is the current folder.
+    Raises:
+        MediaError: a file:// URL that cannot be read as a path.
+    """
+    if not isinstance(source, str) or not source or scheme_of(source) not in ("", "file"):
+        return ""
+    return absolute(os.path.join(folder, _path_of_url(source) if scheme_of(source) == "file" else source))
+
+
+def absolute(path: str) -> str:
+    """A path from the current folder; unlike `os.path.abspath` it keeps "..", which leads elsewhere behind a link."""
+    try:
+        return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)
+    except OSError:  # the current folder was deleted; opening the path says so
+        return path
+
+
+def scheme_of(source: str) -> str:
+    """ "data", "http", "file" …; "" for a plain path. A single letter is a Windows drive."""
+    match = re.match(r"(?:(data):|([a-z][a-z0-9+.-]+)://)", source, re.IGNORECASE)
+    return (match[1] or match[2]).lower() if match else ""
+
+
+def shorten(source: str) -> str:
+    """The source as an error names it: a data: URL or a long address only begins."""
+    limit = 48 if scheme_of(source) == "data" else 200
+    return source if len(source) <= limit else source[:limit] + "…"
+
+
+def _path_of_url(url: str) -> str:
+    from urllib.request import url2pathname
+
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise MediaError(
+            f"not a usable path: {error}", where=repr(shorten(url)), hint="Correct the path."
+        ) from error
+    if parts.netloc not in ("", "localhost"):
+        raise MediaError(
+            f"a file:// URL cannot name the host {parts.netloc}",
+            where=shorten(url),
+            hint="Write file:///folder/file, or the path alone.",
+        )
+    return url2pathname(parts.path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,6 @@ def measure(out: Path, seeds: Sequence[int]) -> None:
 def measure_judge(out: Path, folder: Path) -> Iterator[dict[str, object]]:
     """Best-of-N, pairs and tau of each reading; for plain readings how many winners change in reverse."""
     from yoj_cli import Judge
-    from yoj_cli.media.options import MediaOptions
     from yoj_cli.records.parse import read_groups
     from yoj_cli.verdicts.agreement import Summary
 
@@ -132,16 +131,15 @@ def measure_judge(out: Path, folder: Path) -> Iterator[dict[str, object]]:
         judge = Judge.load(str(folder), device="cpu", **options)
         held = out / f"held{reading.n}"
         groups = list(read_groups(str(held / "groups.jsonl")))
-        media = MediaOptions(root=held)
         summary, winners = Summary(), []
-        for verdict in judge.score_groups(groups, media=media):
+        for verdict in judge.score_groups(groups):
             summary.add(verdict)  # type: ignore[arg-type]
             winners.append(verdict.best)  # type: ignore[union-attr]
         mean = summary.agreement
         row = {"reading": reading.name, "best": mean.best, "pairs": mean.pairs, "tau": mean.tau}
         if not options and mode == "multi":
             turned = [replace(group, responses=group.responses[::-1]) for group in groups]  # type: ignore[type-var]
-            again = [verdict.best for verdict in judge.score_groups(turned, media=media)]  # type: ignore[union-attr]
+            again = [verdict.best for verdict in judge.score_groups(turned)]  # type: ignore[union-attr]
             row["flipped"] = sum(reading.n - 1 - b != a for a, b in zip(winners, again, strict=True)) / len(
                 groups
             )

@@ -26,7 +26,6 @@ from safetensors.torch import save_file
 
 from yoj_cli import Judge
 from yoj_cli.groups import Group
-from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import read_groups
 
 SHARD_BYTES = 1_000_000_000
@@ -78,9 +77,7 @@ def write_checkpoint(source: Path, folder: Path, seed: int) -> int:
     return n_parameters
 
 
-def measure(
-    folder: Path, device: str, quant: str, dtype: str, groups: list[Group], media: MediaOptions
-) -> dict[str, object]:
+def measure(folder: Path, device: str, quant: str, dtype: str, groups: list[Group]) -> dict[str, object]:
     """Load once, score every group, and say how long it took and how much memory it held."""
     on_gpu = device.startswith("cuda")
     if on_gpu:
@@ -97,7 +94,7 @@ def measure(
     scored = []
     for group in groups:
         cpu_s = time.process_time()
-        verdict = judge.score_group(group, media=media)
+        verdict = judge.score_group(group)
         scored.append(
             {
                 "id": group.id,
@@ -122,7 +119,13 @@ def peak_rss_bytes() -> int:
 
 
 def measure_training(
-    folder: Path, device: str, quant: str, groups: list[Group], media: MediaOptions, *, checkpointing: bool
+    folder: Path,
+    device: str,
+    quant: str,
+    groups: list[Group],
+    media_root: Path | None,
+    *,
+    checkpointing: bool,
 ) -> dict[str, object]:
     """Train for two steps over all groups; the second step's figures, as the first one warms up."""
     from yoj_cli.config.train import TrainConfig
@@ -145,7 +148,7 @@ def measure_training(
             batch_size=len(records),
             gradient_checkpointing=checkpointing,
         )
-        run = prepare([data], out, config, media_of=lambda _: media)
+        run = prepare([data], out, config, media_root=media_root)
         train(run)
         last = read_metrics(out / METRICS)[-1]
     found = {
@@ -174,26 +177,27 @@ def main() -> None:
     parser.add_argument("--train", action="store_true", help="also time training")
     parser.add_argument("--keep", type=Path, help="write the checkpoint here and leave it")
     args = parser.parse_args()
-    groups = [item for item in read_groups(args.groups) if isinstance(item, Group)][: args.limit]
-    media = MediaOptions(root=args.media_root)
+    groups = [
+        item for item in read_groups(args.groups, media_root=args.media_root) if isinstance(item, Group)
+    ][: args.limit]
     folder = args.keep or Path(tempfile.mkdtemp(prefix="yoj-full-size-"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         report: dict[str, object] = {"torch": torch.__version__, "machine": platform.platform()}
         if not (folder / "reward_model_config.json").exists():
             report["n_parameters"] = write_checkpoint(args.config, folder, args.seed)
-        report["runs"] = [
-            measure(folder, args.device, quant, args.dtype, groups, media) for quant in args.quant
-        ]
+        report["runs"] = [measure(folder, args.device, quant, args.dtype, groups) for quant in args.quant]
         if args.train:
             report["training"] = [
-                measure_training(folder, args.device, quant, groups, media, checkpointing=checkpointing)
+                measure_training(
+                    folder, args.device, quant, groups, args.media_root, checkpointing=checkpointing
+                )
                 for quant in args.quant
                 for checkpointing in (True, False)
             ]
         if args.device.startswith("cuda"):
             report["gpu"] = torch.cuda.get_device_name()
-            report["cpu"] = measure(folder, "cpu", args.quant[0], args.dtype, groups[:1], media)
+            report["cpu"] = measure(folder, "cpu", args.quant[0], args.dtype, groups[:1])
         sys.stdout.write(json.dumps(report) + "\n")
     finally:
         if not args.keep:

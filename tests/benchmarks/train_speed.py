@@ -130,8 +130,8 @@ def train_plainly(base: Path, data: Path, out: Path) -> dict[str, object]:
     started = time.perf_counter()
     for _ in range(N_STEPS):
         total = 0.0
-        for group, media in run.train_report.sources:
-            sequence = builder.prepare(group, build_plan(N_RESPONSES), media)
+        for group in run.train_report.groups:
+            sequence = builder.prepare(group, build_plan(N_RESPONSES), run.media)
             outputs = full(
                 input_ids=sequence.input_ids,
                 position_ids=sequence.position_ids,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from random import Random
 
 from yoj_cli.bench.case import Case, Sizes, build_case
@@ -11,7 +12,7 @@ from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_si
 from yoj_cli.errors import InputError, TooLongError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.load import Clip, Picture, load
-from yoj_cli.media.options import MediaOptions
+from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.plan.branches import Plan, build_plan
 from yoj_cli.records.parse import parse, read_groups
 from yoj_cli.scoring.judge import Judge
@@ -55,11 +56,19 @@ class GroupSource:
                 record["video"] = DRAWN
             record["responses"] = [self._draw_text(sizes.response, random) for _ in range(n)]
             group = parse(record, where=f"drawn group {index}")
-            cases.append(self._build(group, MediaOptions(), orders, seed, clips))
+            cases.append(self._build(group, DEFAULTS, orders, seed, clips))
         return cases
 
     def read(
-        self, path: str, n: int, *, n_groups: int, orders: int, seed: int, media: MediaOptions
+        self,
+        path: str,
+        n: int,
+        *,
+        n_groups: int,
+        orders: int,
+        seed: int,
+        media_root: Path | None = None,
+        media: MediaOptions = DEFAULTS,
     ) -> list[Case]:
         """The first groups of a file that have n responses or more, their first n responses each.
 
@@ -67,7 +76,7 @@ class GroupSource:
             InputError: a line that cannot be used, or no group is large enough.
         """
         cases = []
-        for group in _groups(path):
+        for group in _groups(path, media_root):
             if len(group.responses) >= n:
                 group = replace(group, responses=group.responses[:n], rankings=None)
                 cases.append(self._build(group, media, orders, seed))
@@ -105,7 +114,7 @@ class GroupSource:
 
         def count(side_px: int) -> int:
             group = parse({"prompt": "?", "images": [draw_noise(side_px, 0)], "responses": ["."]})
-            loaded = [load(medium, MediaOptions()) for medium in group.media]
+            loaded = [load(medium) for medium in group.media]
             return self._builder.build(group, loaded, build_plan(1)).n_media_tokens
 
         return find_side(n_tokens, count)
@@ -132,8 +141,8 @@ class GroupSource:
         return " ".join(words)
 
 
-def _groups(path: str) -> Iterator[Group]:
-    for item in read_groups(path):
+def _groups(path: str, media_root: Path | None) -> Iterator[Group]:
+    for item in read_groups(path, media_root=media_root):
         if isinstance(item, Failure):
             raise item.error
         yield item

@@ -21,7 +21,7 @@ from yoj_cli.bench.report import Comparison, Row, SpeedReport
 from yoj_cli.bench.variants import VARIANTS, Subject, Variant
 from yoj_cli.config.bench import BenchConfig
 from yoj_cli.errors import OutOfMemoryError
-from yoj_cli.media.options import MediaOptions
+from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.render.wording import counted
 from yoj_cli.scoring.judge import Judge
 from yoj_cli.version import __version__
@@ -43,20 +43,26 @@ Draw = Callable[[int], list[Case]]
 
 
 def compare_speed(
-    config: BenchConfig, *, path: str | None, media: MediaOptions, tell: Callable[[str], None]
+    config: BenchConfig,
+    *,
+    path: str | None,
+    media_root: Path | None = None,
+    media: MediaOptions = DEFAULTS,
+    tell: Callable[[str], None],
 ) -> SpeedReport:
     """Measure every way to read the same groups, for each N.
 
     Args:
         path: JSON Lines of real groups; drawn ones where there is none.
-        media: how the media of `path` is found.
+        media_root: see `read_groups`.
+        media: the limits of media.
         tell: told what is going on.
     Raises:
         InputError, TooLongError: a group cannot be used, or is too long for the judge.
         ModelError, DeviceError: the judge cannot be loaded, or its device has no room for any way.
     """
     tell("loading")
-    subject, draw, facts = _load(config, path, media)
+    subject, draw, facts = _load(config, path, media_root, media)
     backbone = subject.backbone
     report = SpeedReport(
         facts=facts | _machine(subject) | {name: getattr(config, name) for name in SETTINGS},
@@ -74,7 +80,9 @@ def _tell(tell: Callable[[str], None], n: int, what: str) -> None:
     tell(f"N = {n}: {what}")
 
 
-def _load(config: BenchConfig, path: str | None, media: MediaOptions) -> tuple[Subject, Draw, dict[str, Any]]:
+def _load(
+    config: BenchConfig, path: str | None, media_root: Path | None, media: MediaOptions
+) -> tuple[Subject, Draw, dict[str, Any]]:
     """What reads, where the groups come from, and what to call both."""
     options: dict[str, Any] = {"n_groups": config.groups, "orders": config.orders, "seed": config.seed}
     sizes = Sizes(*config.token_sizes)
@@ -95,7 +103,7 @@ def _load(config: BenchConfig, path: str | None, media: MediaOptions) -> tuple[S
     facts["quant"] = judge.backbone.quant
     facts["groups"] = Path(path).name if path else "random words and noise"
     read = (
-        partial(source.read, path, media=media, **options)
+        partial(source.read, path, media_root=media_root, media=media, **options)
         if path
         else partial(source.draw, sizes=sizes, **options)
     )

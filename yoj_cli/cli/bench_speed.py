@@ -40,9 +40,14 @@ def bench_speed(
         from yoj_cli.bench.speed import compare_speed
         from yoj_cli.bench.tables import render_report
 
-        options = build_media_options(media, max_frames=16, beside=file or "-")
         with show_status() as tell:
-            report = compare_speed(bench, path=file, media=options, tell=tell)
+            report = compare_speed(
+                bench,
+                path=file,
+                media_root=media.media_root,
+                media=build_media_options(media),
+                tell=tell,
+            )
         with writing(stream):
             text = json.dumps(report.document()) + "\n" if bench.json else render_report(report)
             stream.write(text)

@@ -1,10 +1,11 @@
-"""What the commands read: files named on the command line, and where media may come from."""
+"""What the commands read: files named on the command line, and the limits of media."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from yoj_cli.config.io import InputConfig
 from yoj_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
+    from yoj_cli.groups import Failure, Group
     from yoj_cli.media.options import MediaOptions
 
 
@@ -81,22 +83,22 @@ def decode_argument(text: str, where: str) -> str:
         raise InputError(f"is not UTF-8 text (byte {error.start})", where=where) from error
 
 
-def build_media_options(
-    config: InputConfig, max_frames: int | None = None, *, beside: str = "-"
-) -> MediaOptions:
-    """How the media of one input is found.
+def read_files(
+    paths: Sequence[str], media: InputConfig, stdin: Iterable[bytes], *, limit: int | None
+) -> Iterator[Group | Failure]:
+    """The groups of all files as one stream, at most `limit`; a file is opened when those before it are read."""
+    from yoj_cli.records.parse import read_groups
+
+    groups = chain.from_iterable(read_groups(path, stdin, media_root=media.media_root) for path in paths)
+    return islice(groups, None if limit is None else min(limit, sys.maxsize))  # islice counts no further
+
+
+def build_media_options(config: InputConfig, max_frames: int | None = None) -> MediaOptions:
+    """The limits of media.
 
     Args:
         max_frames: frames read of a clip; None leaves that to the judge.
-        beside: the file whose folder relative paths start from, where there is no --media-root.
     """
     from yoj_cli.media.options import MediaOptions
 
-    # A pipe such as /dev/fd/63 has no folder of its own; relative paths then start from the current one.
-    is_beside = config.media_root is None and os.path.isfile(beside)
-    return MediaOptions(
-        root=Path(beside).parent if is_beside else None,
-        confine=config.media_root,
-        allow_remote=config.allow_remote_media,
-        max_frames=max_frames,
-    )
+    return MediaOptions(allow_remote=config.allow_remote_media, max_frames=max_frames)

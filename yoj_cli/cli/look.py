@@ -42,31 +42,29 @@ def look_at_files(
                 continue
             head = _read_head(sys.stdin.buffer)
             lines = chain(head, lines)
-            groups = read_groups("-", head)
+            groups = read_groups("-", head, media_root=media.media_root)
         elif os.path.isfile(path):  # a pipe can be read once
-            groups = read_groups(path)
+            groups = read_groups(path, media_root=media.media_root)
         else:
             continue
         first = next(groups, None)
         if first is not None and not skip:
-            _look_at(first, media, path)
+            _look_at(first, media)
     return lines
 
 
-def _look_at(first: Group | Failure, media: InputConfig, path: str) -> None:
+def _look_at(first: Group | Failure, media: InputConfig) -> None:
     if isinstance(first, Failure):
         raise stopped_by(first.error)
     try:
-        look_at_media(first, media, beside=path)
+        look_at_media(first, media)
     except YojError as error:
         raise stopped_by(error) from error
 
 
-def look_at_media(group: Group, media: InputConfig, *, beside: str = "-") -> None:
+def look_at_media(group: Group, media: InputConfig) -> None:
     """See that a group's pictures and clips are there and can be decoded; what is on the network is left alone.
 
-    Args:
-        beside: see `build_media_options`.
     Raises:
         YojError: naming the file, with the group's line in front.
     """
@@ -74,7 +72,7 @@ def look_at_media(group: Group, media: InputConfig, *, beside: str = "-") -> Non
         return
     from yoj_cli.media.load import load
 
-    options = build_media_options(media, N_FRAMES, beside=beside)
+    options = build_media_options(media, N_FRAMES)
     with errors_at(group.where):
         for medium in group.media:
             if not (media.allow_remote_media and str(medium.source).startswith(("http://", "https://"))):

@@ -78,7 +78,7 @@ def rank(
     record = _build_record(prompt, image or [], video or [], files, texts)
     from yoj_cli.records.parse import parse
 
-    group = parse(record)
+    group = parse(record, media_root=media.media_root)
     with open_output(output, inputs=[*text_files, *(image or []), *(video or [])]) as stream:
         look_at_media(group, media)
         with show_loading(judge, output):

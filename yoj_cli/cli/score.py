@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
-from yoj_cli.cli.input import build_media_options, check_paths
+from yoj_cli.cli.input import build_media_options, check_paths, read_files
 from yoj_cli.cli.look import look_at_files, stopped_by
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import is_debugging, with_options
@@ -19,11 +16,6 @@ from yoj_cli.cli.progress import count_lines, show_loading, show_progress
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import ExitCode
-
-if TYPE_CHECKING:
-    from yoj_cli.groups import Failure
-    from yoj_cli.scoring.judge import Judge
-    from yoj_cli.verdicts.verdict import Verdict
 
 
 @with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig)
@@ -66,7 +58,11 @@ def score(
 
             loaded = Judge.from_config(judge)
         report = Report(output, stream, loaded.description)
-        results = _score_files(loaded, paths, media, limit, stdin)
+        results = loaded.score_groups(
+            read_files(paths, media, stdin, limit=limit),
+            media=build_media_options(media),
+            live=any(path == "-" or not os.path.isfile(path) for path in paths),
+        )
         try:
             for item in show_progress(results, paths, limit, output, pause=stream.isatty()):
                 if not isinstance(item, Failure):
@@ -83,19 +79,3 @@ def score(
             say(loaded.engine.describe_usage())
     if report.summary.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
-
-
-def _score_files(
-    judge: Judge, paths: Sequence[str], media: InputConfig, limit: int | None, stdin: Iterable[bytes]
-) -> Iterator[Verdict | Failure]:
-    from yoj_cli.records.parse import read_groups
-
-    left = None if limit is None else min(limit, sys.maxsize)  # islice counts no further
-    for path in paths:
-        options = build_media_options(media, beside=path)
-        live = path == "-" or not os.path.isfile(path)
-        for item in judge.score_groups(islice(read_groups(path, stdin), left), media=options, live=live):
-            yield item
-            left = None if left is None else left - 1
-        if left == 0:
-            return

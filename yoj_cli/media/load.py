@@ -17,22 +17,14 @@ import numpy as np
 from PIL import Image
 
 from yoj_cli.errors import MediaError
-from yoj_cli.groups import Media
+from yoj_cli.groups import Media, shorten
+from yoj_cli.media.files import is_folder, open_file, resolve, unreadable
+from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.media.pictures import check_picture, convert_picture, picture_digest, read_picture
+from yoj_cli.media.sources import local_file, open_source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-from yoj_cli.media.options import DEFAULTS, MediaOptions
-from yoj_cli.media.sources import (
-    _is_folder,
-    _open_local,
-    _open_source,
-    _resolve,
-    _scheme,
-    _shorten,
-    _source_path,
-    _unreadable,
-)
 
 SECONDS_PER_FRAME = 4.0
 """Spacing of the pictures in a folder of frames that states none.
@@ -83,14 +75,12 @@ def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
             )
         image = convert_picture(media.source, where="<picture in memory>", max_pixels=options.max_pixels)
         return Picture(image, picture_digest(image))
-    source = str(media.source)
-    if media.kind == "frames" or (media.kind == "video" and _is_folder(source, options)):
-        return _load_frames(source, media.seconds_per_frame, options)
+    if media.kind == "frames" or (media.kind == "video" and is_folder(media)):
+        return _load_frames(media, options)
     if media.kind == "video":
-        return _load_video(source, options)
-    where = _shorten(source)
-    with _open_source(source, options) as file:
-        image = read_picture(file, where=where, max_pixels=options.max_pixels)
+        return _load_video(media, options)
+    with open_source(media, options) as file:
+        image = read_picture(file, where=shorten(media.source), max_pixels=options.max_pixels)
     return Picture(image, picture_digest(image))
 
 
@@ -101,40 +91,40 @@ def close() -> None:
     pool.close()
 
 
-def _load_video(source: str, options: MediaOptions) -> Clip:
+def _load_video(media: Media, options: MediaOptions) -> Clip:
     from yoj_cli.media.clip_pool import pool
 
-    with _source_path(source, options) as path:
+    with local_file(media, options) as (path, _):
         try:
             decoded = pool.decode(
-                str(path),
+                path,
                 max_frames=options.n_frames,
                 max_pixels=options.max_pixels,
                 timeout_s=options.timeout_s,
             )
         except MediaError as error:
-            error.where = _shorten(source)
+            error.where = shorten(str(media.source))
             raise
     return _build_clip(decoded.frames, decoded.times_s, decoded.duration_s)
 
 
-def _load_frames(source: str, seconds_per_frame: float | None, options: MediaOptions) -> Clip:
+def _load_frames(media: Media, options: MediaOptions) -> Clip:
     """The pictures of a folder in natural order (frame2 before frame10), evenly thinned to max_frames.
 
     Both ends stay, and every picture's time is its place in the whole folder times the spacing.
     """
-    spacing_s = SECONDS_PER_FRAME if seconds_per_frame is None else seconds_per_frame
+    spacing_s = SECONDS_PER_FRAME if media.seconds_per_frame is None else media.seconds_per_frame
     if not 0 < spacing_s < float("inf"):
         raise MediaError(
             "the time between its frames is not a positive number of seconds",
-            where=source,
+            where=str(media.source),
             hint="It is 'seconds_per_frame' beside \"frames\", or the line's 'sampling_interval' or 'fps'.",
         )
-    names = _list_frames(source, options)
+    names = _list_frames(media)
     kept = even_indices(len(names), options.n_frames)
     frames: list[NDArray[np.uint8]] = []
     for place, name in enumerate(names):
-        with _open_local(name, options) as file:
+        with open_file(Media("image", name, path=name, root=media.root)) as file:
             if place not in kept:
                 check_picture(file, where=name, max_pixels=options.max_pixels)
                 continue
@@ -162,12 +152,13 @@ def even_indices(n_items: int, n_kept: int) -> list[int]:
     return [round(i * (n_items - 1) / (n_kept - 1)) for i in range(n_kept)]
 
 
-def _list_frames(source: str, options: MediaOptions) -> list[str]:
-    if _scheme(source) not in ("", "file"):
+def _list_frames(media: Media) -> list[str]:
+    source = str(media.source)
+    if source and not media.path:
         raise MediaError(
-            "frames must be a local folder", where=_shorten(source), hint="Download the folder first."
+            "frames must be a local folder", where=shorten(source), hint="Download the folder first."
         )
-    folder = _resolve(source, options)
+    folder = resolve(media)
     try:
         names = [entry for entry in os.listdir(folder) if not entry.startswith(".")]
     except NotADirectoryError as error:
@@ -177,7 +168,7 @@ def _list_frames(source: str, options: MediaOptions) -> list[str]:
             hint="Name the folder; a clip file is given as a video by itself.",
         ) from error
     except OSError as error:
-        raise _unreadable(error, source, options) from error
+        raise unreadable(error, media) from error
     if not names:
         raise MediaError(
             "there are no pictures in this folder", where=source, hint="Name the folder that holds them."

@@ -1,14 +1,8 @@
-"""How much of a picture or clip is taken, and where it may come from."""
+"""How much of a picture or clip is taken, and whether the network is asked for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 DEFAULT_MAX_FRAMES = 16
 """What the published weights were trained on (arXiv 2604.10966)."""
@@ -16,11 +10,9 @@ DEFAULT_MAX_FRAMES = 16
 
 @dataclass(frozen=True, slots=True)
 class MediaOptions:
-    """How media is found and how much of it is taken.
+    """The limits of media; where they are found is each medium's own (`Media.path`, `Media.root`).
 
     Attributes:
-        root: folder against which relative paths resolve; None is `confine`, else the current folder.
-        confine: folder that no path may leave, symbolic links followed; None lets paths go anywhere.
         allow_remote: http(s) addresses may be fetched (--allow-remote-media).
         max_frames: frames shown of one clip or folder, >= 1; None is the judge's, or DEFAULT_MAX_FRAMES without one.
         max_pixels: width x height of a picture or a clip's frame; the default is where Pillow starts to warn.
@@ -28,8 +20,6 @@ class MediaOptions:
         timeout_s: time for one download, and for decoding one clip.
     """
 
-    root: Path | None = None
-    confine: Path | None = None
     allow_remote: bool = False
     max_frames: int | None = None
     max_pixels: int = 89_478_485

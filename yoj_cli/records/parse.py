@@ -8,14 +8,16 @@ to the output unchanged.
 
 from __future__ import annotations
 
+import os
 import sys
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 from yoj_cli.errors import InputError, YojError, errors_at
-from yoj_cli.groups import Failure, Group, Media, Message, id_of
+from yoj_cli.groups import Failure, Group, Media, Message, absolute, id_of, local_path
 from yoj_cli.records.file_kinds import refuse_other_kinds
 from yoj_cli.records.json_line import parse_line
 from yoj_cli.records.turns import is_number, kind_of, one_of, parse_conversation, parse_text
@@ -26,17 +28,23 @@ RESPONSES_KEYS = ("responses", "candidates")
 RANKINGS_KEYS = {"rankings": "1 = best", "ratings": "higher is better"}
 
 
-def read_groups(path: str, stdin: Iterable[bytes] | None = None) -> Iterator[Group | Failure]:
+def read_groups(
+    path: str, stdin: Iterable[bytes] | None = None, *, media_root: str | os.PathLike[str] | None = None
+) -> Iterator[Group | Failure]:
     """Read a JSON Lines file one line at a time; memory does not grow with the file.
+
+    Relative media paths start from the file's own folder; from the current one where it has none (a pipe).
 
     Args:
         path: a file, or "-" for `stdin`.
         stdin: the lines behind "-"; the process's own by default.
+        media_root: the folder that media paths start from instead, and that none may leave.
     Raises:
         InputError: the file cannot be opened or read, or is of another kind (packed, a table, one document over
             many lines). Bad lines are yielded as a Failure instead.
     """
     name = "stdin" if path == "-" else path
+    folder = os.path.dirname(path) if path != "-" and os.path.isfile(path) else ""
     is_begun = False
     try:
         with nullcontext(stdin or sys.stdin.buffer) if path == "-" else open(path, "rb") as stream:
@@ -44,7 +52,7 @@ def read_groups(path: str, stdin: Iterable[bytes] | None = None) -> Iterator[Gro
                 if not is_begun and line.strip():
                     is_begun = True
                     refuse_other_kinds(line, name=name)
-                item = _read_line(line, f"{name}:{number}", str(number))
+                item = _read_line(line, f"{name}:{number}", str(number), folder, media_root)
                 if item is not None:
                     yield item
     except OSError as error:
@@ -82,19 +90,33 @@ def _parse_record(record: Any, number: int) -> Group | Failure:
         return Failure(where, record if isinstance(record, Mapping) else {}, error)
 
 
-def _read_line(line: bytes, where: str, number: str) -> Group | Failure | None:
+def _read_line(
+    line: bytes, where: str, number: str, folder: str, media_root: str | os.PathLike[str] | None
+) -> Group | Failure | None:
     record: dict[str, Any] | None = {}
     try:
         with errors_at(where):
             record = parse_line(line, where=where)
-            return None if record is None else parse(record, where=where, default_id=number)
+            if record is None:
+                return None
+            return parse(record, where=where, default_id=number, folder=folder, media_root=media_root)
     except YojError as error:
         return Failure(where, record or {}, error)
 
 
-def parse(record: Mapping[str, Any], *, where: str = "", default_id: str = "") -> Group:
+def parse(
+    record: Mapping[str, Any],
+    *,
+    where: str = "",
+    default_id: str = "",
+    folder: str | os.PathLike[str] = "",
+    media_root: str | os.PathLike[str] | None = None,
+) -> Group:
     """One input record -> one Group.
 
+    Args:
+        folder: where relative media paths start; "" is the current folder.
+        media_root: the folder that media paths start from instead, and that none may leave.
     Raises:
         InputError: a field is missing, contradicts another or has the wrong type.
     """
@@ -102,7 +124,7 @@ def parse(record: Mapping[str, Any], *, where: str = "", default_id: str = "") -
         responses, before = _parse_responses(record)
         return Group(
             id=id_of(record, default_id),
-            messages=parse_conversation(record, before),
+            messages=_locate(parse_conversation(record, before), folder, media_root),
             responses=responses,
             rankings=_parse_rankings(record, len(responses)),
             record=record,
@@ -111,6 +133,23 @@ def parse(record: Mapping[str, Any], *, where: str = "", default_id: str = "") -
     except InputError as error:
         error.where = error.where or where
         raise
+
+
+def _locate(
+    messages: tuple[Message, ...],
+    folder: str | os.PathLike[str],
+    media_root: str | os.PathLike[str] | None,
+) -> tuple[Message, ...]:
+    """The turns with the paths of their media as seen from the record's folder."""
+    start = os.fspath(folder if media_root is None else media_root)
+    root = None if media_root is None else absolute(start)
+
+    def locate(block: str | Media) -> str | Media:
+        if isinstance(block, str):
+            return block
+        return replace(block, path=local_path(block.source, start), root=root)
+
+    return tuple(Message(turn.role, tuple(locate(block) for block in turn.blocks)) for turn in messages)
 
 
 def _parse_responses(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any] | None]:

@@ -175,7 +175,7 @@ class Judge:
             images: one or several, shown before the prompt: paths, data: URLs, Pillow pictures, or numpy arrays
                 (H, W, 3) of uint8, RGB.
             videos: one or several paths of clips.
-            media: where media may come from; by default anywhere on this machine, with the judge's `max_frames`.
+            media: the limits of media; by default nothing from the network, with the judge's `max_frames`.
         Raises:
             InputError: something in the group cannot be used.
             OutOfMemoryError: the group does not fit on the device.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import TypeAlias
 
 from torch.utils.data import Dataset
 
@@ -20,9 +19,6 @@ from yoj_cli.scoring.prefetch import N_PREFETCHED
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 
-Source: TypeAlias = tuple[Group, MediaOptions]
-"""A group, and how the media of its file are found."""
-
 
 @dataclass(frozen=True)
 class Example:
@@ -33,18 +29,17 @@ class Example:
 
 
 def read_ranked(
-    paths: Sequence[Path], media_of: Callable[[Path], MediaOptions], limit: int | None = None
-) -> Iterator[Source | Failure]:
+    paths: Sequence[Path], media_root: Path | None = None, limit: int | None = None
+) -> Iterator[Group | Failure]:
     """The groups of some files, in their order; a line without rankings or ratings is a Failure like any bad line.
 
     Args:
-        media_of: how the media of a file's groups are found.
+        media_root: see `read_groups`.
         limit: stop after this many groups.
     """
     n_read = 0
     for path in paths:
-        options = media_of(path)
-        for item in read_groups(str(path)):
+        for item in read_groups(str(path), media_root=media_root):
             if isinstance(item, Failure):
                 yield item
             elif item.rankings is None:
@@ -55,7 +50,7 @@ def read_ranked(
                 )
                 yield Failure(item.where, item.record, missing)
             else:
-                yield item, options
+                yield item
                 n_read += 1
                 if n_read == limit:
                     return
@@ -95,24 +90,29 @@ class Examples(Dataset[Future[Example]]):
     """
 
     def __init__(
-        self, sources: Sequence[Source], builder: SequenceBuilder, mode: Mode, shuffle_seed: int | None
+        self,
+        groups: Sequence[Group],
+        builder: SequenceBuilder,
+        media: MediaOptions,
+        mode: Mode,
+        shuffle_seed: int | None,
     ) -> None:
         self.epoch = 0
-        self._sources, self._builder, self._mode = sources, builder, mode
+        self._groups, self._builder, self._media, self._mode = groups, builder, media, mode
         self._shuffle_seed = shuffle_seed
         self._pool = ThreadPoolExecutor(N_PREFETCHED, thread_name_prefix="yoj-prefetch")
 
     def __len__(self) -> int:
-        return len(self._sources)
+        return len(self._groups)
 
     def __getitem__(self, index: int) -> Future[Example]:
-        return self._pool.submit(self._prepare, *self._sources[index], self.epoch)
+        return self._pool.submit(self._prepare, self._groups[index], self.epoch)
 
-    def _prepare(self, group: Group, media: MediaOptions, epoch: int) -> Example:
+    def _prepare(self, group: Group, epoch: int) -> Example:
         if self._shuffle_seed is not None:
             group = shuffle_responses(group, self._shuffle_seed, epoch)
         plan = build_plan(len(group.responses), mode=self._mode)
-        return Example(group, self._builder.prepare(group, plan, media))
+        return Example(group, self._builder.prepare(group, plan, self._media))
 
     def close(self) -> None:
         """Forget what nobody will ask for."""

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from yoj_cli.config.train import Loss
+from yoj_cli.groups import Group
+from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import Mode, Plan, build_plan
 from yoj_cli.scoring.prefetch import Prefetcher
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
-from yoj_cli.train.data import Source
 from yoj_cli.train.losses import LOSSES
 from yoj_cli.verdicts.agreement import Summary, agreement
 
@@ -39,7 +40,8 @@ class Outcome:
 def evaluate(
     forward: Callable[[PackedSequence], list[Tensor]],
     builder: SequenceBuilder,
-    sources: Sequence[Source],
+    groups: Sequence[Group],
+    media: MediaOptions,
     *,
     mode: Mode,
     loss: Loss,
@@ -48,15 +50,15 @@ def evaluate(
 
     Args:
         forward: scores a sequence; for each branch, (responses in it,) float32.
+        media: the limits of media.
     """
 
-    def prepare(source: Source) -> tuple[tuple[float, ...], Plan, PackedSequence]:
-        group, media = source
+    def prepare(group: Group) -> tuple[tuple[float, ...], Plan, PackedSequence]:
         plan = build_plan(len(group.responses), mode=mode, orders=2 if mode == "multi" else 1)
         return group.rankings or (), plan, builder.prepare(group, plan, media)
 
     outcomes = []
-    with Prefetcher(prepare, sources) as stream:
+    with Prefetcher(prepare, groups) as stream:
         for rankings, plan, sequence in stream:
             branches = forward(sequence)
             # One wait for the device: what follows is no work for it.

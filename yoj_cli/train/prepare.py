@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import DeviceError, UsageError
-from yoj_cli.media.options import MediaOptions
+from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.precision import DTYPES
 from yoj_cli.storage.names import REWARD_CONFIG
@@ -39,6 +39,7 @@ class Run:
         base: folder of the backbone's files.
         train_report, eval_report: what the files hold; the second is None without held-out files.
         n_shared: held-out groups that are in the training data too.
+        media: the limits of media.
         memory: None where lengths were not counted (`config.check` is off).
         n_steps: optimizer steps.
         resume: the saved state to go on from; None for a fresh start.
@@ -54,15 +55,11 @@ class Run:
     train_report: DataReport
     eval_report: DataReport | None
     n_shared: int
+    media: MediaOptions
     memory: MemoryEstimate | None
     n_steps: int
     resume: Path | None
     also: Mapping[str, object]
-
-
-def media_beside(config: TrainConfig) -> Callable[[Path], MediaOptions]:
-    """Media paths start from the file's own folder."""
-    return lambda path: MediaOptions(root=path.parent, max_frames=config.max_frames)
 
 
 def prepare(
@@ -71,7 +68,8 @@ def prepare(
     config: TrainConfig,
     *,
     held_out: Sequence[Path] = (),
-    media_of: Callable[[Path], MediaOptions] | None = None,
+    media_root: Path | None = None,
+    media: MediaOptions = DEFAULTS,
     resume: bool = False,
     name: str | None = None,
     also: Mapping[str, object] | None = None,
@@ -83,7 +81,8 @@ def prepare(
         out: folder of the new checkpoint. A base model that lies inside it is referred to by its relative
             path, so that the folder can be moved as a whole.
         held_out: like `data`, to evaluate on.
-        media_of: how the media of a file's groups are found; beside the file by default.
+        media_root: see `read_groups`.
+        media: the limits of media; the frames of a clip are the config's.
         resume: go on from the last state saved in `out`.
         name: what the model card calls the judge; the folder's name by default.
         also: further options of the command, to be written into recipe.toml.
@@ -98,11 +97,13 @@ def prepare(
     base = find_base(config)
     shape = load_base_on_meta(config, base)
     builder = build_sequences(config, shape)
-    media_of = media_of or media_beside(config)
-    train_report = validate_data(read_ranked(data, media_of, config.limit), builder, config, what="DATA")
+    media = replace(media, max_frames=config.max_frames)
+    groups = read_ranked(data, media_root, config.limit)
+    train_report = validate_data(groups, builder, media, config, what="DATA")
     eval_report = None
     if held_out:
-        eval_report = validate_data(read_ranked(held_out, media_of), builder, config, what="--eval")
+        groups = read_ranked(held_out, media_root)
+        eval_report = validate_data(groups, builder, media, config, what="--eval")
     if state:
         check_resume(out, config, train_report.fingerprint)
     return Run(
@@ -114,7 +115,8 @@ def prepare(
         base=base,
         train_report=train_report,
         eval_report=eval_report,
-        n_shared=count_shared(train_report.sources, eval_report.sources) if eval_report else 0,
+        n_shared=count_shared(train_report.groups, eval_report.groups) if eval_report else 0,
+        media=media,
         memory=_estimate(config, base, shape, train_report.longest[0]),
         n_steps=config.epochs * math.ceil(train_report.n_groups / config.batch_size),
         resume=state,

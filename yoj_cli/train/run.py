@@ -48,8 +48,9 @@ def train(
             arguments,
             config,
             builder=build_sequences(config, backbone),
-            sources=run.train_report.sources,
-            held_out=run.eval_report.sources if run.eval_report else [],
+            groups=run.train_report.groups,
+            held_out=run.eval_report.groups if run.eval_report else [],
+            media=run.media,
             callbacks=[save_eval, log],
         )
         save_eval.trainer = log.trainer = trainer

@@ -15,9 +15,11 @@ from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, OutOfMemoryError, UsageError
+from yoj_cli.groups import Group
+from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.device import translate_oom
 from yoj_cli.sequence.build import SequenceBuilder
-from yoj_cli.train.data import Example, Examples, Source
+from yoj_cli.train.data import Example, Examples
 from yoj_cli.train.evaluation import evaluate, summarize
 from yoj_cli.train.losses import LOSSES
 from yoj_cli.train.model import RewardModel, base_name
@@ -74,8 +76,9 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
 
     Args:
         builder: turns a group into a sequence.
-        sources: groups to train on.
+        groups: what is trained on.
         held_out: groups to evaluate on.
+        media: the limits of media.
     """
 
     control: Any
@@ -87,14 +90,15 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         config: TrainConfig,
         *,
         builder: SequenceBuilder,
-        sources: list[Source],
-        held_out: list[Source],
+        groups: list[Group],
+        held_out: list[Group],
+        media: MediaOptions,
         callbacks: list[Any],
     ) -> None:
         self.config = config
-        self.builder, self.held_out = builder, held_out
+        self.builder, self.held_out, self.media = builder, held_out, media
         self.examples = Examples(
-            sources, builder, config.mode, config.seed if config.shuffle_responses else None
+            groups, builder, media, config.mode, config.seed if config.shuffle_responses else None
         )
         self._loss = LOSSES[config.resolved_loss]
         self._seen: list[tuple[float, int]] = []
@@ -171,7 +175,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         self.model.eval()
         share = self.held_out[self.args.process_index :: self.args.world_size]
         outcomes = evaluate(
-            self.model, self.builder, share, mode=self.config.mode, loss=self.config.resolved_loss
+            self.model, self.builder, share, self.media, mode=self.config.mode, loss=self.config.resolved_loss
         )
         metrics = summarize(gather_object(outcomes))
         self.log(dict(metrics))

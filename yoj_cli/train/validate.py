@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import LINE_BREAKS, InputError, TooLongError, YojError, is_of_one_group
 from yoj_cli.groups import Failure, Group
+from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.scoring.prefetch import Prefetcher
 from yoj_cli.sequence.build import SequenceBuilder
-from yoj_cli.train.data import Source, teaches
+from yoj_cli.train.data import teaches
 
 N_LISTED = 10
 """Errors that are listed one by one; the rest is counted."""
@@ -25,7 +26,7 @@ class DataReport:
     """What a file of ranked groups holds.
 
     Attributes:
-        sources: the groups to be used, in their order.
+        groups: the groups to be used, in their order.
         n_groups_of: how many groups have N responses, by N.
         n_media: groups by what they show: text (nothing), image, video or frames.
         n_tied: groups in which some, but not all, responses share a rank.
@@ -39,7 +40,7 @@ class DataReport:
         fingerprint: equal for equal lines in an equal order; says whether a run can be resumed on them.
     """
 
-    sources: list[Source] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
     n_groups_of: Counter[int] = field(default_factory=Counter)
     n_media: Counter[str] = field(default_factory=Counter)
     n_tied: int = 0
@@ -55,7 +56,7 @@ class DataReport:
 
     @property
     def n_groups(self) -> int:
-        return len(self.sources)
+        return len(self.groups)
 
     @property
     def n_responses(self) -> int:
@@ -65,12 +66,11 @@ class DataReport:
     def chance(self) -> float:
         return self.chance_sum / self.n_groups
 
-    def add(self, source: Source, n_tokens: int) -> None:
+    def add(self, group: Group, n_tokens: int) -> None:
         """Count a group that will be used."""
-        group = source[0]
         rankings = group.rankings or ()
         n_best = rankings.count(min(rankings))
-        self.sources.append(source)
+        self.groups.append(group)
         self.n_groups_of[len(rankings)] += 1
         self.n_media[group.media[0].kind if group.media else "text"] += 1
         self.n_tied += len(set(rankings)) < len(rankings)
@@ -101,12 +101,18 @@ class DataReport:
 
 
 def validate_data(
-    items: Iterable[Source | Failure], builder: SequenceBuilder, config: TrainConfig, *, what: str
+    items: Iterable[Group | Failure],
+    builder: SequenceBuilder,
+    media: MediaOptions,
+    config: TrainConfig,
+    *,
+    what: str,
 ) -> DataReport:
     """Read every group once, its media and tokens too (unless `config.check` is off).
 
     Args:
         items: from `read_ranked`.
+        media: the limits of media.
         what: the option that named the files, for errors.
     Raises:
         InputError: groups that cannot be used (`on_error` is "stop") or are too long (`on_long` is "error"), the
@@ -115,17 +121,16 @@ def validate_data(
     report = DataReport()
     digest = hashlib.sha256()
 
-    def prepare(item: Source | Failure) -> tuple[Source | Failure, int]:
-        if isinstance(item, Failure) or not teaches(item[0]) or not config.check:
+    def prepare(item: Group | Failure) -> tuple[Group | Failure, int]:
+        if isinstance(item, Failure) or not teaches(item) or not config.check:
             return item, 0
-        group, media = item
-        plan = build_plan(len(group.responses), mode=config.mode)
+        plan = build_plan(len(item.responses), mode=config.mode)
         try:
-            return item, builder.prepare(group, plan, media).n_tokens
+            return item, builder.prepare(item, plan, media).n_tokens
         except YojError as error:
             if not is_of_one_group(error):
                 raise
-            return Failure(group.where, group.record, error), 0
+            return Failure(item.where, item.record, error), 0
 
     with Prefetcher(prepare, items) as stream:
         for item, n_tokens in stream:
@@ -133,17 +138,17 @@ def validate_data(
                 (report.too_long if isinstance(item.error, TooLongError) else report.unusable).append(
                     item.error
                 )
-            elif not teaches(item[0]):
-                report.teaches_nothing.append(item[0].where)
+            elif not teaches(item):
+                report.teaches_nothing.append(item.where)
             else:
                 report.add(item, n_tokens)
-                digest.update(json.dumps(item[0].record, sort_keys=True, default=str).encode())
+                digest.update(json.dumps(item.record, sort_keys=True, default=str).encode())
     report.fingerprint = digest.hexdigest()
     _refuse(report.unusable, "cannot be used", "--on-error skip", stop=config.on_error == "stop")
     for error in report.too_long:  # --mode and --window, which scoring advises, would train another judge
         error.hint = "Shorten it, or raise --max-tokens where the backbone's context allows that."
     _refuse(report.too_long, "are too long", "--on-long skip", stop=config.on_long == "error")
-    if not report.sources:
+    if not report.groups:
         raise InputError("no group is left to use", where=what)
     return report
 
@@ -165,10 +170,10 @@ def list_errors(errors: Sequence[YojError]) -> str:
     return "\n".join([*lines, f"  … and {more} more"] if more > 0 else lines)
 
 
-def count_shared(train: Sequence[Source], held_out: Sequence[Source]) -> int:
+def count_shared(train: Sequence[Group], held_out: Sequence[Group]) -> int:
     """Held-out groups that are in the training data too: the same conversation and the same responses."""
-    known = {_key(group) for group, _ in train}
-    return sum(_key(group) in known for group, _ in held_out)
+    known = {_key(group) for group in train}
+    return sum(_key(group) in known for group in held_out)
 
 
 def _key(group: Group) -> tuple[str, tuple[str, ...]]:
