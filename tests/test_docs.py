@@ -58,6 +58,15 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(target), link
 
 
+@pytest.mark.parametrize("page", ["docs/ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_the_files_that_a_page_names_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_0-9]+/[a-z_0-9]+\.py)`", text))
+    training = re.findall(r"\btrain/[a-z_]+\b(?!\.py)", text)
+    missing = {name for name in named if not any((ROOT / top / name).is_file() for top in ("yoj_cli", ""))}
+    assert not missing | {name for name in training if not (ROOT / "yoj_cli" / f"{name}.py").is_file()}
+
+
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) < 200
 
