@@ -103,7 +103,7 @@ def test_a_command_of_the_readme_runs(command: str) -> None:
 def test_the_readmes_python_runs() -> None:
     (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT / "examples", capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     n_groups = len((ROOT / "examples" / "candidates.jsonl").read_text(encoding="utf-8").splitlines())

@@ -28,7 +28,7 @@ LINE_BREAKS = {ord(sign): repr(sign)[1:-1] for sign in "\n\r\v\f\x1c\x1d\x1e\x85
 
 
 class ExitCode(IntEnum):
-    """What the process ends with; the README documents the same table."""
+    """What the process ends with; docs/input-and-output.md has the same table."""
 
     OK = 0
     SOME_FAILED = 1
