@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from yoj_cli.errors import MediaError
 from yoj_cli.media.endings import is_cut_short
@@ -26,16 +27,6 @@ FORMATS = (
 )
 """What is opened, by Pillow's names: formats that people hand in and that are decoded in this process. Pillow knows
 more, and starts another program for some (Ghostscript for EPS)."""
-EXIF_ORIENTATION = 0x0112
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 HINT_BROKEN = "Replace the file, or open and save it again as PNG or JPEG."
 HINTS_SEVERAL = {
     "TIFF": "Save the page that is meant as a file of its own; several pages are several images.",
@@ -66,7 +57,7 @@ def check_picture(file: BinaryIO, *, where: str, max_pixels: int) -> None:
 
 
 def convert_picture(image: Image.Image, *, where: str, max_pixels: int) -> Image.Image:
-    """A new RGB image: decoded, turned upright as its EXIF says, transparency laid on white.
+    """A new RGB image: decoded, turned upright as its EXIF says, transparency composited on white.
 
     Raises:
         MediaError: too large, damaged, one of several, or of a mode that has no agreed way to RGB.
@@ -79,9 +70,7 @@ def convert_picture(image: Image.Image, *, where: str, max_pixels: int) -> Image
         raise
     except Exception as error:  # Pillow's plug-ins raise whatever their parser trips over
         raise _damaged(error, where) from error
-    turn = UPRIGHT.get(_read_orientation(image))
-    rgb = _convert_to_rgb(image, where)
-    return rgb if turn is None else rgb.transpose(turn)
+    return _convert_to_rgb(_turn_upright(image), where)
 
 
 def picture_digest(image: Image.Image) -> str:
@@ -174,12 +163,14 @@ def _too_large(what: str, where: str, max_pixels: int) -> MediaError:
     )
 
 
-def _read_orientation(image: Image.Image) -> int:
-    """1..8; 1 (upright) where there is no EXIF block, or one that nobody can read."""
-    try:
-        return int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except Exception:  # a broken EXIF block says nothing about the pixels; viewers ignore it too
-        return 1
+def _turn_upright(image: Image.Image) -> Image.Image:
+    """A copy, turned and mirrored as its EXIF block says."""
+    upright = image.copy()
+    # A broken EXIF block says nothing about the pixels, and viewers ignore it too. Pillow turns the pixels first and
+    # then rewrites the block, so that even one that it cannot write back is obeyed.
+    with suppress(Exception):
+        ImageOps.exif_transpose(upright, in_place=True)
+    return upright
 
 
 def _convert_to_rgb(image: Image.Image, where: str) -> Image.Image:
@@ -201,7 +192,7 @@ def _convert_to_rgb(image: Image.Image, where: str) -> Image.Image:
 
 
 def _flatten(image: Image.Image) -> Image.Image:
-    """Lay an RGBA picture on white paper, as a viewer does."""
+    """Composite an RGBA picture on white, as a viewer does."""
     paper = Image.new("RGBA", image.size, "white")
     return Image.alpha_composite(paper, image).convert("RGB")
 
