@@ -83,7 +83,7 @@ def flop_counter() -> FlopCounterMode:
 
 
 def causal_pairs(n_tokens: int, n_seen: int = 0) -> int:
-    """Pairs of a run of tokens, each of which sees itself, those before it and `n_seen` cached ones."""
+    """Pairs of a run of tokens, each of which attends to itself, to those before it and to `n_seen` cached ones."""
     return n_tokens * (n_tokens + 1) // 2 + n_tokens * n_seen
 
 
@@ -95,5 +95,5 @@ def attended_pairs(sequence: PackedSequence, *, bidirectional_media_attention: b
 
 
 def media_pairs(sequence: PackedSequence) -> int:
-    """Pairs beyond the causal ones where media tokens also see those after them."""
+    """Pairs beyond the causal ones where media tokens also attend to those after them."""
     return causal_pairs(sequence.n_media_tokens - 1) if sequence.n_media_tokens else 0

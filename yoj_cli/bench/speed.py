@@ -29,8 +29,8 @@ from yoj_cli.version import __version__
 TOLERANCES = {"float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """How far two ways to compute the same score may be apart, for scores of size 1 and in proportion above it.
 
-In half precision every layer rounds anew, and kernels of another shape add up in another order. NF4 weights are the
-same in all of them and are computed with in the compute type, so 4-bit has the tolerance of its type.
+In half precision every layer rounds its result, and kernels of another shape add up in another order. NF4 weights are
+the same in all of them and are computed with in the compute type, so 4-bit has the tolerance of its type.
 """
 TOLERANCE_8BIT = 2e-1
 """8-bit also rounds activations, and which columns are spared depends on the other tokens in the pass."""

@@ -71,7 +71,7 @@ def read_alone(subject: Subject, case: Case) -> list[float]:
 def read_padded(subject: Subject, case: Case) -> list[float]:
     """(b): all responses in one batch, padded on the right; the picture is encoded once for all rows.
 
-    No token sees the padding after it, so the batch needs no mask, and the fastest attention kernels apply.
+    No token attends to the padding after it, so the batch needs no mask, and the fastest attention kernels apply.
     """
     backbone, device = subject.backbone, subject.backbone.device
     arguments: dict[str, Any] = {

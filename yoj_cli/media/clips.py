@@ -227,7 +227,7 @@ def _decode_run(
 
 
 def _to_rgb(frame: av.VideoFrame) -> Frame:
-    """(H, W, 3) uint8, transparency laid on white, turned upright as the rotation tag says."""
+    """(H, W, 3) uint8, transparency composited on white, turned upright as the rotation tag says."""
     import numpy as np
 
     if has_alpha(frame.format):

@@ -49,8 +49,8 @@ def to_error_record(record: Mapping[str, Any], error: Exception) -> dict[str, An
 def _input_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     """The input line without what an earlier run wrote on it.
 
-    A line that an earlier run wrote (scores by a judge, or an error of ours) is judged anew: the old verdict
-    goes. In any other line a key like "judge" is the user's own: it is kept under "input_fields".
+    A line that an earlier run wrote (scores by a judge, or an error of ours) is judged again, and the old verdict
+    is dropped. In any other line a key like "judge" is the user's own: it is kept under "input_fields".
     """
     fields = {key: value for key, value in record.items() if key not in OUTPUT_KEYS}
     error, judge = record.get("error"), record.get("judge")
