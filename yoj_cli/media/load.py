@@ -18,10 +18,11 @@ from PIL import Image
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, shorten
+from yoj_cli.media.clip_cache import ClipCache
 from yoj_cli.media.files import is_folder, open_file, resolve, unreadable
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.media.pictures import check_picture, convert_picture, picture_digest, read_picture
-from yoj_cli.media.sources import local_file, open_source
+from yoj_cli.media.sources import check_unmoved, local_file, open_source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,27 +86,29 @@ def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
 
 
 def close() -> None:
-    """End the processes that decode clips; they also end with the program."""
+    """End the processes that decode clips, which also end with the program, and free the clips that are kept."""
     from yoj_cli.media.clip_pool import pool
 
     pool.close()
+    _clips.clear()
 
 
 def _load_video(media: Media, options: MediaOptions) -> Clip:
     from yoj_cli.media.clip_pool import pool
 
-    with local_file(media, options) as (path, _):
+    limits = {"max_frames": options.n_frames, "max_pixels": options.max_pixels}
+    with local_file(media, options) as (path, identity):
+
+        def decode() -> Clip:
+            decoded = pool.decode(path, **limits, timeout_s=options.timeout_s)
+            check_unmoved(media, identity)
+            return _build_clip(decoded.frames, decoded.times_s, decoded.duration_s)
+
         try:
-            decoded = pool.decode(
-                path,
-                max_frames=options.n_frames,
-                max_pixels=options.max_pixels,
-                timeout_s=options.timeout_s,
-            )
-        except MediaError as error:
-            error.where = shorten(str(media.source))
-            raise
-    return _build_clip(decoded.frames, decoded.times_s, decoded.duration_s)
+            return _clips.get((*identity, *limits.values()), decode)
+        except MediaError as error:  # perhaps another thread's, whose group names the file otherwise
+            where = shorten(str(media.source))
+            raise MediaError(error.what, where=where, hint=error.hint) from error.__cause__
 
 
 def _load_frames(media: Media, options: MediaOptions) -> Clip:
@@ -186,3 +189,8 @@ def _build_clip(frames: NDArray[np.uint8], times_s: tuple[float, ...], duration_
     digest = hashlib.blake2b(f"clip {frames.shape} {times_s} {duration_s}".encode(), digest_size=16)
     digest.update(frames.data)
     return Clip(frames, times_s, duration_s, digest.hexdigest())
+
+
+_clips: ClipCache[Clip] = ClipCache(lambda clip: clip.frames.nbytes)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_clips.forget)

@@ -61,6 +61,24 @@ def local_file(media: Media, options: MediaOptions) -> Iterator[tuple[str, Ident
         os.unlink(name)
 
 
+def check_unmoved(media: Media, identity: Identity) -> None:
+    """See that a path under a root still leads to the file that was opened; a decoder opened it by itself meanwhile.
+
+    Raises:
+        MediaError: it leads elsewhere.
+    """
+    if media.root is None or not media.path:
+        return
+    with open_file(media) as file:
+        found = os.fstat(file.fileno())
+    if (found.st_dev, found.st_ino) != identity[:2]:
+        raise MediaError(
+            "another file took its place while it was read",
+            where=str(media.source),
+            hint="Score it again when nothing changes the folder.",
+        )
+
+
 def _fetch(source: str, options: MediaOptions) -> bytes:
     """What a data: URL holds or an address serves."""
     scheme = scheme_of(source)
