@@ -160,7 +160,7 @@ def test_every_branch_is_in_one_bunch_and_padded_to_less_than_twice_its_length(s
     assert sorted(starts) == sorted(
         (row, s) for row, sequence in enumerate(sequences) for s in sequence.branch_starts
     )
-    assert sum(len(bucket.places) for bucket in buckets) == sum(
+    assert sum(len(bucket.unpadded) for bucket in buckets) == sum(
         sum(sequence.branch_lengths) for sequence in sequences
     )
     for bucket in buckets:

@@ -63,8 +63,8 @@ def test_ends_are_read_in_their_own_rows(judges):
     judge = judges(MOLMO2, mode="single")
     sequences = [build(judge, prompt="p", responses=["a", "bcd"]), build(judge, prompt="q", responses=["e"])]
     rows = collate(sequences, CPU, bidirectional_media_attention=True)
-    assert rows.read_rows.tolist() == [0, 0, 1]
-    assert rows.read_columns.tolist() == [
+    assert rows.pooled_rows.tolist() == [0, 0, 1]
+    assert rows.pooled_columns.tolist() == [
         end
         for sequence in sequences
         for score_positions in sequence.score_positions

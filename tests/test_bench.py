@@ -132,7 +132,7 @@ def test_random_tokens_of_qwen3_vls_clips_have_their_places_in_time(judges, qwen
     backbone = judge.backbone
     found = process_clips(backbone.processor.video_processor, [draw_clip(6, 0)])
     inputs = {name: found[name] for name in backbone.family.encodes["video"]}
-    runs = backbone.family.media_runs("video", inputs, backbone.processor.video_processor)
+    runs = backbone.family.count_media_tokens("video", inputs, backbone.processor.video_processor)
     assert len(runs) == 3  # two frames a moment
     case = draw_ids(backbone, 2, SIZES, [Medium("video", inputs, runs)], orders=2, seed=0)[0]
     assert count_media_tokens(case.multi) == (0, sum(runs))

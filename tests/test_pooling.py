@@ -15,7 +15,7 @@ from tests.conftest import PARITY
 from yoj_cli import Judge
 from yoj_cli.config.judge import JudgeConfig, RespReprMode
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.model.pooling import pool, read_places
+from yoj_cli.model.pooling import pool, pooled_tokens
 from yoj_cli.records.parse import parse
 from yoj_cli.scoring.forward import batch_scores, branch_scores
 from yoj_cli.sequence.packed import PackedSequence
@@ -122,7 +122,7 @@ def test_a_shared_first_token_stands_in_the_prefix_and_its_response_goes_on_in_t
     sequence = build_sequences(
         judge, {"prompt": "p", "responses": ["The dog sits.", "The dog runs."], "image": None}
     )
-    places = read_places("response_mean", sequence)
+    places = pooled_tokens("response_mean", sequence)
     for branch, each in enumerate(places):
         (start, end), *_ = sequence.spans[branch]
         assert start < sequence.n_prefix <= end
@@ -143,7 +143,7 @@ def test_each_formula_by_hand() -> None:
         "response_mean": [12.0, 0.0],
     }
     for mode in MODES:
-        places = read_places(mode, sequence)
+        places = pooled_tokens(mode, sequence)
         assert pool(mode, states[[place for each in places for place in each]], places).tolist() == [
             wanted[mode]
         ]

@@ -159,7 +159,7 @@ def draw_pictures(name: str, n_tokens: int, n_pictures: int, seed: int) -> list[
 
     def draw(side_px: int, picture_seed: int) -> Medium:
         found = dict(processor(images=[draw_noise(side_px, picture_seed)], return_tensors="pt"))
-        return Medium("image", found, family.media_runs("image", found, processor))
+        return Medium("image", found, family.count_media_tokens("image", found, processor))
 
     side = find_side(n_tokens, lambda side_px: draw(side_px, seed).n_tokens)
     return [draw(side, seed + index) for index in range(n_pictures)]
@@ -176,7 +176,7 @@ def draw_clips(name: str, n_tokens: int, n_clips: int, seed: int) -> list[Medium
     def draw(n_frames: int, clip_seed: int) -> Medium:
         found = process_clips(processor, [draw_clip(n_frames, clip_seed)])
         inputs = {argument: found[argument] for argument in family.encodes["video"]}
-        return Medium("video", inputs, family.media_runs("video", inputs, processor))
+        return Medium("video", inputs, family.count_media_tokens("video", inputs, processor))
 
     n_frames = find_n_frames(n_tokens, lambda n_frames: draw(n_frames, seed).n_tokens)
     return [draw(n_frames, seed + index) for index in range(n_clips)]

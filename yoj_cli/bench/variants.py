@@ -19,7 +19,7 @@ from yoj_cli.bench.flops import Work, attended_pairs, causal_pairs, media_pairs
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.kv_cache import cache_of
-from yoj_cli.model.pooling import read_places
+from yoj_cli.model.pooling import pooled_tokens
 from yoj_cli.plan.join import join
 from yoj_cli.scoring.forward import branch_scores, score_states
 from yoj_cli.scoring.vision_cache import encode, encoder_outputs
@@ -235,7 +235,7 @@ def _pad_positions(rows: list[Tensor]) -> Tensor:
 
 def _places(subject: Subject, sequence: PackedSequence) -> list[Sequence[int]]:
     """Which tokens' states the head reads of each response."""
-    return read_places(subject.head.config.resp_repr_mode, sequence)
+    return pooled_tokens(subject.head.config.resp_repr_mode, sequence)
 
 
 def _read_rows(subject: Subject, states: Tensor, places: Sequence[Sequence[int]]) -> list[float]:

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from yoj_cli.checkpoint.read import Checkpoint, find_base, find_processor, load_checkpoint, read_checkpoint
@@ -23,6 +22,7 @@ from yoj_cli.checkpoint.save import copy_processor
 from yoj_cli.config.judge import Dtype, JudgeConfig
 from yoj_cli.errors import CheckpointError
 from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.precision import dtype_name
 from yoj_cli.storage.files import check_new_folder, copy_file, new_folder, read_json, write_json
 from yoj_cli.storage.names import (
     ADAPTER_CONFIG,
@@ -97,10 +97,9 @@ def quantize(config: JudgeConfig, out: Path) -> Quantized:
 
 def _main_dtype(stored: dict[str, Stored]) -> Dtype:
     """The type that most of the weights have, as `--dtype` names it."""
-    names: dict[torch.dtype, Dtype] = {torch.bfloat16: "bfloat16", torch.float16: "float16"}
     sizes: dict[Dtype, int] = {}
     for weight in stored.values():
-        name = names.get(weight.torch_dtype, "float32")
+        name = dtype_name(weight.torch_dtype)
         sizes[name] = sizes.get(name, 0) + weight.n_bytes
     return max(sizes, key=lambda name: sizes[name])
 

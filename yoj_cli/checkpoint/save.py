@@ -42,7 +42,18 @@ def save_checkpoint(
     trained: Precision = UNSTATED,
     max_frames: int = DEFAULT_MAX_FRAMES,
 ) -> None:
-    """Write our format into an existing folder."""
+    """Write a checkpoint in our format.
+
+    Args:
+        folder: an existing one; files of the same names are replaced.
+        adapter: the configuration of the LoRA that is on the backbone.
+        base_model, base_revision: Hub id or folder of the base, and the Hub commit, None for a folder.
+        separator: text between two responses, with its one special token.
+        role: the turn that holds the responses.
+        mode: how the judge was trained to read them.
+        trained: what it was trained in.
+        max_frames: frames of a clip it was trained on.
+    """
     from safetensors.torch import save_file
 
     weights = {saved_key(name): weight for name, weight in adapter_weights(backbone.model).items()}

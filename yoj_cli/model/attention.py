@@ -74,14 +74,14 @@ class LengthBucket:
         n_prefix: P, keys at the start of a row that a branch may attend to.
         mask: (S or 1, 1, L, P + L) bool, True where a token attends to a key; never to the padding after it. None
             where causal attention from the prefix and the branch, whose first P rows are discarded, is less work.
-        places: (n,) indices into S * L of the tokens that are no padding.
+        unpadded: (n,) indices into S * L of the tokens that are no padding.
     """
 
     rows: Tensor
     columns: Tensor
     n_prefix: int
     mask: Tensor | None
-    places: Tensor
+    unpadded: Tensor
 
 
 @dataclass
@@ -190,8 +190,8 @@ def attend(
             queries = nn.functional.pad(queries, (0, 0, bucket.n_prefix, 0))  # (S, heads, P + L, D)
         result = compute(queries, _gather(key, bucket), _gather(value, bucket), bucket.mask)
         result = result[:, -own.shape[1] :]  # (S, L, heads, D)
-        rows = bucket.rows.expand_as(own).reshape(-1)[bucket.places]
-        found[rows, own.reshape(-1)[bucket.places]] = result.flatten(0, 1)[bucket.places]
+        rows = bucket.rows.expand_as(own).reshape(-1)[bucket.unpadded]
+        found[rows, own.reshape(-1)[bucket.unpadded]] = result.flatten(0, 1)[bucket.unpadded]
     return found, None
 
 
@@ -275,5 +275,5 @@ def _pad(branches: Sequence[Branch], device: torch.device) -> LengthBucket:
         columns=send(starts + steps.clamp(max=lengths - 1), device),
         n_prefix=n_prefix,
         mask=mask,
-        places=send((steps < lengths).reshape(-1).nonzero()[:, 0], device),
+        unpadded=send((steps < lengths).reshape(-1).nonzero()[:, 0], device),
     )

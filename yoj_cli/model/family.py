@@ -139,7 +139,7 @@ class Family:
                     return name.replace(".*.", number[0])
         return layer
 
-    def media_runs(self, kind: str, inputs: Mapping[str, Tensor], processor: Any) -> tuple[int, ...]:
+    def count_media_tokens(self, kind: str, inputs: Mapping[str, Tensor], processor: Any) -> tuple[int, ...]:
         """Numbers of media tokens, those that get vision features: of a picture, or of each moment of a clip.
 
         Args:
@@ -154,7 +154,7 @@ class Family:
         n_moments = grid[0] if kind == "video" else 1
         return (n_tokens // n_moments,) * n_moments
 
-    def join_media(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    def collate_media(self, inputs: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Collate the media tensors of several groups, as the processor would give them for all at once.
 
         Args:

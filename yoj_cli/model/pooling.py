@@ -41,19 +41,21 @@ def head_width(mode: RespReprMode, hidden_size: int) -> int:
     return 2 * hidden_size if mode == "first_last_concat" else hidden_size
 
 
-def read_places(mode: RespReprMode, sequence: ResponseSpans) -> list[Sequence[int]]:
+def pooled_tokens(mode: RespReprMode, sequence: ResponseSpans) -> list[Sequence[int]]:
     """The tokens whose states are pooled: indices into T for each response of each branch, in order.
 
     A first token that all branches share is in the prefix; the rest of its response is in the branch.
     """
     return [
-        _places(mode, sequence.n_prefix, branch_start, start, end)
+        _pooled_tokens(mode, sequence.n_prefix, branch_start, start, end)
         for branch_start, spans in zip(sequence.branch_starts, sequence.spans, strict=True)
         for start, end in spans
     ]
 
 
-def _places(mode: RespReprMode, n_prefix: int, branch_start: int, start: int, end: int) -> Sequence[int]:
+def _pooled_tokens(
+    mode: RespReprMode, n_prefix: int, branch_start: int, start: int, end: int
+) -> Sequence[int]:
     if mode == "last":
         return (end,)
     if mode == "first":
@@ -65,12 +67,12 @@ def _places(mode: RespReprMode, n_prefix: int, branch_start: int, start: int, en
     return range(start, end + 1)
 
 
-def pool(mode: RespReprMode, states: Tensor, places: Sequence[Sequence[int]]) -> Tensor:
+def pool(mode: RespReprMode, states: Tensor, token_indices: Sequence[Sequence[int]]) -> Tensor:
     """One vector for each response.
 
     Args:
-        states: (P, H) the states at `places`, those of one response after those of another.
-        places: from `read_places`: P in all.
+        states: (P, H) the states at `token_indices`, those of one response after those of another.
+        token_indices: from `pooled_tokens`: P in all.
     Returns:
         (R, H), or (R, 2 H) for `first_last_concat`; sums and means are float32, whatever the backbone computes in.
     """
@@ -78,7 +80,7 @@ def pool(mode: RespReprMode, states: Tensor, places: Sequence[Sequence[int]]) ->
         return states
     if mode == "response_mean":
         # Response by response, not over a padded block: a score's last digits must not depend on other responses.
-        parts = torch.split(states.float(), [len(each) for each in places])
+        parts = torch.split(states.float(), [len(each) for each in token_indices])
         return torch.stack([part.mean(dim=0) for part in parts])
     first, last = states[0::2], states[1::2]
     if mode == "first_last_concat":

@@ -15,7 +15,7 @@ from torch import Tensor
 from yoj_cli.config.judge import RespReprMode
 from yoj_cli.model.attention import AttentionPlan, build_attention_plan
 from yoj_cli.model.device import send
-from yoj_cli.model.pooling import read_places
+from yoj_cli.model.pooling import pooled_tokens
 from yoj_cli.sequence.packed import PackedSequence
 
 
@@ -26,8 +26,8 @@ class Batch:
     Attributes:
         input_ids: (B, T) int64; padding repeats the row's last token.
         position_ids: (B, T), or (3, B, T) for mRoPE; in padding they go on counting.
-        places: for each response over all branches of all rows, the tokens of its row whose states are read.
-        read_rows, read_columns: (P,) row and column of each of those tokens, one response after the other.
+        token_indices: for each response over all branches of all rows, the tokens of its row whose states are pooled.
+        pooled_rows, pooled_columns: (P,) row and column of each of those tokens, one response after the other.
         with_media: the sequences that have pictures or clips, in their order.
         attention_plan: which token attends to which; None for causal attention, in which no token attends to the
             padding after it.
@@ -35,9 +35,9 @@ class Batch:
 
     input_ids: Tensor
     position_ids: Tensor
-    places: list[Sequence[int]]
-    read_rows: Tensor
-    read_columns: Tensor
+    token_indices: list[Sequence[int]]
+    pooled_rows: Tensor
+    pooled_columns: Tensor
     with_media: tuple[PackedSequence, ...]
     attention_plan: AttentionPlan | None
 
@@ -57,22 +57,22 @@ def collate(
         mode: what the head reads of a response.
     """
     length = max(sequence.n_tokens for sequence in sequences)
-    places = [(row, each) for row, sequence in enumerate(sequences) for each in read_places(mode, sequence)]
-    read = [(row, place) for row, each in places for place in each]
+    pooled = [(row, each) for row, sequence in enumerate(sequences) for each in pooled_tokens(mode, sequence)]
+    where = [(row, column) for row, each in pooled for column in each]
     tensors = (
         torch.cat([_pad(sequence.input_ids, length) for sequence in sequences]),  # (B, T)
         torch.cat(
             [_pad_positions(sequence.position_ids, length) for sequence in sequences], dim=-2
         ),  # (…, B, T)
-        torch.tensor(read).T,  # (2, P)
+        torch.tensor(where).T,  # (2, P)
     )
-    ids, positions, where = (send(tensor, device) for tensor in tensors)
+    ids, positions, cells = (send(tensor, device) for tensor in tensors)
     return Batch(
         input_ids=ids,
         position_ids=positions,
-        places=[each for _, each in places],
-        read_rows=where[0],
-        read_columns=where[1],
+        token_indices=[each for _, each in pooled],
+        pooled_rows=cells[0],
+        pooled_columns=cells[1],
         with_media=tuple(sequence for sequence in sequences if sequence.media_inputs),
         attention_plan=build_attention_plan(
             sequences, device, bidirectional_media_attention=bidirectional_media_attention

@@ -18,7 +18,7 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import send, translate_oom
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.kv_cache import cache_of
-from yoj_cli.model.pooling import pool, read_places
+from yoj_cli.model.pooling import pool, pooled_tokens
 from yoj_cli.scoring.batch import Batch, collate
 from yoj_cli.scoring.vision_cache import Encoded, VisionFeatureCache, encode, encoder_outputs
 from yoj_cli.sequence.packed import PackedSequence
@@ -58,12 +58,12 @@ def branch_scores(
         return batch_scores(backbone, head, [sequence], vision_cache=vision_cache)[0]
     with translate_oom(lambda: no_room([sequence])):
         # 2. Prefill the prefix, then the branches over its KV cache.
-        places = read_places(head.config.resp_repr_mode, sequence)
+        token_indices = pooled_tokens(head.config.resp_repr_mode, sequence)
         states = _forward_over_cache(
-            backbone, sequence, chunks, places, _encoder(backbone, vision_cache)
+            backbone, sequence, chunks, token_indices, _encoder(backbone, vision_cache)
         )  # (P, H)
         # 3. From the hidden states to a score for each response.
-        return _split_by_branch(score_states(head, states, places), [sequence])[0]
+        return _split_by_branch(score_states(head, states, token_indices), [sequence])[0]
 
 
 def batch_scores(
@@ -94,7 +94,7 @@ def batch_scores(
         # 2. One forward pass; of its states, only those that the head reads are kept.
         states = _forward(backbone, batch, _encoder(backbone, vision_cache))  # (P, H)
         # 3. From the hidden states to a score for each response.
-        return _split_by_branch(score_states(head, states, batch.places), sequences)
+        return _split_by_branch(score_states(head, states, batch.token_indices), sequences)
 
 
 def cut_branches(sequence: PackedSequence, max_tokens_per_forward: int) -> Iterator[list[int]]:
@@ -133,14 +133,14 @@ def _forward(backbone: Backbone, batch: Batch, encode: Encode) -> Tensor:
     states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state  # (B, T, H)
     if batch.attention_plan is not None:
         batch.attention_plan.check_used(backbone.n_layers)
-    return states[batch.read_rows, batch.read_columns]  # (P, H)
+    return states[batch.pooled_rows, batch.pooled_columns]  # (P, H)
 
 
 def _forward_over_cache(
     backbone: Backbone,
     sequence: PackedSequence,
     chunks: Sequence[list[int]],
-    places: Sequence[Sequence[int]],
+    token_indices: Sequence[Sequence[int]],
     encode: Encode,
 ) -> Tensor:
     """The same hidden states (P, H): the prefix is prefilled once, and each chunk of branches read over its cache."""
@@ -176,12 +176,12 @@ def _forward_over_cache(
         states[own] = found.last_hidden_state[0]
         cache.states.crop(-sum(lengths))
     # 3. The states that the head reads.
-    return states[send(torch.tensor([place for each in places for place in each]), device)]  # (P, H)
+    return states[send(torch.tensor([index for each in token_indices for index in each]), device)]  # (P, H)
 
 
-def score_states(head: ValueHead, states: Tensor, places: Sequence[Sequence[int]]) -> Tensor:
-    """(responses,) float32 scores from the states (P, H) of the tokens that are read of them; see `read_places`."""
-    pooled = pool(head.config.resp_repr_mode, states, places)  # (responses, H or 2 H)
+def score_states(head: ValueHead, states: Tensor, token_indices: Sequence[Sequence[int]]) -> Tensor:
+    """(responses,) float32 scores from the states (P, H) of the tokens that are read of them; see `pooled_tokens`."""
+    pooled = pool(head.config.resp_repr_mode, states, token_indices)  # (responses, H or 2 H)
     scores: Tensor = head(pooled)  # (responses,)
     return scores
 

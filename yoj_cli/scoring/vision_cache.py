@@ -51,18 +51,18 @@ def encode(backbone: Backbone, groups: Sequence[Mapping[str, Tensor]]) -> list[E
     """
     encoded: list[Encoded] = [{} for _ in groups]
     for kind, names in backbone.family.encodes.items():
-        places = [place for place, inputs in enumerate(groups) if names[0] in inputs]
-        if not places:
+        indices = [index for index, inputs in enumerate(groups) if names[0] in inputs]
+        if not indices:
             continue
-        own = [{name: groups[place][name] for name in names} for place in places]
-        joined = backbone.family.join_media(own)
+        own = [{name: groups[index][name] for name in names} for index in indices]
+        joined = backbone.family.collate_media(own)
         arguments = {name: send(tensor, backbone.device) for name, tensor in joined.items()}
         found = getattr(backbone.model, f"get_{kind}_features")(**arguments)
         layers = getattr(found, "deepstack_features", None) or ()
         start = 0
-        for place, inputs in zip(places, own, strict=True):
+        for index, inputs in zip(indices, own, strict=True):
             end = start + len(inputs[names[-1]])  # the grids: a row for each medium
-            encoded[place][kind] = Features(
+            encoded[index][kind] = Features(
                 torch.cat(found.pooler_output[start:end]),
                 tuple(torch.cat(layer[start:end]) for layer in layers),
             )
