@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from yoj_cli.cli.input import read_files
+from yoj_cli.config.io import InputConfig
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Group, Media
 from yoj_cli.media.load import Picture, load
@@ -81,6 +83,17 @@ def test_the_source_stays_as_the_line_has_it_and_the_path_is_absolute(tmp_path, 
     assert path_of("file:///a%20b.png", folder="/data") == "/a b.png"
     for address in ("https://x.org/a.png", "data:image/png;base64,AA==", "s3://bucket/a.png"):
         assert path_of(address) == ""
+
+
+def test_files_of_several_folders_are_one_stream_and_a_limit_counts_over_all(tmp_path):
+    files = []
+    for name, colour in (("one", RED), ("two", BLUE)):
+        draw(tmp_path / name / "a.png", colour)
+        files.append(str(write(tmp_path / name / "groups.jsonl", image="a.png")))
+    groups = list(read_files(files, InputConfig(), (), limit=None))
+    colours = [load(group.media[0]).image.getpixel((0, 0)) for group in groups]
+    assert colours == [RED, BLUE]
+    assert [group.where for group in read_files(files[::-1], InputConfig(), (), limit=1)] == [f"{files[1]}:1"]
 
 
 def test_the_root_goes_along_and_is_checked_where_the_file_is_opened(tmp_path):
