@@ -57,29 +57,14 @@ def rank(
     Files come before literal texts in the numbering. A line break at the end of a file is not part of the
     response.
     """
-    texts = [decode_argument(each, f"--text {number}") for number, each in enumerate(text or [], start=1)]
-    files = response or []
+    images, videos, files = image or [], video or [], response or []
     prompt_file = prompt[1:] if prompt is not None and prompt.startswith("@") else None
-    if prompt_file is not None and prompt_file != "-" and not os.path.exists(prompt_file):
-        what = f"there is no file {prompt_file!r}" if prompt_file else "no file is named after the @"
-        raise UsageError(
-            what,
-            where="--prompt",
-            hint="A prompt that begins with @ itself can be given on standard input: -p @-.",
-        )
     text_files = files if prompt_file is None else [prompt_file, *files]
-    if not files and not texts:
-        raise UsageError("no responses", hint="Give at least one with -r FILE or -t TEXT.")
-    if prompt is None and not image and not video:
-        raise UsageError("text alone needs a prompt", hint='Give one with -p "…" or -p @FILE.')
-    check_stdin_once(text_files)
-    if prompt is not None:
-        prompt = decode_argument(prompt, "--prompt") if prompt_file is None else read_text(prompt_file)
-    record = _build_record(prompt, image or [], video or [], files, texts)
+    record = _read_record(prompt, prompt_file, images, videos, files, text or [])
     from yoj_cli.records.parse import parse
 
     group = parse(record, media_root=media.media_root)
-    with open_output(output, inputs=[*text_files, *(image or []), *(video or [])]) as stream:
+    with open_output(output, inputs=[*text_files, *images, *videos]) as stream:
         look_at_media(group, media)
         with show_loading(judge, output):
             from yoj_cli.scoring.judge import Judge
@@ -91,11 +76,33 @@ def rank(
         report.finish()
 
 
-def _build_record(
-    prompt: str | None, images: list[str], videos: list[str], files: list[str], texts: list[str]
+def _read_record(
+    prompt: str | None,
+    prompt_file: str | None,
+    images: list[str],
+    videos: list[str],
+    files: list[str],
+    literals: list[str],
 ) -> dict[str, Any]:
-    """The input line that says the same as the options."""
-    record: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
+    """The input line that says the same as the options; files are read once all options are checked."""
+    texts = [decode_argument(each, f"--text {number}") for number, each in enumerate(literals, start=1)]
+    if prompt_file is not None and prompt_file != "-" and not os.path.exists(prompt_file):
+        what = f"there is no file {prompt_file!r}" if prompt_file else "no file is named after the @"
+        raise UsageError(
+            what,
+            where="--prompt",
+            hint="A prompt that begins with @ itself can be given on standard input: -p @-.",
+        )
+    if not files and not texts:
+        raise UsageError("no responses", hint="Give at least one with -r FILE or -t TEXT.")
+    if prompt is None and not images and not videos:
+        raise UsageError("text alone needs a prompt", hint='Give one with -p "…" or -p @FILE.')
+    check_stdin_once(files if prompt_file is None else [prompt_file, *files])
+    record: dict[str, Any] = {}
+    if prompt is not None:
+        record["prompt"] = (
+            decode_argument(prompt, "--prompt") if prompt_file is None else read_text(prompt_file)
+        )
     record |= {name: paths for name, paths in (("images", images), ("videos", videos)) if paths}
     names = ["stdin" if path == "-" else path for path in files]
     return record | {
