@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated, Literal, Optional
+from typing import Annotated, Literal, Optional
 
 import typer
 
@@ -17,10 +16,6 @@ from yoj_cli.cli.progress import count_lines, show_loading, show_progress
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import ExitCode
-from yoj_cli.groups import Failure
-
-if TYPE_CHECKING:
-    from yoj_cli.verdicts.verdict import Verdict
 
 
 @with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig)
@@ -58,6 +53,7 @@ def score(
     with open_output(output, inputs=paths) as stream:
         stdin = look_at_files(paths, media, skip=on_error == "skip", limit=limit)
         with show_loading(judge, output):
+            from yoj_cli.groups import Failure
             from yoj_cli.scoring.judge import Judge
 
             loaded = Judge.from_config(judge)
@@ -68,8 +64,13 @@ def score(
             live=any(path == "-" or not os.path.isfile(path) for path in paths),
         )
         try:
-            shown = show_progress(results, paths, limit, output, pause=stream.isatty())
-            _write_results(shown, report, skip=on_error == "skip")
+            for item in show_progress(results, paths, limit, output, pause=stream.isatty()):
+                if not isinstance(item, Failure):
+                    report.write(item)
+                elif on_error == "skip":
+                    report.write_failure(item)
+                else:
+                    raise stopped_by(item.error)
         except KeyboardInterrupt:
             report.interrupted(count_lines(paths, limit))
             raise
@@ -78,14 +79,3 @@ def score(
             say(loaded.engine.describe_usage())
     if report.summary.n_failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
-
-
-def _write_results(results: Iterable[Verdict | Failure], report: Report, *, skip: bool) -> None:
-    """Write results as they come; unless `skip`, the first failure ends the run."""
-    for item in results:
-        if not isinstance(item, Failure):
-            report.write(item)
-        elif skip:
-            report.write_failure(item)
-        else:
-            raise stopped_by(item.error)
