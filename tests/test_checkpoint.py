@@ -268,3 +268,16 @@ def test_a_hub_cache_is_read_offline(tmp_path, monkeypatch):
     judge = load("someone/judge")
     assert judge.description["revision"] == commit
     assert judge.score(**GROUP).scores == load(MERGED).score(**GROUP).scores
+
+
+def test_an_adapter_that_names_no_base_is_refused(adapter_checkpoint, tmp_path):
+    folder = shutil.copytree(adapter_checkpoint, tmp_path / "judge")
+    for name, key in (
+        ("reward_model_config.json", "base_model"),
+        ("adapter_config.json", "base_model_name_or_path"),
+    ):
+        content = json.loads((folder / name).read_text(encoding="utf-8"))
+        content.pop(key)
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="does not say what it was trained on"):
+        load(folder)

@@ -18,7 +18,7 @@ be used ends the run: see `is_of_one_group`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from enum import IntEnum
@@ -117,6 +117,11 @@ class UnexpectedError(YojError):
             f"unexpected {type(error).__name__}: {error}",
             hint="This is a bug in yoj; YOJ_DEBUG=1 shows where.",
         )
+
+
+def first_few(names: Sequence[str], n: int = 3) -> str:
+    """The first of many names, for a message: "a, b, c …"."""
+    return ", ".join(names[:n]) + (" …" if len(names) > n else "")
 
 
 @contextmanager

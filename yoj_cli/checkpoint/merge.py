@@ -31,7 +31,7 @@ from yoj_cli.checkpoint.read import (
 from yoj_cli.checkpoint.save import copy_processor, write_official_head
 from yoj_cli.checkpoint.transformers4 import with_rotary_for_4, write_processor_for_4, write_tokenizer_for_4
 from yoj_cli.config.judge import JudgeConfig
-from yoj_cli.errors import CheckpointError
+from yoj_cli.errors import CheckpointError, first_few
 from yoj_cli.model.adapter import load_adapter
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.load import load_on_meta
@@ -168,7 +168,7 @@ def _plan(on_meta: Backbone, adapted: Mapping[str, Any], base: Path) -> Iterator
             yield Planned(official, weight.n_bytes, _product_added(name, weight, parts, adapted))
     if left:
         raise CheckpointError(
-            f"the base's files do not hold {len(left)} adapted layers ({', '.join(sorted(left)[:3])})",
+            f"the base's files do not hold {len(left)} adapted layers ({first_few(sorted(left))})",
             where=str(base),
         )
 

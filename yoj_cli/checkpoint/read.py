@@ -189,6 +189,12 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         raw["base_model"] = adapter.get("base_model_name_or_path")
         raw.setdefault("base_revision", adapter.get("revision"))
         _check_values(raw, str(folder / ADAPTER_CONFIG))
+        if not raw["base_model"]:
+            raise CheckpointError(
+                "the adapter does not say what it was trained on",
+                where=str(folder / ADAPTER_CONFIG),
+                hint=f"Name the base as base_model_name_or_path there, or as base_model in {REWARD_CONFIG}.",
+            )
     return Checkpoint(
         name=name,
         folder=folder,

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from yoj_cli.errors import first_few
 from yoj_cli.render.wording import counted, render_size
 from yoj_cli.train.validate import DataReport, list_errors
 
@@ -55,7 +56,7 @@ def _render_data(report: DataReport) -> str:
     if report.teaches_nothing:
         lines.append(
             f"left out, all responses tie: {len(report.teaches_nothing)} "
-            f"({', '.join(report.teaches_nothing[:3])}{' …' if len(report.teaches_nothing) > 3 else ''})"
+            f"({first_few(report.teaches_nothing)})"
         )
     return "\n".join(lines)
 

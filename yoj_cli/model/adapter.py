@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from yoj_cli.errors import CheckpointError
+from yoj_cli.errors import CheckpointError, first_few
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.storage.files import translate_load_errors
 from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
@@ -84,7 +84,9 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     names = {name.replace(".default.", "."): name for name in wanted}
     for kind, keys in (("lacks", set(names) - set(state)), ("has unknown", set(state) - set(names))):
         if keys:
-            raise CheckpointError(f"the adapter {kind} {len(keys)} weights ({_some(keys)})", where=where)
+            raise CheckpointError(
+                f"the adapter {kind} {len(keys)} weights ({first_few(sorted(keys))})", where=where
+            )
     for key, name in names.items():
         if wanted[name].shape != state[key].shape:
             raise CheckpointError(
@@ -173,7 +175,7 @@ def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbo
     unknown = found - modules
     if unknown:
         raise CheckpointError(
-            f"the adapter is for another backbone: {len(unknown)} modules are not here ({_some(unknown)})",
+            f"the adapter is for another backbone: {len(unknown)} modules are not here ({first_few(sorted(unknown))})",
             where=where,
         )
     wanted = {
@@ -187,11 +189,6 @@ def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbo
     }
     if wanted - found:
         raise CheckpointError(
-            f"the adapter lacks weights for {len(wanted - found)} modules ({_some(wanted - found)})",
+            f"the adapter lacks weights for {len(wanted - found)} modules ({first_few(sorted(wanted - found))})",
             where=where,
         )
-
-
-def _some(keys: set[str]) -> str:
-    shown = sorted(keys)[:3]
-    return ", ".join(shown) + (" …" if len(keys) > 3 else "")

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from yoj_cli.config.judge import JudgeConfig, Quant, QuantChoice
-from yoj_cli.errors import CheckpointError, ModelError, OutOfMemoryError
+from yoj_cli.errors import CheckpointError, ModelError, OutOfMemoryError, first_few
 from yoj_cli.model.attention import install
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import translate_oom
@@ -185,8 +185,9 @@ def _check_report(report: dict[str, Any], folder: Path) -> None:
     unexpected = sorted(key for key in report["unexpected_keys"] if not key.startswith("lm_head"))
     for kind, keys in (("lacks", missing), ("has unknown", unexpected)):
         if keys:
-            shown = ", ".join(keys[:3]) + (" …" if len(keys) > 3 else "")
-            raise ModelError(f"the backbone {kind} {len(keys)} weights ({shown})", where=str(folder))
+            raise ModelError(
+                f"the backbone {kind} {len(keys)} weights ({first_few(keys)})", where=str(folder)
+            )
 
 
 def _no_memory_to_load() -> OutOfMemoryError:

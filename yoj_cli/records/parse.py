@@ -22,8 +22,6 @@ from yoj_cli.records.file_kinds import refuse_other_kinds
 from yoj_cli.records.json_line import parse_line
 from yoj_cli.records.turns import is_number, kind_of, one_of, parse_conversation, parse_text
 
-__all__ = ["Failure", "Group", "Media", "Message", "parse", "parse_records", "read_groups"]
-
 RESPONSES_KEYS = ("responses", "candidates")
 RANKINGS_KEYS = {"rankings": "1 = best", "ratings": "higher is better"}
 
