@@ -11,7 +11,7 @@ from yoj_cli.sequence.packed import PackedSequence
 
 
 def dense_mask(sequences: Sequence[PackedSequence], *, bidirectional_media_attention: bool) -> Tensor:
-    """(B, T, T) bool, a row for each layout. Padding sees itself alone, and is seen by nothing else.
+    """(B, T, T) bool, a row for each sequence. Padding sees itself alone, and is seen by nothing else.
 
     A token sees the prefix and what stands before it in its own branch; media tokens see each other.
     """

@@ -1,4 +1,4 @@
-"""Layouts: tokens equal to the library's own, shared prefixes, masks and positions, text that forges nothing."""
+"""Packed sequences: tokens as the library makes them, shared prefixes, positions, text that forges nothing."""
 
 from __future__ import annotations
 

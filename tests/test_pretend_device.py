@@ -87,7 +87,7 @@ def far_from(judge):
 
 
 def values(branches):
-    """Scores of a layout, in one wait."""
+    """Scores of a packed sequence, in one wait."""
     return torch.cat(branches).tolist()
 
 
