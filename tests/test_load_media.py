@@ -216,7 +216,9 @@ FORMATS = [f"a.{n}" for n in ("png", "jpg", "webp", "avif", "bmp", "tif", "gif",
 def test_formats(tmp_path: Path, name: str) -> None:
     if Path(name).suffix not in Image.registered_extensions():
         pytest.skip("this Pillow cannot write it")
-    assert load_picture(save(Image.new("RGB", (20, 10), RED), tmp_path / name)).size == (20, 10)
+    options = {"sizes": [(20, 10)]} if name == "a.ico" else {}  # Pillow's own choice begins at 16 x 16
+    path = save(Image.new("RGB", (20, 10), RED), tmp_path / name, **options)
+    assert load_picture(path).size == (20, 10)
 
 
 def save_several(path: Path, **options: Any) -> Path:

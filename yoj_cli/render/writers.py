@@ -18,6 +18,7 @@ from io import StringIO
 from typing import IO, Any, Protocol
 
 from yoj_cli.config.io import WrittenFormat
+from yoj_cli.errors import UsageError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.render.wording import (
     BIDI_CONTROLS,
@@ -161,7 +162,14 @@ class CsvWriter:
         self._begin()
         row = StringIO(newline="")
         # Before Python 3.13 a lone \r is quoted only where the line ends with one; hence the detour.
-        csv.writer(row, lineterminator="\r\n").writerow(cells)
+        try:
+            csv.writer(row, lineterminator="\r\n").writerow(cells)
+        except csv.Error as error:
+            raise UsageError(
+                f"a text cannot be written as CSV ({error})",
+                where="--raw",
+                hint="Before Python 3.11 a NUL character cannot: leave --raw away, or use --json.",
+            ) from error
         self.stream.write(encodable(row.getvalue().removesuffix("\r\n"), "utf-8") + "\n")
 
 

@@ -38,13 +38,15 @@ def pull(name: str, revision: str | None, *, local_only: bool = False, why: str 
     Raises:
         ModelError: there is no such model, it may not be read, or it is not here and the Hub is out of reach.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import constants, snapshot_download
 
+    # Said explicitly: older releases ask the Hub for the files of a commit even in offline mode, and fail.
+    here_only = local_only or constants.HF_HUB_OFFLINE
     with _reading_errors(name, revision, local_only=local_only):
-        if not local_only:
+        if not here_only:
             _announce(name, revision, why)
         return Path(
-            snapshot_download(name, revision=revision, allow_patterns=PULLED, local_files_only=local_only)
+            snapshot_download(name, revision=revision, allow_patterns=PULLED, local_files_only=here_only)
         )
 
 
@@ -107,6 +109,7 @@ def _announce(name: str, revision: str | None, why: str) -> None:
     """Say what is about to be fetched: nobody should wonder where 9 GB come from, or who asked for them."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import DryRunError
+    from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     class Hidden(tqdm):
@@ -119,8 +122,8 @@ def _announce(name: str, revision: str | None, why: str) -> None:
         planned = snapshot_download(
             name, revision=revision, allow_patterns=PULLED, dry_run=True, tqdm_class=Hidden
         )
-    except DryRunError:  # offline: what is here is used, and nothing is fetched
-        return
+    except (DryRunError, OSError, TransportError):
+        return  # out of reach: what is here is used, or the download says what is wrong
     sizes = [file.file_size or 0 for file in planned if file.will_download]
     if sizes:
         at, asked = f"{name}@{revision}" if revision else name, f", {why}" if why else ""
