@@ -117,9 +117,7 @@ def read_timeline(container: InputContainer, stream: av.VideoStream, path: str) 
             aim = packet.pts if packet.dts is None else packet.dts
             packets.append((packet.pts, len(packets), aim, packet.is_keyframe, packet.duration or 0))
     except av.FFmpegError as error:
-        raise MediaError(
-            f"the clip is damaged: {reason_of(error)}", where=path, hint=HINT_REENCODE
-        ) from error
+        raise _damaged(error, path) from error
     if not packets:
         raise MediaError("there is no frame in this clip", where=path, hint=HINT_REENCODE)
     if "mp4" in container.format.name and n_packets < stream.frames:
@@ -147,9 +145,7 @@ def count_frames(path: str) -> Timeline:
         try:
             count = sum(1 for _ in container.decode(stream))
         except av.FFmpegError as error:
-            raise MediaError(
-                f"the clip is damaged: {reason_of(error)}", where=path, hint=HINT_REENCODE
-            ) from error
+            raise _damaged(error, path) from error
     if not count:
         raise MediaError("there is no frame in this clip", where=path, hint=HINT_REENCODE)
     every = tuple(range(count))
@@ -164,3 +160,7 @@ def reason_of(error: Exception) -> str:
     if reason:
         return str(reason).rstrip(".")
     return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+
+
+def _damaged(error: Exception, path: str) -> MediaError:
+    return MediaError(f"the clip is damaged: {reason_of(error)}", where=path, hint=HINT_REENCODE)

@@ -14,11 +14,11 @@ from yoj_cli.storage.files import first_line
 
 UNASKED_ON_CPU_BYTES = 1_000_000_000
 """Judges with weight files up to this size run on a CPU without being asked to. The time for a group grows with the
-weights: with 8.9 GB of them (Molmo2-4B), a picture and six responses take about a minute on two cores."""
+weights: with 8.9 GB of them (Molmo2-4B), a picture and six responses took minutes on two busy cores (docs/speed.md)."""
 
 WAYS_OUT = (
     "`--model demo` runs anywhere and judges drawn scenes only; `--device cpu` is slow: "
-    "expect a minute for a picture and six responses with a 4B backbone on two free cores."
+    "expect minutes for a picture and six responses with a 4B backbone on two cores."
 )
 TRAINING_WAYS_OUT = "`--base demo` trains anywhere, on drawn scenes only; `--device cpu` is very slow."
 
