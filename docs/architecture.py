@@ -30,6 +30,7 @@ ROOMS = {
     "scoring": "the one forward path, and what feeds it",
     "train": "rankings to a checkpoint",
     "bench": "what one pass saves",
+    "evaluate": "how good a judge is: benchmarks, metrics, statistics",
     "cli": "parse, call one function, print",
 }
 """Modules and folders of the package, each importing only from those before it, with what it is for."""

@@ -27,7 +27,11 @@ RANKINGS_KEYS = {"rankings": "1 = best", "ratings": "higher is better"}
 
 
 def read_groups(
-    path: str, stdin: Iterable[bytes] | None = None, *, media_root: str | os.PathLike[str] | None = None
+    path: str,
+    stdin: Iterable[bytes] | None = None,
+    *,
+    media_root: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
 ) -> Iterator[Group | Failure]:
     """Read a JSON Lines file one line at a time; memory does not grow with the file.
 
@@ -37,12 +41,14 @@ def read_groups(
         path: a file, or "-" for `stdin`.
         stdin: the lines behind "-"; the process's own by default.
         media_root: the folder that media paths start from instead, and that none may leave.
+        folder: where they start from instead, without that limit.
     Raises:
         InputError: the file cannot be opened or read, or is of another kind (packed, a table, one document over
             many lines). Bad lines are yielded as a Failure instead.
     """
     name = "stdin" if path == "-" else path
-    folder = os.path.dirname(path) if path != "-" and os.path.isfile(path) else ""
+    if folder is None:
+        folder = os.path.dirname(path) if path != "-" and os.path.isfile(path) else ""
     is_begun = False
     try:
         with nullcontext(stdin or sys.stdin.buffer) if path == "-" else open(path, "rb") as stream:
@@ -89,7 +95,11 @@ def _parse_record(record: Any, number: int) -> Group | Failure:
 
 
 def _read_line(
-    line: bytes, where: str, number: str, folder: str, media_root: str | os.PathLike[str] | None
+    line: bytes,
+    where: str,
+    number: str,
+    folder: str | os.PathLike[str],
+    media_root: str | os.PathLike[str] | None,
 ) -> Group | Failure | None:
     record: dict[str, Any] | None = {}
     try:

@@ -1,0 +1,1 @@
+"""How good a judge is: benchmarks, metrics, statistics; only `evaluate/score.py` needs a judge, and with it torch."""
