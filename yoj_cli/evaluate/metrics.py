@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -55,7 +56,13 @@ class Metric:
 
 def agreements(judged: Sequence[Judged]) -> list[Agreement]:
     """How each group's scores agree with its rankings."""
-    return [agreement(each.scores, each.rankings or ()) for each in judged]
+    return [agreement_of(each.scores, each.rankings or ()) for each in judged]
+
+
+@lru_cache(maxsize=1 << 18)
+def agreement_of(scores: tuple[float, ...], rankings: tuple[float, ...]) -> Agreement:
+    """`agreement`, which a dozen figures of a run ask for the same groups."""
+    return agreement(scores, rankings)
 
 
 def mean_of(

@@ -86,6 +86,8 @@ def compute(metrics: Sequence[Metric], resamples: Resamples) -> list[Figure]:
     Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; clusters as in A. C.
     Cameron, J. B. Gelbach, D. L. Miller, The Review of Economics and Statistics 90 (2008).
     """
+    if resamples.n_clusters < 2:  # nothing to resample
+        return [_figure(metric, np.zeros(0)) for metric in metrics]
     distributions = distributions_of(metrics, resamples)
     return [_figure(metric, values) for metric, values in zip(metrics, distributions, strict=True)]
 
@@ -124,7 +126,7 @@ def _combine(numerators: Floats, denominators: Floats, weights: Floats) -> Float
 
 
 def _figure(metric: Metric, distribution: Floats) -> Figure:
-    low, high = percentile_interval(distribution) if len(distribution) else (None, None)
+    low, high = percentile_interval(distribution)
     parts = tuple(
         (term.name, float(term.numerators.sum() / total), float(total))
         for term in metric.terms
