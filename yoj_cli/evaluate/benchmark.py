@@ -20,6 +20,14 @@ class Source(Protocol):
     def name(self) -> str:
         """For errors: a path, or a Hub id with its revision."""
 
+    @property
+    def revision(self) -> str:
+        """The commit on the Hub, as resolved; "" for a local copy."""
+
+    @property
+    def folder(self) -> str:
+        """Where relative media paths of the records start."""
+
     def rows(self, *likely: str) -> Iterator[Mapping[str, Any]]:
         """All rows of the first of these files that is there; of the only data file where none is named."""
 
