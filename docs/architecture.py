@@ -31,6 +31,7 @@ ROOMS = {
     "train": "rankings to a checkpoint",
     "bench": "what one pass saves",
     "evaluate": "how good a judge is: benchmarks, metrics, statistics",
+    "run": "long runs: manifest, resume, shards",
     "cli": "parse, call one function, print",
 }
 """Modules and folders of the package, each importing only from those before it, with what it is for."""

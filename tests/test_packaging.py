@@ -17,7 +17,12 @@ else:
     import tomli as tomllib
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-REQUIRED = [Requirement(each) for each in PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]]
+EXTRAS = PROJECT["optional-dependencies"]
+REQUIRED = [
+    required
+    for required in map(Requirement, [*PROJECT["dependencies"], *EXTRAS["dev"], *EXTRAS["eval"]])
+    if required.name != PROJECT["name"]
+]
 TESTED = {
     line.split("==")[0].lower().replace("_", "-"): Version(line.split("==")[1])
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()

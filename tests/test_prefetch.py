@@ -172,3 +172,9 @@ def test_leaving_early_does_not_wait_for_the_rest():
         started = time.monotonic()
     assert time.monotonic() - started < 1
     release.set()
+
+
+def test_windows_end_at_the_cuts_wherever_the_stream_began():
+    with Prefetcher(lambda item: item, range(7), max_size=100, cut_every=4, n_before=2) as results:
+        windows = [results.take() for _ in range(3)]
+    assert windows == [[0, 1], [2, 3, 4, 5], [6]]

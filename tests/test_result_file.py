@@ -15,8 +15,8 @@ import pytest
 
 from tests.conftest import PARITY, Run
 from tests.processes import YOJ, environment, run
-from yoj_cli.cli.result_file import open_result
 from yoj_cli.errors import UsageError
+from yoj_cli.run.result_file import open_result
 
 JUDGE = ("-m", PARITY / "checkpoint", "--device", "cpu", "--quant", "none", "--max-batch-tokens", 1)
 GROUP = {"prompt": "q", "responses": ["a", "b"]}
@@ -43,12 +43,16 @@ def test_earlier_results_are_kept_unless_told_otherwise(yoj: Run, write_lines: W
     assert (code, out) == (2, "")
     assert err == (
         f"yoj: {result}: holds results already\n"
-        "Give another file, or replace what it holds with --overwrite.\n"
+        "Give another file, go on with an unfinished run (--resume), or replace what it holds (--overwrite).\n"
     )
     assert result.read_text() == before
     assert yoj("score", *JUDGE, data, "--limit", 1, "-o", result, "--overwrite")[0] == 0
     assert len(result.read_text().splitlines()) == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.jsonl", "out.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "data.jsonl",
+        "out.jsonl",
+        "out.jsonl.manifest.json",
+    ]
 
 
 @pytest.mark.parametrize("output_format", ["jsonl", "csv"])

@@ -17,6 +17,7 @@ from yoj_cli.errors import MediaError
 from yoj_cli.groups import Group, Media
 from yoj_cli.media.load import Picture, load
 from yoj_cli.records.parse import parse, read_groups
+from yoj_cli.records.selection import Selection
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 LOAD_PICKLED = """
@@ -90,10 +91,12 @@ def test_files_of_several_folders_are_one_stream_and_a_limit_counts_over_all(tmp
     for name, colour in (("one", RED), ("two", BLUE)):
         draw(tmp_path / name / "a.png", colour)
         files.append(str(write(tmp_path / name / "groups.jsonl", image="a.png")))
-    groups = list(read_files(files, InputConfig(), (), limit=None))
+    groups = list(read_files(files, InputConfig(), (), Selection()))
     colours = [load(group.media[0]).image.getpixel((0, 0)) for group in groups]
     assert colours == [RED, BLUE]
-    assert [group.where for group in read_files(files[::-1], InputConfig(), (), limit=1)] == [f"{files[1]}:1"]
+    assert [group.where for group in read_files(files[::-1], InputConfig(), (), Selection(limit=1))] == [
+        f"{files[1]}:1"
+    ]
 
 
 def test_the_root_goes_along_and_is_checked_where_the_file_is_opened(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from yoj_cli.errors import InputError, UsageError
 if TYPE_CHECKING:
     from yoj_cli.groups import Failure, Group
     from yoj_cli.media.options import MediaOptions
+    from yoj_cli.records.selection import Selection
 
 
 def check_paths(paths: Sequence[str] | None) -> list[str]:
@@ -84,13 +84,15 @@ def decode_argument(text: str, where: str) -> str:
 
 
 def read_files(
-    paths: Sequence[str], media: InputConfig, stdin: Iterable[bytes], *, limit: int | None
+    paths: Sequence[str], media: InputConfig, stdin: Iterable[bytes], selection: Selection
 ) -> Iterator[Group | Failure]:
-    """The groups of all files as one stream, at most `limit`; a file is opened when those before it are read."""
+    """The selected groups of all files as one stream; a file is opened when those before it are read."""
     from yoj_cli.records.parse import read_groups
 
-    groups = chain.from_iterable(read_groups(path, stdin, media_root=media.media_root) for path in paths)
-    return islice(groups, None if limit is None else min(limit, sys.maxsize))  # islice counts no further
+    for path in paths:
+        if selection.is_over:
+            return
+        yield from read_groups(path, stdin, media_root=media.media_root, selection=selection)
 
 
 def build_media_options(config: InputConfig, max_frames: int | None = None) -> MediaOptions:

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from yoj_cli.cli.bench_speed import bench_speed
+from yoj_cli.cli.gather import gather
 from yoj_cli.cli.info import info
 from yoj_cli.cli.merge import merge
 from yoj_cli.cli.messages import complain
@@ -67,7 +68,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (score, rank, train, merge, quantize, bench_speed, info):
+for command in (score, rank, gather, train, merge, quantize, bench_speed, info):
     app.command(cls=Command)(command)
 
 

@@ -33,15 +33,21 @@ class Report:
     """
 
     def __init__(self, config: OutputConfig, stream: IO[str], judge: Mapping[str, Any]) -> None:
-        from yoj_cli.render.writers import open_writer
         from yoj_cli.verdicts.agreement import Summary
 
         self.summary = Summary()
-        self._config, self._stream = config, stream
+        self._config, self._judge = config, judge
         self._started = time.perf_counter()
         self._complaints = Complaints()
+        self.turn_to(stream)
+
+    def turn_to(self, stream: IO[str]) -> None:
+        """Write what follows there; the summary goes on."""
+        from yoj_cli.render.writers import open_writer
+
+        config, self._stream = self._config, stream
         output_format = resolve_format(config, stream)
-        self._writer = open_writer(output_format, stream, judge=judge, top=config.top, raw=config.raw)
+        self._writer = open_writer(output_format, stream, judge=self._judge, top=config.top, raw=config.raw)
 
     def write(self, verdict: Verdict) -> None:
         with writing(self._stream):
@@ -57,20 +63,25 @@ class Report:
         if not (self._stream.isatty() and sys.stderr is not None and sys.stderr.isatty()):
             self._complaints.add(failure.error)  # on one screen the table says it already
 
-    def finish(self) -> None:
-        from yoj_cli.render.wording import render_summary
-
+    def end_stream(self) -> None:
+        """Write what the format needs at the end."""
         with writing(self._stream):
             self._writer.finish()
+
+    def finish(self) -> None:
+        """Say what was done, when the last stream has ended."""
+        from yoj_cli.render.wording import render_summary
+
         self._complaints.finish()
         if not self._config.quiet and self.summary.n_scored + self.summary.n_failed != 1:
             say(render_summary(self.summary, seconds=time.perf_counter() - self._started))
 
-    def interrupted(self, n_groups: int | None) -> None:
+    def interrupted(self, n_groups: int | None, *, can_resume: bool) -> None:
         """Say how far the run came; nothing where no group is written.
 
         Args:
             n_groups: groups of the whole run; None where nobody knows (a pipe).
+            can_resume: whether the run can go on from there.
         """
         from yoj_cli.render.wording import one_line
 
@@ -79,7 +90,8 @@ class Report:
             return
         of_all = f" of {n_groups:,}" if n_groups is not None else ""
         place = f" to {one_line(str(self._config.output))}" if self._config.output else ""
-        say(f"interrupted: {n_written:,}{of_all} groups are written{place}")
+        way_on = "; go on with the same command and --resume" if can_resume else ""
+        say(f"interrupted: {n_written:,}{of_all} groups are written{place}{way_on}")
 
 
 def resolve_format(config: OutputConfig, stream: IO[str]) -> WrittenFormat:
@@ -92,13 +104,16 @@ def resolve_format(config: OutputConfig, stream: IO[str]) -> WrittenFormat:
 
 
 @contextmanager
-def open_output(config: OutputConfig, inputs: Sequence[str] = ()) -> Iterator[IO[str]]:
+def open_output(
+    config: OutputConfig, inputs: Sequence[str] = (), *, resume: bool = False
+) -> Iterator[IO[str]]:
     """Standard output, or the file of --output; UTF-8 whatever the locale, except for tables on a terminal.
 
     A file is made at the first write; until then nothing of it is there, or what it holds stays.
 
     Args:
         inputs: paths that will be read, "-" for standard input.
+        resume: see `open_result`.
     Raises:
         UsageError: the file cannot be written, holds results, is written by another process, or is one of the
             inputs.
@@ -113,11 +128,11 @@ def open_output(config: OutputConfig, inputs: Sequence[str] = ()) -> Iterator[IO
             stream.reconfigure(encoding="utf-8", newline="\n")
         yield stream
         return
-    from yoj_cli.cli.result_file import open_result
+    from yoj_cli.run.result_file import open_result
 
     with suppress(OSError):  # not there yet
         _refuse_overwriting(config.output.stat(), inputs)
-    with open_result(config.output, overwrite=config.overwrite) as file:
+    with open_result(config.output, overwrite=config.overwrite, resume=resume) as file:
         yield file
 
 

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from yoj_cli.config.io import OutputConfig
 from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.records.lines import is_packed
 
 Item = TypeVar("Item")
 
@@ -56,13 +57,18 @@ def show_status() -> Iterator[Callable[[str], None]]:
 
 
 def show_progress(
-    items: Iterable[Item], paths: Sequence[str], limit: int | None, output: OutputConfig, *, pause: bool
+    items: Iterable[Item],
+    output: OutputConfig,
+    *,
+    total: Callable[[], int | None],
+    n_done: int = 0,
+    pause: bool,
 ) -> Iterator[Item]:
     """Pass items through, showing how many are done, the rate and the time left.
 
     Args:
-        paths: the files that the items come from, a line each.
-        limit: the most items there will be.
+        total: how many items there are in all; asked only where somebody watches.
+        n_done: those of them that an earlier run has done.
         pause: take the bar away while an item is in use: it is printed on the same screen.
     """
     if not _is_watched(output):
@@ -87,7 +93,7 @@ def show_progress(
         console=Console(stderr=True),
         transient=True,
     )
-    task = bar.add_task("", total=count_lines(paths, limit), rate="")
+    task = bar.add_task("", total=total(), completed=n_done, rate="")
     bar.start()
     try:
         for item in items:
@@ -103,10 +109,10 @@ def show_progress(
 
 
 def count_lines(paths: Sequence[str], limit: int | None) -> int | None:
-    """Lines in all files, at most `limit`; None where that is not known before reading (a pipe)."""
+    """Lines in all files, at most `limit`; None where that is not known before reading (a pipe, a packed file)."""
     total = 0
     for path in paths:
-        if path == "-" or not Path(path).is_file():
+        if path == "-" or not Path(path).is_file() or is_packed(path):
             return limit
         with open(path, "rb") as file:
             last = b"\n"

@@ -73,6 +73,7 @@ def rank(
         verdict = loaded.score_group(group, media=build_media_options(media))
         report = Report(output, stream, loaded.description)
         report.write(verdict)
+        report.end_stream()
         report.finish()
 
 

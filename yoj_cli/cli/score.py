@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Annotated, Literal, Optional
 
 import typer
 
-from yoj_cli.cli.input import build_media_options, check_paths, read_files
-from yoj_cli.cli.look import look_at_files, stopped_by
+from yoj_cli.cli.input import check_paths
+from yoj_cli.cli.look import look_at_files
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import is_debugging, with_options
-from yoj_cli.cli.output import Report, open_output
-from yoj_cli.cli.progress import count_lines, show_loading, show_progress
+from yoj_cli.cli.output import open_output
+from yoj_cli.cli.progress import show_loading
+from yoj_cli.cli.score_run import ScoreRun
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.run import RunConfig
 from yoj_cli.errors import ExitCode
+from yoj_cli.run.targets import find_targets
 
 
-@with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig)
+@with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig, run=RunConfig)
 def score(
     judge: JudgeConfig,
     media: InputConfig,
     output: OutputConfig,
+    run: RunConfig,
     files: Annotated[
         Optional[list[str]],  # noqa: UP045  (read at run time, also by Python 3.10)
         typer.Argument(
@@ -50,32 +55,21 @@ def score(
     Relative media paths start from the file's own folder. All other fields are passed through.
     """
     paths = check_paths(files)
-    with open_output(output, inputs=paths) as stream:
+    targets = find_targets(paths, output.output, run)
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(open_output(replace(output, output=each.output), paths, resume=run.resume))
+            for each in targets
+        ]
+        score_run = ScoreRun(targets, streams, media, output, run, limit, on_error)
+        score_run.check()
         stdin = look_at_files(paths, media, skip=on_error == "skip", limit=limit)
         with show_loading(judge, output):
-            from yoj_cli.groups import Failure
             from yoj_cli.scoring.judge import Judge
 
-            loaded = Judge.from_config(judge)
-        report = Report(output, stream, loaded.description)
-        results = loaded.score_groups(
-            read_files(paths, media, stdin, limit=limit),
-            media=build_media_options(media),
-            live=any(path == "-" or not os.path.isfile(path) for path in paths),
-        )
-        try:
-            for item in show_progress(results, paths, limit, output, pause=stream.isatty()):
-                if not isinstance(item, Failure):
-                    report.write(item)
-                elif on_error == "skip":
-                    report.write_failure(item)
-                else:
-                    raise stopped_by(item.error)
-        except KeyboardInterrupt:
-            report.interrupted(count_lines(paths, limit))
-            raise
-        report.finish()
+            loaded = Judge.from_config(score_run.take_over(judge))
+        is_clean = score_run.score(loaded, stdin)
         if is_debugging():
             say(loaded.engine.describe_usage())
-    if report.summary.n_failed:
+    if not is_clean:
         raise typer.Exit(ExitCode.SOME_FAILED)

@@ -17,6 +17,13 @@ MAX_DEPTH = 100
 """Lists and objects inside each other; Python's own writer gives up at about a thousand."""
 
 
+def is_blank(line: bytes) -> bool:
+    """Whether a line holds nothing to parse: white space, perhaps after a byte order mark."""
+    if line[:1] == b"{":  # nearly all
+        return False
+    return not line.decode("utf-8-sig", "replace").strip()
+
+
 def parse_line(line: bytes, *, where: str) -> dict[str, Any] | None:
     """The JSON object on a line, None for a blank line.
 

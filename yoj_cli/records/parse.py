@@ -19,7 +19,9 @@ from typing import Any
 from yoj_cli.errors import InputError, YojError, errors_at
 from yoj_cli.groups import Failure, Group, Media, Message, absolute, id_of, local_path
 from yoj_cli.records.file_kinds import refuse_other_kinds
-from yoj_cli.records.json_line import parse_line
+from yoj_cli.records.json_line import is_blank, parse_line
+from yoj_cli.records.lines import open_lines
+from yoj_cli.records.selection import Selection
 from yoj_cli.records.turns import is_number, kind_of, one_of, parse_conversation, parse_text
 
 RESPONSES_KEYS = ("responses", "candidates")
@@ -32,6 +34,7 @@ def read_groups(
     *,
     media_root: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
+    selection: Selection | None = None,
 ) -> Iterator[Group | Failure]:
     """Read a JSON Lines file one line at a time; memory does not grow with the file.
 
@@ -42,20 +45,28 @@ def read_groups(
         stdin: the lines behind "-"; the process's own by default.
         media_root: the folder that media paths start from instead, and that none may leave.
         folder: where they start from instead, without that limit.
+        selection: which lines are parsed; all by default. One selection may go on over several files.
     Raises:
-        InputError: the file cannot be opened or read, or is of another kind (packed, a table, one document over
-            many lines). Bad lines are yielded as a Failure instead.
+        InputError: the file cannot be opened or read, or is of another kind (a table, one document over many
+            lines). Bad lines are yielded as a Failure instead.
     """
     name = "stdin" if path == "-" else path
     if folder is None:
         folder = os.path.dirname(path) if path != "-" and os.path.isfile(path) else ""
+    selection = selection or Selection()
     is_begun = False
     try:
-        with nullcontext(stdin or sys.stdin.buffer) if path == "-" else open(path, "rb") as stream:
+        with nullcontext(stdin or sys.stdin.buffer) if path == "-" else open_lines(path) as stream:
             for number, line in enumerate(stream, start=1):
-                if not is_begun and line.strip():
+                if is_blank(line):
+                    continue
+                if selection.is_over:
+                    return
+                if not is_begun:
                     is_begun = True
                     refuse_other_kinds(line, name=name)
+                if not selection.takes_next():
+                    continue
                 item = _read_line(line, f"{name}:{number}", str(number), folder, media_root)
                 if item is not None:
                     yield item

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Generator, Iterable, Mapping, Set
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -204,7 +204,9 @@ class Judge:
         *,
         media: MediaOptions | None = None,
         live: bool = False,
-    ) -> Iterator[Verdict | Failure]:
+        n_before: int = 0,
+        after_window: Callable[[], None] = lambda: None,
+    ) -> Generator[Verdict | Failure, None, None]:
         """Score a stream in its order, preparing the next groups while the device works.
 
         Short groups are read together. Which ones follows from the stream alone, so that the same stream gives
@@ -217,11 +219,19 @@ class Judge:
             media: see `score`.
             live: no group waits for those that are yet to come (a slow pipe); those that are there are read
                 together, and the last digits of a score depend on the moment.
+            n_before, after_window: for runs that go on after an interruption; see `score_stream`.
         Raises:
             DeviceError: the device cannot be used any more; after the groups before the first one it failed for.
         """
         _ = self.engine  # a closed judge says so here, and not when the stream is first asked
-        return score_stream(self, parse_records(groups), media or MediaOptions(), live=live)
+        return score_stream(
+            self,
+            parse_records(groups),
+            media or MediaOptions(),
+            live=live,
+            n_before=n_before,
+            after_window=after_window,
+        )
 
     def prepare(self, group: Group, options: MediaOptions) -> tuple[Plan, PackedSequence]:
         """Everything before the forward pass: files, frames, tokens. Runs in a worker thread.

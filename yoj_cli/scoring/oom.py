@@ -26,10 +26,12 @@ class Limits:
     Attributes:
         max_batch_tokens: rows times the longest row of a pass over several groups.
         max_tokens_per_forward: a longer group is read a few branches at a time, over its prefix's KV cache.
+        have_shrunk: memory ran out at some time.
     """
 
     max_batch_tokens: int
     max_tokens_per_forward: int
+    have_shrunk: bool = False
 
 
 def score_within_memory(
@@ -55,6 +57,7 @@ def score_within_memory(
         found = _attempt(sequences, forward, max_tokens)
         if not isinstance(found, YojError):
             # Only now: a group that fits in no way says nothing about others.
+            limits.have_shrunk |= max_tokens < limits.max_tokens_per_forward
             limits.max_tokens_per_forward = max_tokens
             return [*found]
         if not is_of_one_group(found):
@@ -68,6 +71,7 @@ def score_within_memory(
         # 3. Several groups: try each half. That also finds the one that an error of another kind is about.
         if len(sequences) > 1:
             if is_oom:
+                limits.have_shrunk = True
                 n_padded = len(sequences) * max(sequence.n_tokens for sequence in sequences)
                 limits.max_batch_tokens = max(min(limits.max_batch_tokens, n_padded) // 2, 1)
             half = len(sequences) // 2

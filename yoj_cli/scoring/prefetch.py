@@ -26,6 +26,8 @@ class Prefetcher(Generic[Item, Result]):
         n_prefetched: threads, and items that may always be ahead of the consumer.
         size: how large a finished result is, in a unit of the caller's.
         max_size: further items are begun while the finished results are smaller than this together.
+        cut_every: results on both sides of every so many are never handed out together; None for no such limit.
+        n_before: how many came before these items, for that count.
     """
 
     def __init__(
@@ -36,9 +38,12 @@ class Prefetcher(Generic[Item, Result]):
         n_prefetched: int = N_PREFETCHED,
         size: Callable[[Result], int] = lambda _: 1,
         max_size: int = 0,
+        cut_every: int | None = None,
+        n_before: int = 0,
     ) -> None:
         self._function, self._size = function, size
         self._max_size, self._n_prefetched = max_size, n_prefetched
+        self._cut_every, self._n_taken = cut_every, n_before
         self._changed = threading.Condition()
         self._queue: deque[Future[Result]] = deque()
         self._window: list[Future[Result]] = []  # the next to be handed out; all done
@@ -67,8 +72,8 @@ class Prefetcher(Generic[Item, Result]):
 
         Args:
             live: take what is there, and wait only for the first. Else take as many as are `max_size` together (one
-                where that is 0; fewer at the end): how many follows from their sizes alone, not from how fast they
-                came.
+                where that is 0; fewer at the end and at a cut): how many follows from their sizes alone, not from
+                how fast they came.
         Raises:
             Exception: what the function, or reading the items, raised at this place; what comes before it has been
                 taken, and what follows can be taken after it.
@@ -78,6 +83,7 @@ class Prefetcher(Generic[Item, Result]):
             window, self._window = self._window, []
             if len(window) > 1 and _has_failed(window[-1]):
                 self._window = [window.pop()]
+            self._n_taken += len(window)
             self._finished_size -= self._window_size
             self._window_size = 0
             self._changed.notify_all()
@@ -102,7 +108,10 @@ class Prefetcher(Generic[Item, Result]):
         )
 
     def _is_full(self) -> bool:
-        return bool(self._window) and (self._window_size >= self._max_size or _has_failed(self._window[-1]))
+        if not self._window:
+            return False
+        is_cut = bool(self._cut_every) and (self._n_taken + len(self._window)) % (self._cut_every or 1) == 0
+        return is_cut or self._window_size >= self._max_size or _has_failed(self._window[-1])
 
     def _may_begin(self) -> bool:
         if len(self._queue) + len(self._window) < self._n_prefetched:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -14,6 +14,7 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import Plan
 from yoj_cli.plan.join import join, order_agreement
+from yoj_cli.records.selection import BLOCK
 from yoj_cli.scoring.engine import Engine, Outcome, Scored
 from yoj_cli.scoring.prefetch import Prefetcher
 from yoj_cli.sequence.packed import PackedSequence
@@ -45,15 +46,22 @@ class Scorer(Protocol):
 
 
 def score_stream(
-    judge: Scorer, groups: Iterable[Group | Failure], options: MediaOptions, *, live: bool
-) -> Iterator[Verdict | Failure]:
+    judge: Scorer,
+    groups: Iterable[Group | Failure],
+    options: MediaOptions,
+    *,
+    live: bool,
+    n_before: int = 0,
+    after_window: Callable[[], None] = lambda: None,
+) -> Generator[Verdict | Failure, None, None]:
     """Score a stream of groups.
 
     What always holds:
     - Results come in the order of the input, whatever is read together.
     - Memory does not grow with the stream: at most two windows of PREFETCHED_BATCHES are held, one that is scored and
       one that is prepared.
-    - Which groups share a forward pass follows from the stream alone: the same file gives the same bits.
+    - Which groups share a forward pass follows from the stream alone: the same file gives the same bits. Windows end
+      with each BLOCK of groups, so that blocks give the same bits wherever they are scored.
     - A live stream gives that up, so that nothing waits for a slow pipe: what has come is scored.
     - A group that cannot be scored costs itself: its Failure comes in its place.
     - A stream that cannot be read on, or a device that is lost, ends the stream after all results before that place.
@@ -61,13 +69,18 @@ def score_stream(
     Args:
         groups: read in a thread of its own, and closed at the end if it can be.
         live: see above.
+        n_before: groups of the same run that came before this stream, in another session.
+        after_window: called where a window of groups ends, when its results have been taken: a stream that begins
+            with the next group gives the same bits from there on.
     Raises:
         YojError: what ended the stream.
     """
     # 1. Read the groups and prepare them (media, tokens), ahead of the device and in threads.
     usage, max_tokens = judge.engine.usage, PREFETCHED_BATCHES * judge.engine.limits.max_batch_tokens
     prepare = partial(_prepare, judge, options)
-    with Prefetcher(prepare, groups, size=_size, max_size=max_tokens) as prefetched:
+    with Prefetcher(
+        prepare, groups, size=_size, max_size=max_tokens, cut_every=BLOCK, n_before=n_before
+    ) as prefetched:
         while True:
             # 2. Wait for the next window of groups.
             started = time.perf_counter()
@@ -99,6 +112,7 @@ def score_stream(
                 if isinstance(result, YojError):
                     raise result
                 yield result
+            after_window()
 
 
 def _prepare(judge: Scorer, options: MediaOptions, item: Group | Failure) -> Prepared | Failure:

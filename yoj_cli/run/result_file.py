@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, BinaryIO, cast
 
 from yoj_cli.errors import UsageError
+from yoj_cli.records.lines import PackedWriter
 
 STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
 """Names of what is open already; where it leads is for the shell that opened it to decide."""
@@ -20,70 +21,101 @@ STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
 class ResultFile(io.TextIOBase):
     """A text stream into a file that takes its name, or gives up its earlier results, at the first write.
 
-    From then on it is written in place: `tail -f` can follow it, and a crash leaves what was finished.
+    From then on it is written in place: `tail -f` can follow it (packed files excepted), and a crash leaves what was
+    finished.
 
     Args:
-        path: a regular file, or none yet.
+        path: a regular file, or none yet; packed if its name ends with .gz or .zst.
         overwrite: whether results that it holds may be replaced.
     """
 
     encoding = "utf-8"
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
-        self._path, self._overwrite = path, overwrite
+        self.path, self._overwrite = path, overwrite
+        self._keep_bytes: int | None = None
+        self.before_first_write: Callable[[], None] = lambda: None
+
+    def go_on_after(self, n_bytes: int) -> None:
+        """Keep the first `n_bytes` of what the file holds, and write behind them."""
+        self._keep_bytes = n_bytes
 
     @cached_property
-    def _file(self) -> IO[str]:
-        self.check()  # again: loading a judge takes its time
+    def _file(self) -> BinaryIO:
+        if self._keep_bytes is None:
+            self.check()  # again: loading a judge takes its time
+        self.before_first_write()
         try:
-            return self._path.open("w", encoding="utf-8", newline="\n")
+            if self._keep_bytes is None:
+                return self.path.open("wb")
+            file = self.path.open("r+b")
+            file.truncate(self._keep_bytes)
+            file.seek(self._keep_bytes)
+            return file
         except OSError as error:
-            raise cannot_be_written(error, self._path) from error
+            raise cannot_be_written(error, self.path) from error
+
+    @cached_property
+    def _packed(self) -> PackedWriter:
+        return PackedWriter(self._file, self.path.name)
 
     @property
     def is_begun(self) -> bool:
         return "_file" in self.__dict__
 
-    def check(self) -> None:
+    def check(self, *, resume: bool = False) -> None:
         """See that the file may be written.
 
+        Args:
+            resume: results that it holds are no objection.
         Raises:
             UsageError: it is a folder, is not writable, or holds something that must not be replaced.
         """
         try:
-            found = self._path.stat()
-            if found.st_size and not self._overwrite and not stat.S_ISDIR(found.st_mode):
+            found = self.path.stat()
+            if found.st_size and not self._overwrite and not resume and not stat.S_ISDIR(found.st_mode):
                 raise UsageError(
                     "holds results already",
-                    where=str(self._path),
-                    hint="Give another file, or replace what it holds with --overwrite.",
+                    where=str(self.path),
+                    hint="Give another file, go on with an unfinished run (--resume), or replace what it holds "
+                    "(--overwrite).",
                 )
-            with self._path.open("ab"):
+            with self.path.open("ab"):
                 pass
         except FileNotFoundError:
             pass  # whether it can be made shows when its folder takes the lock
         except OSError as error:
-            raise cannot_be_written(error, self._path) from error
+            raise cannot_be_written(error, self.path) from error
 
     def write(self, text: str) -> int:
-        return self._file.write(text)
+        self._packed.write(text.encode("utf-8"))
+        return len(text)
 
     def flush(self) -> None:
         """Also begins the file: what has no results is an empty file."""
-        self._file.flush()
+        self._packed.flush()
+
+    def commit(self) -> int:
+        """See that all that was written lies on the disk; the file's size in bytes."""
+        self._packed.end_member()
+        os.fsync(self._file.fileno())
+        return self._file.tell()
 
     def fileno(self) -> int:
         return self._file.fileno()
 
     def close(self) -> None:
         if self.is_begun:
+            self._packed.end_member()
             self._file.close()
 
 
 @contextmanager
-def open_result(path: Path, *, overwrite: bool) -> Iterator[IO[str]]:
+def open_result(path: Path, *, overwrite: bool, resume: bool = False) -> Iterator[IO[str]]:
     """Open a file for results, this process alone until the end; a pipe or device is simply opened.
 
+    Args:
+        resume: what it holds may be kept and gone on with; whoever writes decides that.
     Raises:
         UsageError: the file cannot be written, holds results already, or another process writes it.
     """
@@ -96,7 +128,7 @@ def open_result(path: Path, *, overwrite: bool) -> Iterator[IO[str]]:
             yield special
         return
     with _lock(path), ResultFile(path, overwrite=overwrite) as file:
-        file.check()
+        file.check(resume=resume)
         yield cast(IO[str], file)
 
 
