@@ -32,6 +32,7 @@ ROOMS = {
     "bench": "what one pass saves",
     "evaluate": "how good a judge is: benchmarks, metrics, statistics",
     "run": "long runs: manifest, resume, shards",
+    "report": "verdicts as a page to look at",
     "cli": "parse, call one function, print",
 }
 """Modules and folders of the package, each importing only from those before it, with what it is for."""

@@ -26,6 +26,7 @@ from yoj_cli.cli.messages import complain
 from yoj_cli.cli.options import is_debugging
 from yoj_cli.cli.quantize import quantize
 from yoj_cli.cli.rank import rank
+from yoj_cli.cli.report import report
 from yoj_cli.cli.score import score
 from yoj_cli.cli.train import train
 from yoj_cli.errors import ExitCode, UnexpectedError, YojError
@@ -68,7 +69,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (score, rank, gather, train, merge, quantize, bench_speed, info):
+for command in (score, rank, gather, train, merge, quantize, bench_speed, report, info):
     app.command(cls=Command)(command)
 
 

@@ -1,0 +1,1 @@
+"""Verdicts as one self-contained page for people who would rather look."""

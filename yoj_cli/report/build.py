@@ -1,0 +1,121 @@
+"""Verdict files to a page: read, join, look at the media, render."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from yoj_cli.groups import Media
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.report.document import group_document, index_entry, media_document
+from yoj_cli.report.entries import LOW_MARGIN, Entry, build_entries
+from yoj_cli.report.overview import build_overview
+from yoj_cli.report.page import data_block, render_page
+from yoj_cli.report.pictures import Shown, show_media
+from yoj_cli.report.read import Line, read_lines
+
+MAX_CLIP_FRAMES = 64
+"""Frames of a clip in the page, whatever its judge saw."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A page, and what is to be said of it.
+
+    Attributes:
+        notes: what was left out or could not be shown, one sentence each.
+    """
+
+    page: str
+    n_groups: int
+    notes: tuple[str, ...]
+
+
+def build_report(
+    paths: Sequence[str], *, title: str | None, max_mb: float, media_root: Path | None, allow_remote: bool
+) -> Report:
+    """The page of one verdict file, or of two that are compared.
+
+    Raises:
+        InputError: a file cannot be read, or holds a line without a verdict.
+    """
+    files = [read_lines(path, media_root=media_root) for path in paths]
+    entries = build_entries(files)
+    media = _media_of(entries, allow_remote)
+    shown = show_media(list(media.items()), max_bytes=max_mb * 1e6)
+    places = {medium: place for place, medium in enumerate(media)}
+    groups = [group_document(entry, places) for entry in entries]
+    notes = _notes(shown, max_mb)
+    names = _names(paths)
+    judges = [_judge_of(name, lines) for name, lines in zip(names, files, strict=True)]
+    index: dict[str, Any] = {
+        "report": _fingerprint(groups),
+        "judges": judges,
+        "low_margin": LOW_MARGIN,
+        "groups": [index_entry(entry) for entry in entries],
+    }
+    title = title or " and ".join(dict.fromkeys(names))
+    page = render_page(
+        title=title,
+        overview=build_overview(entries, judges, notes),
+        index=index,
+        blocks=[
+            *((f"group-{i}", group) for i, group in enumerate(groups)),
+            *((f"media-{i}", media_document(each)) for i, each in enumerate(shown)),
+            *((f"large-{i}", each.large) for i, each in enumerate(shown) if each.large),
+        ],
+    )
+    return Report(page, len(entries), notes)
+
+
+def _media_of(entries: Sequence[Entry], allow_remote: bool) -> dict[Media, MediaOptions]:
+    """Each medium once, with the frames that the first judge to see it saw."""
+    found: dict[Media, MediaOptions] = {}
+    for entry in entries:
+        line = entry.shown
+        for medium in line.group.media if line.group else ():
+            n_frames = (line.judge or {}).get("max_frames")
+            known = isinstance(n_frames, int) and not isinstance(n_frames, bool) and n_frames >= 1
+            max_frames = min(n_frames, MAX_CLIP_FRAMES) if known else None
+            found.setdefault(medium, MediaOptions(allow_remote=allow_remote, max_frames=max_frames))
+    return found
+
+
+def _names(paths: Sequence[str]) -> list[str]:
+    """What each file is called: its name, or its path where the names are the same."""
+    names = ["standard input" if path == "-" else PurePath(path).name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _judge_of(name: str, lines: Sequence[Line]) -> dict[str, Any]:
+    """What scored a file, from its first verdict; how many other judges it holds."""
+    said = [line.judge for line in lines if line.judge is not None]
+    facts: Mapping[str, Any] = said[0] if said else {}
+    first = {key: value for key, value in facts.items() if key != "orders"}
+    others = sum({key: value for key, value in each.items() if key != "orders"} != first for each in said)
+    return {"file": name, "model": facts.get("model"), "facts": facts, "n_others": others}
+
+
+def _fingerprint(groups: Sequence[Mapping[str, Any]]) -> str:
+    """Equal for equal reports: under it the browser keeps the reader's marks."""
+    digest = hashlib.sha256()
+    for group in groups:
+        digest.update(data_block(group).encode("utf-8"))
+    return digest.hexdigest()[:16]
+
+
+def _notes(shown: Sequence[Shown], max_mb: float) -> tuple[str, ...]:
+    n_missing = sum(bool(each.problem) for each in shown)
+    n_none = sum(each.left_out == "all" for each in shown)
+    n_small = sum(each.left_out == "large" for each in shown)
+    notes = []
+    if n_missing:
+        notes.append(f"{n_missing:,} of {len(shown):,} pictures and clips could not be read; each says why.")
+    if n_none:
+        notes.append(f"{n_none:,} of {len(shown):,} pictures and clips are left out (--max-mb {max_mb:g}).")
+    if n_small:
+        notes.append(f"{n_small:,} of {len(shown):,} pictures and clips are small ones only (--max-mb {max_mb:g}).")
+    return tuple(notes)

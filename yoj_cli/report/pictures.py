@@ -1,0 +1,132 @@
+"""Pictures and clips as what a page can hold: small ones for every group, larger ones as far as the room goes."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
+from urllib.parse import urlparse
+
+from yoj_cli.errors import MediaError
+from yoj_cli.groups import Media, scheme_of
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.scoring.prefetch import Prefetcher
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SMALL_PX, FRAME_PX, LARGE_PX = 480, 240, 1600
+"""The longer side of a picture beside its prompt, of a clip's frame there, and of either when clicked on."""
+
+QUALITY = 82
+
+
+@dataclass(slots=True)
+class Shown:
+    """One picture or clip as the page shows it.
+
+    Attributes:
+        name: the file's, without its folder.
+        small, large: JPEG files as data: URLs, one a frame; `large` is empty where it would be no larger.
+        times_s: (F,) of a clip's frames; empty for a picture.
+        size_px: width and height before any scaling.
+        problem: why there is nothing to see.
+        left_out: for want of room: "all" of it, or the "large" ones.
+    """
+
+    kind: str
+    name: str
+    small: list[str] = field(default_factory=list)
+    large: list[str] = field(default_factory=list)
+    times_s: tuple[float, ...] = ()
+    duration_s: float | None = None
+    size_px: tuple[int, int] | None = None
+    problem: str = ""
+    left_out: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        """What it takes in the page."""
+        return sum(map(len, self.small)) + sum(map(len, self.large))
+
+
+def show_media(media: Sequence[tuple[Media, MediaOptions]], *, max_bytes: float) -> list[Shown]:
+    """What the page shows of each medium, in their order; one that cannot be read says so in its place.
+
+    Small pictures go first: when the room is used up, larger ones are given up again, the last media's first.
+
+    Args:
+        media: each with its limits: of a clip those frames are shown that its judge saw.
+        max_bytes: room for all of them together.
+    """
+    found: list[Shown] = []
+    room = max_bytes
+    with Prefetcher(lambda item: _show(*item), media) as stream:
+        for shown in stream:
+            room = _make_room(shown, found, room) - shown.n_bytes
+            found.append(shown)
+    return found
+
+
+def _make_room(shown: Shown, before: Sequence[Shown], room: float) -> float:
+    """Leave out what has no room; returns the room there is then."""
+    if shown.n_bytes <= room:
+        return room
+    if shown.large:
+        shown.large, shown.left_out = [], "large"
+    for other in reversed(before):
+        if shown.n_bytes <= room:
+            break
+        if other.large:
+            room += sum(map(len, other.large))
+            other.large, other.left_out = [], "large"
+    if shown.n_bytes > room:
+        shown.small, shown.left_out = [], "all"
+    return room
+
+
+def _show(media: Media, options: MediaOptions) -> Shown:
+    from PIL.Image import fromarray
+
+    from yoj_cli.media.load import Picture, load
+
+    shown = Shown(media.kind, name_of_media(media))
+    try:
+        loaded = load(media, options)
+    except MediaError as error:
+        shown.problem = error.what
+        return shown
+    if isinstance(loaded, Picture):
+        frames, small_px = [loaded.image], SMALL_PX
+    else:
+        frames, small_px = [fromarray(frame) for frame in loaded.frames], FRAME_PX
+        shown.times_s, shown.duration_s = loaded.times_s, loaded.duration_s
+    shown.size_px = frames[0].size
+    shown.small = [_encode(frame, small_px) for frame in frames]
+    if max(shown.size_px) > small_px:
+        shown.large = [_encode(frame, LARGE_PX) for frame in frames]
+    return shown
+
+
+def _encode(image: Image, longest_px: int) -> str:
+    """The picture as a data: URL, scaled down so that its longer side is at most `longest_px`."""
+    scaled = image.copy()
+    scaled.thumbnail((longest_px, longest_px))
+    file = BytesIO()
+    scaled.save(file, "JPEG", quality=QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def name_of_media(media: Media) -> str:
+    """What a reader knows it by: the file's name, never the folders of this machine."""
+    if not isinstance(media.source, str):
+        return "picture in memory"
+    scheme = scheme_of(media.source)
+    if scheme == "data":
+        return "picture in the line" if media.kind == "image" else "clip in the line"
+    if scheme in ("http", "https"):
+        return PurePosixPath(urlparse(media.source).path).name or media.source
+    return PureWindowsPath(media.source).name or media.source
