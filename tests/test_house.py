@@ -110,7 +110,7 @@ CHEAP = [
     [],
     *(
         [command, "--help"]
-        for command in ("score", "rank", "train", "merge", "quantize", "bench-speed", "info")
+        for command in ("score", "rank", "train", "merge", "quantize", "bench-speed", "report", "info")
     ),
     ["nope"],
     ["score", "--nope"],
@@ -135,6 +135,10 @@ CHEAP = [
     ["quantize", "demo", "-o", "x", "--dtype", "int4"],
     ["bench-speed", "--n", "0"],
     ["bench-speed", "nope.jsonl"],
+    ["report"],
+    ["report", "nope.jsonl"],
+    ["report", "-", "--max-mb", "-1"],
+    ["report", "a", "b", "c"],
     ["bench-speed", "--model", "demo", "--random-init", "tiny"],
 ]
 

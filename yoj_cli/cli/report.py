@@ -40,7 +40,9 @@ def report(
             f"a report shows one file or compares two, not {len(paths)}",
             hint="Parts of one run belong together: cat part-*.jsonl | yoj report -",
         )
-    with open_output(OutputConfig(output=report.output, overwrite=report.overwrite, format="jsonl"), inputs=paths) as stream:
+    with open_output(
+        OutputConfig(output=report.output, overwrite=report.overwrite, format="jsonl"), inputs=paths
+    ) as stream:
         from yoj_cli.report.build import build_report
 
         with show_status() as tell:

@@ -12,9 +12,7 @@ from yoj_cli.config.field import Options, not_negative, option
 class ReportConfig(Options):
     """What `yoj report` puts into its page."""
 
-    output: Path = option(
-        Path("report.html"), "The page, one file.", "--output", "-o", metavar="FILE"
-    )
+    output: Path = option(Path("report.html"), "The page, one file.", "--output", "-o", metavar="FILE")
     overwrite: bool = option(False, "Let -o replace the page that FILE holds.")
     title: str | None = option(None, "Heading of the page. Default: the names of the files.", metavar="TEXT")
     max_mb: float = option(

@@ -127,12 +127,12 @@ def match(first: Iterable[Judged], second: Iterable[Judged]) -> tuple[list[tuple
     for each in second:
         if each.is_gold:
             n_second += 1
-            waiting[_identity(each)].append(each)
+            waiting[identity_of(each)].append(each)
     pairs, n_first = [], 0
     for each in first:
         if each.is_gold:
             n_first += 1
-            if found := waiting[_identity(each)]:
+            if found := waiting[identity_of(each)]:
                 pairs.append((each, found.pop(0)))
     return pairs, n_first - len(pairs), n_second - len(pairs)
 
@@ -142,7 +142,7 @@ def is_right(each: Judged) -> bool:
     return agreement_of(each.scores, each.rankings or ()).best == 1
 
 
-def _identity(each: Judged) -> str:
+def identity_of(each: Judged) -> str:
     """A digest of id and texts; media are left out, as their paths differ between machines."""
     group = each.group
     turns = [(turn.role, *filter(_is_text, turn.blocks)) for turn in group.messages] if group else []

@@ -68,16 +68,22 @@ class Judged:
 
 
 def read_judged(
-    paths: Sequence[str | os.PathLike[str]], *, folder: str | os.PathLike[str] | None = None
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    media_root: str | os.PathLike[str] | None = None,
 ) -> Iterator[Judged]:
     """Read lines that `yoj score` or `yoj eval --save` wrote, one at a time.
 
     Args:
         folder: where relative media paths start; by default the folder of each file.
+        media_root: where they start instead, and what they may not leave.
     Raises:
         InputError: a file cannot be read, or a line has neither scores nor an error, or scores that do not fit it.
     """
-    for item in chain.from_iterable(read_groups(os.fspath(path), folder=folder) for path in paths):
+    for item in chain.from_iterable(
+        read_groups(os.fspath(path), folder=folder, media_root=media_root) for path in paths
+    ):
         yield _of_failed(item) if item.record.get("error") else _of_line(item)
 
 

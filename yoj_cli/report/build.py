@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
+from yoj_cli.errors import InputError, UsageError
+from yoj_cli.evaluate.judged import Judged, read_judged
 from yoj_cli.groups import Media
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.report.document import group_document, index_entry, media_document
-from yoj_cli.report.entries import LOW_MARGIN, Entry, build_entries
+from yoj_cli.report.entries import LOW_MARGIN, Entry, build_entries, facts_of
 from yoj_cli.report.overview import build_overview
 from yoj_cli.report.page import data_block, render_page
 from yoj_cli.report.pictures import Shown, show_media
-from yoj_cli.report.read import Line, read_lines
 
 MAX_CLIP_FRAMES = 64
 """Frames of a clip in the page, whatever its judge saw."""
@@ -41,27 +43,26 @@ def build_report(
 
     Raises:
         InputError: a file cannot be read, or holds a line without a verdict.
+        UsageError: figures need a library that is not installed.
     """
-    files = [read_lines(path, media_root=media_root) for path in paths]
+    files = [_read(path, media_root) for path in paths]
     entries = build_entries(files)
     media = _media_of(entries, allow_remote)
     shown = show_media(list(media.items()), max_bytes=max_mb * 1e6)
-    places = {medium: place for place, medium in enumerate(media)}
-    groups = [group_document(entry, places) for entry in entries]
     notes = _notes(shown, max_mb)
     names = _names(paths)
-    judges = [_judge_of(name, lines) for name, lines in zip(names, files, strict=True)]
-    index: dict[str, Any] = {
-        "report": _fingerprint(groups),
-        "judges": judges,
-        "low_margin": LOW_MARGIN,
-        "groups": [index_entry(entry) for entry in entries],
-    }
-    title = title or " and ".join(dict.fromkeys(names))
+    judges = [_judge_of(name, file) for name, file in zip(names, files, strict=True)]
+    places = {medium: place for place, medium in enumerate(media)}
+    groups = [group_document(entry, places, judges) for entry in entries]
     page = render_page(
-        title=title,
-        overview=build_overview(entries, judges, notes),
-        index=index,
+        title=title or " and ".join(names),
+        overview=build_overview(entries, files, judges, notes),
+        index={
+            "report": _fingerprint(groups),
+            "judges": judges,
+            "low_margin": LOW_MARGIN,
+            "groups": [index_entry(entry) for entry in entries],
+        },
         blocks=[
             *((f"group-{i}", group) for i, group in enumerate(groups)),
             *((f"media-{i}", media_document(each)) for i, each in enumerate(shown)),
@@ -71,15 +72,26 @@ def build_report(
     return Report(page, len(entries), notes)
 
 
+def _read(path: str, media_root: Path | None) -> list[Judged]:
+    judged = list(read_judged([path], media_root=media_root))
+    if not judged:
+        raise InputError(
+            "there is no verdict in it", where=path, hint="`yoj score FILE --json` writes verdicts."
+        )
+    if any(each.is_gold for each in judged) and find_spec("scipy") is None:
+        raise UsageError("the figures need scipy, which is not installed", hint="pip install 'yoj-cli[eval]'")
+    return judged
+
+
 def _media_of(entries: Sequence[Entry], allow_remote: bool) -> dict[Media, MediaOptions]:
     """Each medium once, with the frames that the first judge to see it saw."""
     found: dict[Media, MediaOptions] = {}
     for entry in entries:
-        line = entry.shown
-        for medium in line.group.media if line.group else ():
-            n_frames = (line.judge or {}).get("max_frames")
-            known = isinstance(n_frames, int) and not isinstance(n_frames, bool) and n_frames >= 1
-            max_frames = min(n_frames, MAX_CLIP_FRAMES) if known else None
+        said = entry.shown
+        for medium in said.group.media if said.group else ():
+            n_frames = facts_of(said).get("max_frames")
+            stated = n_frames if isinstance(n_frames, int) and n_frames >= 1 else None
+            max_frames = None if stated is None else min(stated, MAX_CLIP_FRAMES)
             found.setdefault(medium, MediaOptions(allow_remote=allow_remote, max_frames=max_frames))
     return found
 
@@ -90,13 +102,16 @@ def _names(paths: Sequence[str]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
-def _judge_of(name: str, lines: Sequence[Line]) -> dict[str, Any]:
-    """What scored a file, from its first verdict; how many other judges it holds."""
-    said = [line.judge for line in lines if line.judge is not None]
-    facts: Mapping[str, Any] = said[0] if said else {}
-    first = {key: value for key, value in facts.items() if key != "orders"}
-    others = sum({key: value for key, value in each.items() if key != "orders"} != first for each in said)
-    return {"file": name, "model": facts.get("model"), "facts": facts, "n_others": others}
+def _judge_of(name: str, file: Sequence[Judged]) -> dict[str, Any]:
+    """What scored a file, as its first verdict says, and how many of its groups were scored otherwise."""
+    said = [facts_of(each) for each in file if each.scores]
+    facts = said[0] if said else {}
+    return {
+        "file": name,
+        "model": facts.get("model"),
+        "facts": facts,
+        "n_others": sum(each != facts for each in said),
+    }
 
 
 def _fingerprint(groups: Sequence[Mapping[str, Any]]) -> str:
@@ -117,5 +132,7 @@ def _notes(shown: Sequence[Shown], max_mb: float) -> tuple[str, ...]:
     if n_none:
         notes.append(f"{n_none:,} of {len(shown):,} pictures and clips are left out (--max-mb {max_mb:g}).")
     if n_small:
-        notes.append(f"{n_small:,} of {len(shown):,} pictures and clips are small ones only (--max-mb {max_mb:g}).")
+        notes.append(
+            f"{n_small:,} of {len(shown):,} pictures and clips are small ones only (--max-mb {max_mb:g})."
+        )
     return tuple(notes)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
+from yoj_cli.evaluate.judged import Judged
 from yoj_cli.groups import Group, Media, scheme_of, shorten
 from yoj_cli.records.parse import RESPONSES_KEYS
-from yoj_cli.report.entries import LOW_MARGIN, Entry, is_shaky, margin, outcome, regret
+from yoj_cli.report.entries import LOW_MARGIN, Entry, best_of, facts_of, is_shaky, margin, outcome, regret
 from yoj_cli.report.pictures import Shown
-from yoj_cli.report.read import Line
 from yoj_cli.verdicts.record import OUTPUT_KEYS
+from yoj_cli.verdicts.verdict import rank
 
 SNIPPET_LENGTH = 140
 LONG_SOURCE = 2000
@@ -24,41 +25,38 @@ Places = Mapping[Media, int]
 
 def index_entry(entry: Entry) -> dict[str, Any]:
     """A group's row: what it is found, filtered and sorted by."""
-    group, lines = entry.shown.group, entry.lines
+    group = entry.shown.group
     kinds = {medium.kind for medium in group.media} if group else set()
-    texts = group.responses if group else ()
     return {
         "key": entry.key,
-        "where": entry.shown.where,
         "title": _snippet(group.prompt if group else _text_of(entry.shown.record)),
-        "n": len(texts),
-        "length": sum(map(len, texts)) + (len(group.prompt) if group else 0),
+        "n": len(entry.shown.lengths),
+        "length": sum(entry.shown.lengths) + (len(group.prompt) if group else 0),
         "picture": "image" in kinds,
         "clip": bool(kinds & {"video", "frames"}),
-        "verdicts": [None if line is None else _index_verdict(line) for line in lines],
-        "differs": _differs(lines),
+        "category": entry.shown.category,
+        "verdicts": [None if each is None else _index_verdict(each) for each in entry.judged],
+        "differs": _differs(entry.judged),
     }
 
 
-def _index_verdict(line: Line) -> dict[str, Any]:
-    between = margin(line)
+def _index_verdict(each: Judged) -> dict[str, Any]:
+    between = margin(each)
     return {
-        "outcome": outcome(line),
-        "best": list(_best_of(line)),
+        "outcome": outcome(each),
+        "best": best_of(each),
         "margin": between,
-        "regret": regret(line),
+        "regret": regret(each),
         "unsure": between is not None and between < LOW_MARGIN,
-        "shaky": is_shaky(line),
+        "shaky": is_shaky(each),
+        "abstained": each.record.get("abstained") is True,
+        "seconds": each.seconds,
     }
 
 
-def _best_of(line: Line) -> tuple[int, ...]:
-    return tuple(i for i, rank in enumerate(line.ranks or ()) if rank == 1)
-
-
-def _differs(lines: Sequence[Line | None]) -> bool:
-    """Whether two judges do not agree on the best response, one of them having failed included."""
-    return len(lines) > 1 and len({None if line is None else _best_of(line) for line in lines}) > 1
+def _differs(judged: Sequence[Judged | None]) -> bool:
+    """Whether two judges do not agree on the best response; also where only one of them has any."""
+    return len(judged) > 1 and len({None if each is None else best_of(each) for each in judged}) > 1
 
 
 def _snippet(text: str) -> str:
@@ -71,8 +69,12 @@ def _text_of(record: Mapping[str, Any]) -> str:
     return next((str(record[key]) for key in ("prompt", "question") if isinstance(record.get(key), str)), "")
 
 
-def group_document(entry: Entry, places: Places) -> dict[str, Any]:
-    """Everything that is shown of one group, but its media."""
+def group_document(entry: Entry, places: Places, judges: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Everything that is shown of one group, but its media.
+
+    Args:
+        judges: what scored each file; a group repeats it only where it was scored otherwise.
+    """
     shown = entry.shown
     group = shown.group
     return {
@@ -88,35 +90,39 @@ def group_document(entry: Entry, places: Places) -> dict[str, Any]:
         "responses": list(group.responses) if group else [],
         "names": names_of(group) if group else [],
         "given": list(group.rankings) if group and group.rankings else None,
-        "verdicts": [None if line is None else _verdict(line) for line in entry.lines],
+        "verdicts": [
+            None if each is None else _verdict(each, judge)
+            for each, judge in zip(entry.judged, judges, strict=True)
+        ],
         **_criteria(shown.record, len(group.responses) if group else 0),
         **_own_fields(shown.record),
     }
 
 
-def _verdict(line: Line) -> dict[str, Any]:
-    if line.error is not None:
-        return {"where": line.where, "error": {"type": line.error[0], "message": line.error[1]}}
-    low, high = _whiskers(line)
+def _verdict(each: Judged, judge: Mapping[str, Any]) -> dict[str, Any]:
+    if not each.scores:
+        return {"where": each.where, "error": each.error}
+    low, high = _whiskers(each)
     return {
-        "where": line.where,
-        "scores": line.scores,
-        "ranks": line.ranks,
-        "p_best": line.p_best,
-        "spread": line.spread,
+        "where": PurePath(each.where).name,
+        "scores": each.scores,
+        "ranks": rank(each.scores),
+        "p_best": each.p_best,
+        "spread": each.spread,
         "low": low,
         "high": high,
-        "order_agreement": line.order_agreement,
-        "orders": (line.judge or {}).get("orders"),
+        "order_agreement": each.order_agreement,
+        "orders": each.n_orders,
+        "judge": None if facts_of(each) == judge["facts"] else facts_of(each),
     }
 
 
-def _whiskers(line: Line) -> tuple[list[float] | None, list[float] | None]:
+def _whiskers(each: Judged) -> tuple[list[float] | None, list[float] | None]:
     """(N,) and (N,): P(best) of each response had its score alone been one spread lower, and higher."""
-    if line.spread is None or line.p_best is None:
+    if each.spread is None:
         return None, None
     low, high = [], []
-    for p, spread in zip(line.p_best, line.spread, strict=True):
+    for p, spread in zip(each.p_best, each.spread, strict=True):
         factor = math.exp(min(spread, 700.0))
         low.append(p / (p + (1 - p) * factor))
         high.append(p * factor / (p * factor + (1 - p)))
@@ -124,7 +130,7 @@ def _whiskers(line: Line) -> tuple[list[float] | None, list[float] | None]:
 
 
 def names_of(group: Group) -> list[str]:
-    """What each response is called: the line's "labels" or "models" where they fit and differ, else its number from 1."""
+    """What each response is called: the line's "labels" or "models" where they fit, else its number from 1."""
     for key in ("labels", "models"):
         names = group.record.get(key)
         if isinstance(names, list) and len(names) == len(group.responses):
@@ -168,7 +174,11 @@ def _own_fields(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def _without_data_urls(value: Any) -> Any:
     if isinstance(value, str):
-        return f"{shorten(value)} (left out)" if scheme_of(value) == "data" and len(value) > LONG_SOURCE else value
+        return (
+            f"{shorten(value)} (left out)"
+            if scheme_of(value) == "data" and len(value) > LONG_SOURCE
+            else value
+        )
     if isinstance(value, list):
         return [_without_data_urls(each) for each in value]
     if isinstance(value, Mapping):

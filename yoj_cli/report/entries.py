@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from yoj_cli.report.read import Line
-from yoj_cli.verdicts.agreement import agreement
+from yoj_cli.evaluate.compare import identity_of
+from yoj_cli.evaluate.judged import Judged
+from yoj_cli.evaluate.metrics import agreement_of
+from yoj_cli.evaluate.positions import winners
 
 Outcome = Literal["right", "wrong", "tie", "unranked", "failed"]
 """Of one judge for one group; "tie": best and other responses share its highest score. "unranked": nobody said which
@@ -24,72 +26,89 @@ class Entry:
 
     Attributes:
         key: its id, unlike any other's of the page; the address of the page names it.
-        lines: what each judge said, in the order of the files; None where a file does not hold the group.
+        judged: what each file says of it; None where a file does not hold the group.
     """
 
     key: str
-    lines: tuple[Line | None, ...]
+    judged: tuple[Judged | None, ...]
 
     @property
-    def shown(self) -> Line:
-        """The line that prompt, responses and media are taken from."""
-        found = [line for line in self.lines if line is not None]
-        return next((line for line in found if line.group is not None), found[0])
+    def shown(self) -> Judged:
+        """What prompt, responses and media are taken from."""
+        found = [each for each in self.judged if each is not None]
+        return next((each for each in found if each.group is not None), found[0])
 
 
-def build_entries(files: Sequence[Sequence[Line]]) -> list[Entry]:
-    """The groups of one file, or of two joined by their ids, in the order of the first file."""
-    keyed = [_by_key(lines) for lines in files]
-    keys = dict.fromkeys(key for lines in keyed for key in lines)
-    return [Entry(key, tuple(lines.get(key) for lines in keyed)) for key in keys]
-
-
-def _by_key(lines: Sequence[Line]) -> dict[str, Line]:
-    """Lines under their ids; where an id comes again, a number is added."""
-    seen: Counter[str] = Counter()
-    found: dict[str, Line] = {}
-    for line in lines:
-        seen[line.id] += 1
-        key = line.id if seen[line.id] == 1 else f"{line.id}~{seen[line.id]}"
-        while key in found:
+def build_entries(files: Sequence[Sequence[Judged]]) -> list[Entry]:
+    """The groups of one file, or of two: the same id, prompt and responses are one group."""
+    rows: dict[tuple[str, int], list[Judged | None]] = {}
+    for number, file in enumerate(files):
+        seen: Counter[str] = Counter()
+        for each in file:
+            identity = identity_of(each)
+            row = rows.setdefault((identity, seen[identity]), [None] * len(files))
+            row[number] = each
+            seen[identity] += 1
+    entries: dict[str, Entry] = {}
+    n_of: Counter[str] = Counter()
+    for row in rows.values():
+        name = next(each.id for each in row if each is not None)
+        n_of[name] += 1
+        key = name if n_of[name] == 1 else f"{name}~{n_of[name]}"
+        while key in entries:
             key += "~"
-        found[key] = line
-    return found
+        entries[key] = Entry(key, tuple(row))
+    return list(entries.values())
 
 
-def outcome(line: Line) -> Outcome:
+OF_ONE_GROUP = ("orders", "order", "reversed_scores", "seconds")
+"""What a line's "judge" says of its group alone."""
+
+
+def facts_of(each: Judged) -> dict[str, Any]:
+    """What scored it and how, as the line says; {} where it does not."""
+    judge = each.record.get("judge")
+    if not isinstance(judge, Mapping):
+        return {}
+    return {key: value for key, value in judge.items() if key not in OF_ONE_GROUP}
+
+
+def outcome(each: Judged) -> Outcome:
     """Whether the judge's best response is one that the given ranking calls best."""
-    if line.error is not None or line.scores is None or line.group is None:
+    if not each.scores:
         return "failed"
-    if line.group.rankings is None:
+    if not each.is_gold:
         return "unranked"
-    best = agreement(line.scores, line.group.rankings).best
-    if best is None:
-        return "unranked"
-    return "right" if best == 1 else "wrong" if best == 0 else "tie"
+    best = agreement_of(each.scores, each.rankings or ()).best
+    return "right" if best == 1 else "tie" if best else "wrong"
 
 
-def margin(line: Line) -> float | None:
+def best_of(each: Judged) -> tuple[int, ...]:
+    """Indices of the judge's best responses, several where they tie."""
+    return tuple(sorted(winners(each.scores))) if each.scores else ()
+
+
+def margin(each: Judged) -> float | None:
     """P(best) of the first above the second's; None where there is no second."""
-    if line.p_best is None or len(line.p_best) < 2:
+    if len(each.p_best) < 2:
         return None
-    first, second = sorted(line.p_best, reverse=True)[:2]
+    first, second = sorted(each.p_best, reverse=True)[:2]
     return first - second
 
 
-def regret(line: Line) -> float | None:
-    """How sure the judge was of a wrong response: its P(best) above that of the best one; 0 where it was right."""
-    if line.p_best is None or line.group is None or line.group.rankings is None:
+def regret(each: Judged) -> float | None:
+    """How sure the judge was of a wrong response: its P(best) above that of the given best; 0 where it was right."""
+    if not each.is_gold or each.rankings is None:
         return None
-    best = min(line.group.rankings)
-    return max(line.p_best) - max(
-        p for p, given in zip(line.p_best, line.group.rankings, strict=True) if given == best
+    best = min(each.rankings)
+    return max(each.p_best) - max(
+        p for p, rank in zip(each.p_best, each.rankings, strict=True) if rank == best
     )
 
 
-def is_shaky(line: Line) -> bool:
+def is_shaky(each: Judged) -> bool:
     """Whether the score of the first or second moved between orders by as much as they are apart."""
-    if line.spread is None or line.scores is None or len(line.scores) < 2:
+    if each.spread is None or len(each.scores) < 2:
         return False
-    (first, moved), (second, moved_too) = sorted(zip(line.scores, line.spread, strict=True), reverse=True)[:2]
+    (first, moved), (second, moved_too) = sorted(zip(each.scores, each.spread, strict=True), reverse=True)[:2]
     return max(moved, moved_too) >= first - second

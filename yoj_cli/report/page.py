@@ -49,7 +49,11 @@ def render_page(
     style = _join("style", STYLES, "css")
     script = f'"use strict";\n(() => {{\n{_join("script", SCRIPTS, "js")}}})();\n'
     environment = Environment(
-        loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     return environment.get_template("report.html").render(
         title=title,

@@ -18,8 +18,11 @@ from yoj_cli.scoring.prefetch import Prefetcher
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SMALL_PX, FRAME_PX, LARGE_PX = 480, 240, 1600
-"""The longer side of a picture beside its prompt, of a clip's frame there, and of either when clicked on."""
+SMALL_PX, LARGE_PX = 480, 1600
+"""The longer side of a picture beside its prompt, and when clicked on."""
+
+SMALL_FRAME_PX, LARGE_FRAME_PX = 240, 960
+"""The same of a clip's frames, which are many."""
 
 QUALITY = 82
 
@@ -100,14 +103,15 @@ def _show(media: Media, options: MediaOptions) -> Shown:
         shown.problem = error.what
         return shown
     if isinstance(loaded, Picture):
-        frames, small_px = [loaded.image], SMALL_PX
+        frames, small_px, large_px = [loaded.image], SMALL_PX, LARGE_PX
     else:
-        frames, small_px = [fromarray(frame) for frame in loaded.frames], FRAME_PX
+        frames = [fromarray(frame) for frame in loaded.frames]
+        small_px, large_px = SMALL_FRAME_PX, LARGE_FRAME_PX
         shown.times_s, shown.duration_s = loaded.times_s, loaded.duration_s
     shown.size_px = frames[0].size
     shown.small = [_encode(frame, small_px) for frame in frames]
     if max(shown.size_px) > small_px:
-        shown.large = [_encode(frame, LARGE_PX) for frame in frames]
+        shown.large = [_encode(frame, large_px) for frame in frames]
     return shown
 
 

@@ -40,6 +40,9 @@ const SORTS = {
   sure: { label: "surest first", by: high("margin"), down: true },
   long: { label: "longest first", by: (row) => row.length, down: true },
   short: { label: "shortest first", by: (row) => row.length },
+  ...(index.groups.some((row) => some(row, (v) => v.seconds !== null))
+    ? { slow: { label: "slowest first", by: high("seconds"), down: true } }
+    : {}),
   ...(isComparison ? { apart: { label: "judges furthest apart first", by: apart, down: true } } : {}),
 };
 
