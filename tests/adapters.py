@@ -32,7 +32,7 @@ def make_adapter(folder: Path, base: Path, *, std: float = 0.1, name: str | None
 
     config = JudgeConfig(model=str(base))
     on_meta = load_on_meta(base, config)
-    adapter = add_adapter(on_meta, r=RANK, alpha=ALPHA, dropout=0.0)
+    adapter = add_adapter(on_meta, r=RANK, alpha=ALPHA, dropout=0.0, tied=False)
     generator = torch.Generator().manual_seed(0)
     for key, weight in adapter_weights(on_meta.model).items():
         value = torch.randn(weight.shape, generator=generator) * (0.1 if "lora_A" in key else std)

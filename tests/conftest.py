@@ -87,7 +87,7 @@ def make_adapter_checkpoint(folder: Path) -> Path:
     base = PARITY / "checkpoint"
     config = JudgeConfig(model=str(base), device="cpu", quant="none")
     backbone = load_backbone(base, config, torch.device("cpu"), processor_folder=base)
-    adapter = add_adapter(backbone, r=4, alpha=8, dropout=0.0)
+    adapter = add_adapter(backbone, r=4, alpha=8, dropout=0.0, tied=False)
     generator = torch.Generator().manual_seed(0)
     for weight in adapter_weights(backbone.model).values():
         weight.data = torch.randn(weight.shape, generator=generator) * 0.1

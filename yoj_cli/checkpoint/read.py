@@ -53,6 +53,7 @@ TEXTS: Mapping[str, tuple[type, ...]] = {
     "base_model": (str, type(None)),
     "base_revision": (str, type(None)),
 }
+SWITCHES = ("training_text_bos", "scoring_text_bos")
 CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "responses_role": get_args(Role),
     "mode": get_args(Mode),
@@ -77,6 +78,8 @@ class Checkpoint:
         mode: how the judge was trained to read them.
         trained: what it was trained in.
         max_frames: frames of a clip it was trained on.
+        training_text_bos, scoring_text_bos: whether groups of text alone were trained, and are scored, with the
+            leading bos of the family; see `SequenceBuilder`.
         registered_separator: the separator's id where the tokenizer files do not have it; known once it is loaded.
     """
 
@@ -91,6 +94,8 @@ class Checkpoint:
     head: HeadConfig
     trained: Precision
     max_frames: int = DEFAULT_MAX_FRAMES
+    training_text_bos: bool = True
+    scoring_text_bos: bool = True
     registered_separator: int | None = None
 
 
@@ -207,6 +212,7 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         mode=raw.get("mode", "multi"),
         head=HeadConfig.parse(raw, where=str(where)),
         trained=Precision(raw.get("quant"), raw.get("dtype")),
+        **{key: raw[key] for key in SWITCHES if key in raw},
     )
 
 
@@ -230,6 +236,9 @@ def _check_values(raw: Mapping[str, Any], where: str) -> None:
         if key in raw and raw[key] not in known:
             names = ", ".join(value for value in known if value is not None)
             raise CheckpointError(f"{key} is {raw[key]!r}; known are {names}", where=where)
+    for key in SWITCHES:
+        if not isinstance(raw.get(key, True), bool):
+            raise CheckpointError(f"{key} is {raw[key]!r}; it is true or false", where=where)
     max_frames = raw.get("max_frames", DEFAULT_MAX_FRAMES)
     if not isinstance(max_frames, int) or isinstance(max_frames, bool) or max_frames < 1:
         raise CheckpointError(f"max_frames is {max_frames!r}, which is no number of frames", where=where)

@@ -12,7 +12,7 @@ from yoj_cli.checkpoint.adapter_files import write_adapter
 from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.judge import Role
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
-from yoj_cli.model.adapter import adapter_weights, saved_key
+from yoj_cli.model.adapter import saved_adapter
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.precision import UNSTATED, Precision
@@ -41,6 +41,8 @@ def save_checkpoint(
     mode: Mode = "multi",
     trained: Precision = UNSTATED,
     max_frames: int = DEFAULT_MAX_FRAMES,
+    training_text_bos: bool = True,
+    scoring_text_bos: bool = True,
 ) -> None:
     """Write a checkpoint in our format.
 
@@ -53,11 +55,11 @@ def save_checkpoint(
         mode: how the judge was trained to read them.
         trained: what it was trained in.
         max_frames: frames of a clip it was trained on.
+        training_text_bos, scoring_text_bos: see `Checkpoint`.
     """
     from safetensors.torch import save_file
 
-    weights = {saved_key(name): weight for name, weight in adapter_weights(backbone.model).items()}
-    write_adapter(folder, adapter, weights, base_model, base_revision)
+    write_adapter(folder, *saved_adapter(backbone, adapter), base_model, base_revision)
     state = {name: weight.detach().cpu().contiguous() for name, weight in head.layers.state_dict().items()}
     save_file(state, folder / HEAD_SAFE, metadata={"format": "pt"})
     backbone.processor.save_pretrained(str(folder))
@@ -70,6 +72,8 @@ def save_checkpoint(
         "responses_role": role,
         "mode": mode,
         "max_frames": max_frames,
+        "training_text_bos": training_text_bos,
+        "scoring_text_bos": scoring_text_bos,
     }
     config |= {key: value for key, value in asdict(trained).items() if value}
     write_json(folder / REWARD_CONFIG, config)

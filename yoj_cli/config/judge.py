@@ -20,6 +20,9 @@ RespReprMode = Literal[
     "last", "first", "first_last_concat", "first_last_add", "first_last_sub", "response_mean"
 ]
 
+HeadType = Literal["mlp", "linear"]
+HeadActivation = Literal["selu", "gelu", "relu", "tanh", "silu"]
+
 
 def _valid_device(value: str) -> str | None:
     kind, _, number = value.partition(":")

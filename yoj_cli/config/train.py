@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from yoj_cli.config.field import Options, option, positive, valid_seed
+from yoj_cli.config.field import Options, not_negative, option, positive, valid_seed
 from yoj_cli.config.io import OnError
-from yoj_cli.config.judge import Dtype, Quant, RespReprMode
+from yoj_cli.config.judge import Dtype, HeadActivation, HeadType, Quant, RespReprMode
 from yoj_cli.plan.branches import Mode
 
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
 OnLong = Literal["error", "skip"]
+Scheduler = Literal["linear", "cosine", "constant"]
 
 
-def _valid_dropout(value: float) -> str | None:
+def _valid_share(value: float) -> str | None:
     return None if 0 <= value < 1 else f"{value} is not in 0 <= p < 1"
 
 
@@ -51,15 +52,43 @@ class TrainConfig(Options):
     )
     epochs: int = option(3, "Passes over the data.", metavar="N", check=positive)
     batch_size: int = option(64, "Groups to an optimizer step, over all GPUs.", metavar="N", check=positive)
-    learning_rate: float = option(
-        1e-4, "Learning rate at the start; decays linearly to zero.", metavar="RATE", check=positive
+    learning_rate: float = option(1e-4, "Highest learning rate.", metavar="RATE", check=positive)
+    head_learning_rate: float | None = option(
+        None, "That of the value head, where it is to be another.", metavar="RATE", check=positive
+    )
+    scheduler: Scheduler = option(
+        "linear",
+        "How the learning rate goes on after the warm-up: to zero, linearly or as a cosine, or constant.",
+    )
+    warmup_ratio: float = option(
+        0.0, "Share of the steps in which the learning rate rises from zero.", metavar="P", check=_valid_share
+    )
+    weight_decay: float = option(
+        0.0, "AdamW's weight decay, of adapter and head.", metavar="RATE", check=not_negative
     )
     lora_r: int = option(128, "Rank of the adapter.", metavar="R", check=positive)
     lora_alpha: int = option(
         16, "Scale of the adapter is this over its rank.", metavar="ALPHA", check=positive
     )
-    lora_dropout: float = option(0.05, "Dropout before the adapter.", metavar="P", check=_valid_dropout)
-    head_dim: int = option(1024, "Width of the value head's middle layer.", metavar="N", check=positive)
+    lora_dropout: float = option(0.05, "Dropout before the adapter.", metavar="P", check=_valid_share)
+    lora_targets: str = option(
+        "all",
+        "Linear layers of the language model to adapt: all, or names with commas, the decoder's (q_proj) or those "
+        "of the family's release (att_proj).",
+        metavar="NAMES",
+    )
+    tie_lora: bool = option(
+        True, "Share the adapter's A between the parts of a layer that is one layer in the family's release."
+    )
+    head_type: HeadType = option("mlp", "Value head: mlp (two layers) or linear (one).")
+    head_dim: int = option(1024, "Width of an mlp head's middle layer.", metavar="N", check=positive)
+    head_activation: HeadActivation = option("silu", "Activation of an mlp head.")
+    head_std: float = option(
+        0.01,
+        "Standard deviation that the head's weights are drawn with; its biases start at 0.",
+        metavar="STD",
+        check=positive,
+    )
     resp_repr_mode: RespReprMode = option(
         "last",
         "States of a response that the head reads: its last token's, its first's, both, or their mean.",
@@ -79,6 +108,14 @@ class TrainConfig(Options):
         check=positive,
     )
     max_frames: int = option(16, "Frames read from a clip, at most 2 a second.", metavar="F", check=positive)
+    training_text_bos: bool = option(
+        True,
+        "Train groups of text alone with the leading bos that a family like Molmo2 has; the released trainer leaves "
+        "it out there.",
+    )
+    scoring_text_bos: bool = option(
+        True, "Have the judge score groups of text alone with that bos, as the released code does."
+    )
     on_long: OnLong = option("error", "At a group over --max-tokens: stop, or leave it out and say so.")
     on_error: OnError = option(
         "stop", "At a line or file that cannot be used: stop, or leave it out and say so."

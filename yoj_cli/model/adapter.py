@@ -4,30 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from yoj_cli.errors import CheckpointError, first_few
+from yoj_cli.errors import CheckpointError, UsageError, first_few
 from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.fused import fused_weights, is_tied, tie_fused
 from yoj_cli.storage.files import translate_load_errors
 from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from peft import LoraConfig  # slow to import
 
+ALL_LAYERS = "all"
 
-def add_adapter(backbone: Backbone, *, r: int, alpha: int, dropout: float) -> LoraConfig:
-    """Put a fresh LoRA on every linear layer of the language model, and on nothing else.
+
+def add_adapter(
+    backbone: Backbone, *, r: int, alpha: int, dropout: float, tied: bool, targets: str = ALL_LAYERS
+) -> LoraConfig:
+    """Put a fresh LoRA on linear layers of the language model, and on nothing else.
 
     Bare layer names would also hit the vision tower, hence a pattern anchored on the language model.
+
+    Args:
+        tied: the parts of a layer that the family's release fuses share one A; see `fused`.
+        targets: "all", or the last names of layers with commas between them, the decoder's or the release's.
+    Raises:
+        UsageError: a target that the language model has not.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     prefix = backbone.family.language_prefix
-    names = {name.rsplit(".", 1)[-1] for name in language_linears(backbone)}
+    names = target_names(backbone, targets)
     anchored = rf"(.*\.)?{re.escape(prefix)}\..*" if prefix else r".*"
     adapter = LoraConfig(
         r=r,
@@ -36,10 +48,31 @@ def add_adapter(backbone: Backbone, *, r: int, alpha: int, dropout: float) -> Lo
         target_modules=rf"{anchored}\.({'|'.join(sorted(names))})",
     )
     inject_adapter_in_model(adapter, backbone.model)
+    if tied:
+        tie_fused(backbone)
     for weight in adapter_weights(backbone.model).values():
         weight.data = weight.data.float()  # the optimizer's small steps would be lost in half precision
     backbone.model.eval()  # injected layers start in training mode
     return adapter
+
+
+def target_names(backbone: Backbone, targets: str) -> set[str]:
+    """The last names of the decoder's layers that `add_adapter` is told to adapt; see there."""
+    known: dict[str, set[str]] = {}
+    for name in language_linears(backbone):
+        leaf = name.rpartition(".")[2]
+        for alias in (leaf, backbone.family.released_name(name).rpartition(".")[2]):
+            known.setdefault(alias, set()).add(leaf)
+    if targets == ALL_LAYERS:
+        return set().union(*known.values())
+    asked = [name.strip() for name in targets.split(",")]
+    if unknown := [name for name in asked if name not in known]:
+        raise UsageError(
+            f"the backbone ({backbone.family.name}) has no layer {first_few(unknown)}",
+            where="--lora-targets",
+            hint=f"Its layers: {', '.join(sorted(known))}; or 'all'.",
+        )
+    return set().union(*(known[name] for name in asked))
 
 
 def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
@@ -101,13 +134,49 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     backbone.model.eval()  # injected layers start in training mode, with their dropout on
 
 
-def saved_key(name: str) -> str:
+def saved_adapter(backbone: Backbone, adapter: LoraConfig) -> tuple[LoraConfig, dict[str, Tensor]]:
+    """An adapter as its files hold it: a tied one as the official trainer writes it, any other by the decoder's names.
+
+    Args:
+        adapter: the configuration of the LoRA that is on the backbone.
+    Returns:
+        (configuration, weights under the names of PEFT's format).
+    """
+    if not is_tied(backbone):
+        every = backbone.model.named_parameters(remove_duplicate=False)
+        return adapter, {_saved_key(name): weight for name, weight in every if ".lora_" in name}
+    weights = fused_weights(backbone)
+    names = sorted({_saved_layer(key).rpartition(".")[2] for key in weights})
+    return replace(adapter, target_modules=names, task_type="CAUSAL_LM"), weights
+
+
+def take_saved(backbone: Backbone, adapter: LoraConfig, saved: dict[str, Tensor], *, folder: Path) -> None:
+    """Copy a saved adapter into the one of the same shape that is on the backbone.
+
+    Args:
+        adapter: the configuration of the LoRA that is on the backbone.
+        saved: weights that `saved_adapter` gave.
+        folder: where they were read, for errors.
+    Raises:
+        CheckpointError: they are of another recipe.
+    """
+    own = saved_adapter(backbone, adapter)[1]
+    shapes = [{name: tuple(weight.shape) for name, weight in state.items()} for state in (own, saved)]
+    if shapes[0] != shapes[1]:
+        raise CheckpointError("the saved adapter is not of this recipe", where=str(folder))
+    state = _native_state(saved, backbone, str(folder / ADAPTER_WEIGHTS))
+    with torch.no_grad():
+        for name, weight in adapter_weights(backbone.model).items():
+            weight.copy_(state[name.replace(".default.", ".")])
+
+
+def _saved_key(name: str) -> str:
     """What PEFT's format calls an adapter's parameter."""
     return f"base_model.model.{name.replace('.default.', '.')}"
 
 
 def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
-    """The LoRA matrices of a model, by parameter name."""
+    """The LoRA matrices of a model, by parameter name; one that several layers share, by the first one's."""
     return {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
 
 

@@ -11,16 +11,16 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 
-from yoj_cli.config.judge import RespReprMode
+from yoj_cli.config.judge import HeadActivation, HeadType, RespReprMode
 from yoj_cli.errors import CheckpointError
 from yoj_cli.model.pooling import head_width
 
-ACTIVATIONS: dict[str, type[nn.Module]] = {
+ACTIVATIONS: dict[HeadActivation, type[nn.Module]] = {
     "selu": nn.SELU,
     "gelu": nn.GELU,
     "relu": nn.ReLU,
@@ -44,9 +44,9 @@ class HeadConfig:
         resp_repr_mode: how that vector is pooled from a response's hidden states, see `pooling`.
     """
 
-    value_head_type: Literal["mlp", "linear"]
+    value_head_type: HeadType
     value_head_hidden_dim: int
-    value_head_activation: str
+    value_head_activation: HeadActivation
     value_head_input_dim: int
     score_divisor: float
     resp_repr_mode: RespReprMode = "last"
@@ -125,6 +125,15 @@ class ValueHead(nn.Module):
                 nn.Linear(width, hidden), ACTIVATIONS[config.value_head_activation](), nn.Linear(hidden, 1)
             )
         )
+
+    def draw_weights(self, std: float) -> None:
+        """Start afresh: weights from a normal distribution around 0, biases 0, as the released code does.
+
+        Args:
+            std: standard deviation of the weights; 0.01 in the released code.
+        """
+        for name, parameter in self.layers.named_parameters():
+            nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=std)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Score responses.

@@ -76,7 +76,12 @@ class Judge:
                 where="--max-tokens",
             )
         self._sequences = SequenceBuilder(
-            backbone, checkpoint.separator, self.role, self.max_tokens, where=str(checkpoint.folder)
+            backbone,
+            checkpoint.separator,
+            self.role,
+            self.max_tokens,
+            where=str(checkpoint.folder),
+            text_bos=checkpoint.scoring_text_bos,
         )
         self.engine = Engine(backbone, head, config.max_batch_tokens)
         open_judge(self)
@@ -147,6 +152,7 @@ class Judge:
             "base_revision": self.checkpoint.base_revision,
             "max_frames": self.max_frames,
             "resp_repr_mode": self.head.config.resp_repr_mode,
+            **({} if self.checkpoint.scoring_text_bos else {"text_bos": False}),
             **({} if registered is None else {"separator_registered_as": registered}),
             "device": str(self.backbone.device),
             "versions": {

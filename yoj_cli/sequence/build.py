@@ -36,17 +36,27 @@ class SequenceBuilder:
         role: the turn that holds the responses: "assistant" (how the weights were trained) or "user".
         max_tokens: longest sequence (prefix and one branch) accepted.
         where: the checkpoint, for errors.
+        text_bos: where the family starts a sequence with bos, a group of text alone is started so as well; the
+            released trainer leaves it out there.
     Raises:
         CheckpointError: a separator or a chat template that cannot be used.
     """
 
     def __init__(
-        self, backbone: Backbone, separator: str, role: Role, max_tokens: int, *, where: str
+        self,
+        backbone: Backbone,
+        separator: str,
+        role: Role,
+        max_tokens: int,
+        *,
+        where: str,
+        text_bos: bool = True,
     ) -> None:
         self.max_tokens = max_tokens
         self._backbone, self._role = backbone, role
         tokenizer, family = backbone.tokenizer, backbone.family
         self._bos = (tokenizer.bos_token_id or tokenizer.eos_token_id) if family.adds_bos else None
+        self._text_bos = text_bos
         self._specials = SpecialTokens(tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
         self._encoder = TextEncoder(tokenizer)
@@ -77,7 +87,7 @@ class SequenceBuilder:
         # 1. Media to tensors, and the chat template around the texts.
         processed = self._media.process(media)
         before, after = render(group, self._role, self._template, self._specials, processed.expansions)
-        if self._bos is not None and before[0] != self._bos:
+        if self._bos is not None and before[0] != self._bos and (media or self._text_bos):
             before.insert(0, self._bos)
         # 2. Each branch to token ids, with the prompt before it.
         sequences = self._branch_sequences(before, after, group.responses, plan)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.model.adapter import language_linears
+from yoj_cli.model.adapter import language_linears, target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.pooling import head_width
 
@@ -55,8 +55,9 @@ def estimate_memory(
     size = dtype.itemsize
     n_all = sum(parameter.numel() for parameter in backbone.model.parameters())
     n_linear = sum(linear.weight.numel() for linear in linears.values())
-    n_head = config.head_dim * (head_width(config.resp_repr_mode, backbone.hidden_size) + 2)
-    n_lora = sum(config.lora_r * (each.in_features + each.out_features) for each in linears.values())
+    width = head_width(config.resp_repr_mode, backbone.hidden_size)
+    n_head = config.head_dim * (width + 2) if config.head_type == "mlp" else width
+    n_lora = count_adapter(backbone, config)
     n_layers = backbone.n_layers
     kept = sum(_kept_per_token(each, config.lora_r, size) for each in linears.values())
     per_layer = 1.25 * longest_tokens * kept / n_layers
@@ -67,6 +68,21 @@ def estimate_memory(
         trained=TRAINED_BYTES * (n_lora + n_head),
         activations=int(activations),
     )
+
+
+def count_adapter(backbone: Backbone, config: TrainConfig) -> int:
+    """Weights of the recipe's LoRA on a backbone that has none yet."""
+    names = target_names(backbone, config.lora_targets)
+    linears = {
+        name: each for name, each in language_linears(backbone).items() if name.rpartition(".")[2] in names
+    }
+    wide = dict(linears)  # those with an A of their own
+    for name in linears:
+        parts = backbone.family.layers_of(backbone.family.released_name(name))
+        if config.tie_lora and name in parts[1:] and linears.keys() >= set(parts):
+            del wide[name]
+    n_a = sum(each.in_features for each in wide.values())
+    return config.lora_r * (n_a + sum(each.out_features for each in linears.values()))
 
 
 def _kept_per_token(linear: nn.Linear, rank: int, size: int) -> int:

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from yoj_cli.checkpoint.save import save_checkpoint
 from yoj_cli.config.judge import DEMO, Dtype, JudgeConfig
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.model.adapter import adapter_weights, add_adapter, saved_key
+from yoj_cli.errors import ModelError, UsageError
+from yoj_cli.model.adapter import add_adapter, take_saved
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import TRAINING_WAYS_OUT, resolve_device
 from yoj_cli.model.head import HeadConfig, ValueHead
@@ -49,13 +49,15 @@ class RewardModel(nn.Module):
         self.recipe = config  # `config` would be taken for that of a transformers model
         self.base_revision = base_revision
         self.adapter = add_adapter(
-            backbone, r=config.lora_r, alpha=config.lora_alpha, dropout=config.lora_dropout
+            backbone,
+            r=config.lora_r,
+            alpha=config.lora_alpha,
+            dropout=config.lora_dropout,
+            tied=config.tie_lora,
+            targets=config.lora_targets,
         )
         self.decoder = backbone.model
-        mode, hidden_size = config.resp_repr_mode, backbone.hidden_size
-        width = head_width(mode, hidden_size)
-        self.head = ValueHead(HeadConfig("mlp", config.head_dim, "silu", width, math.sqrt(hidden_size), mode))
-        self.head.to(backbone.device)
+        self.head = fresh_head(config, backbone.hidden_size).to(backbone.device)
         if config.gradient_checkpointing:
             # The newer name is transformers 5.23's; for Python 3.10 there are older releases alone.
             enable: Any = getattr(self.decoder, "activation_checkpointing_enable", None)
@@ -94,6 +96,8 @@ class RewardModel(nn.Module):
             role="assistant",
             mode=self.recipe.mode,
             max_frames=self.recipe.max_frames,
+            training_text_bos=self.recipe.training_text_bos,
+            scoring_text_bos=self.recipe.scoring_text_bos,
             trained=Precision(self.backbone.quant, dtype_name(self.backbone.dtype)),
         )
 
@@ -103,16 +107,25 @@ class RewardModel(nn.Module):
         Raises:
             CheckpointError: it is not of this recipe.
         """
-        saved = read_weights(folder / ADAPTER_WEIGHTS)
-        own = {saved_key(name): weight for name, weight in adapter_weights(self.decoder).items()}
-        if {name: tuple(weight.shape) for name, weight in saved.items()} != {
-            name: tuple(weight.shape) for name, weight in own.items()
-        }:
-            raise CheckpointError("the saved adapter is not of this recipe", where=str(folder))
-        with torch.no_grad():
-            for name, weight in own.items():
-                weight.copy_(saved[name])
+        take_saved(self.backbone, self.adapter, read_weights(folder / ADAPTER_WEIGHTS), folder=folder)
         self.head.load_weights(read_weights(folder / HEAD_SAFE), where=str(folder / HEAD_SAFE))
+
+
+def fresh_head(config: TrainConfig, hidden_size: int) -> ValueHead:
+    """A value head as the recipe wants it, its weights drawn from torch's random numbers."""
+    mode = config.resp_repr_mode
+    head = ValueHead(
+        HeadConfig(
+            config.head_type,
+            config.head_dim,
+            config.head_activation,
+            head_width(mode, hidden_size),
+            math.sqrt(hidden_size),
+            mode,
+        )
+    )
+    head.draw_weights(config.head_std)
+    return head
 
 
 def find_base(config: TrainConfig) -> Path:
@@ -176,15 +189,26 @@ def training_dtype(config: TrainConfig, device: torch.device) -> Dtype:
     return dtype_name(resolve_dtype(config.dtype, device))
 
 
-def build_sequences(config: TrainConfig, backbone: Backbone) -> SequenceBuilder:
-    """What turns groups into sequences, within the token limit."""
+def build_sequences(config: TrainConfig, backbone: Backbone, *, held_out: bool = False) -> SequenceBuilder:
+    """What turns groups into sequences, within the token limit.
+
+    Args:
+        held_out: as the finished judge will score, where that differs from how it is trained.
+    """
     max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
     if max_tokens > backbone.context:
         raise UsageError(
             f"{max_tokens} is beyond the backbone's context of {backbone.context} tokens",
             where="--max-tokens",
         )
-    return SequenceBuilder(backbone, DEFAULT_SEPARATOR, "assistant", max_tokens, where=config.base)
+    return SequenceBuilder(
+        backbone,
+        DEFAULT_SEPARATOR,
+        "assistant",
+        max_tokens,
+        where=config.base,
+        text_bos=config.scoring_text_bos if held_out else config.training_text_bos,
+    )
 
 
 def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:

@@ -103,6 +103,7 @@ def prepare(
     eval_report = None
     if held_out:
         groups = read_ranked(held_out, media_root)
+        builder = build_sequences(config, shape, held_out=True)
         eval_report = validate_data(groups, builder, media, config, what="--eval")
     if state:
         check_resume(out, config, train_report.fingerprint)

@@ -48,6 +48,7 @@ def train(
             arguments,
             config,
             builder=build_sequences(config, backbone),
+            held_out_builder=build_sequences(config, backbone, held_out=True),
             groups=run.train_report.groups,
             held_out=run.eval_report.groups if run.eval_report else [],
             media=run.media,

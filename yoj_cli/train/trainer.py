@@ -23,6 +23,7 @@ from yoj_cli.train.data import Example, Examples
 from yoj_cli.train.evaluation import evaluate, summarize
 from yoj_cli.train.losses import LOSSES
 from yoj_cli.train.model import RewardModel, base_name
+from yoj_cli.train.optimizer import build_optimizer, build_scheduler
 from yoj_cli.verdicts.agreement import agreement
 
 UNFINISHED = ".unfinished"
@@ -44,10 +45,7 @@ def build_arguments(config: TrainConfig, out: Path, dtype: torch.dtype, *, is_cp
         num_train_epochs=config.epochs,
         per_device_train_batch_size=1,
         learning_rate=config.learning_rate,
-        lr_scheduler_type="linear",
-        weight_decay=0.0,
         max_grad_norm=config.max_grad_norm,
-        optim="adamw_torch",
         seed=config.seed,
         data_seed=config.seed,
         eval_strategy="no",  # when to evaluate and save is `callbacks.SaveEvalCallback`'s
@@ -75,13 +73,15 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
     """Trains on one group after the other, and saves checkpoints that `yoj score` reads.
 
     Args:
-        builder: turns a group into a sequence.
+        builder, held_out_builder: turn a group into a sequence, for training and as the judge will score.
         groups: what is trained on.
         held_out: groups to evaluate on.
         media: the limits of media.
     """
 
     control: Any
+    optimizer: Any
+    lr_scheduler: Any
 
     def __init__(
         self,
@@ -90,13 +90,14 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         config: TrainConfig,
         *,
         builder: SequenceBuilder,
+        held_out_builder: SequenceBuilder,
         groups: list[Group],
         held_out: list[Group],
         media: MediaOptions,
         callbacks: list[Any],
     ) -> None:
         self.config = config
-        self.builder, self.held_out, self.media = builder, held_out, media
+        self.held_out_builder, self.held_out, self.media = held_out_builder, held_out, media
         self.examples = Examples(
             groups, builder, media, config.mode, config.seed if config.shuffle_responses else None
         )
@@ -141,6 +142,20 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         loss = loss.to(scores.device)
         return (loss, scores) if return_outputs else loss
 
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The recipe's; see `build_optimizer`."""
+        if self.optimizer is None:
+            self.optimizer = build_optimizer(self.model if model is None else model, self.config)
+        optimizer: torch.optim.Optimizer = self.optimizer
+        return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The recipe's; see `build_scheduler`."""
+        if self.lr_scheduler is None:
+            self.lr_scheduler = build_scheduler(optimizer or self.optimizer, self.config, num_training_steps)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """A group's forward and backward pass.
 
@@ -175,7 +190,12 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         self.model.eval()
         share = self.held_out[self.args.process_index :: self.args.world_size]
         outcomes = evaluate(
-            self.model, self.builder, share, self.media, mode=self.config.mode, loss=self.config.resolved_loss
+            self.model,
+            self.held_out_builder,
+            share,
+            self.media,
+            mode=self.config.mode,
+            loss=self.config.resolved_loss,
         )
         metrics = summarize(gather_object(outcomes))
         self.log(dict(metrics))
