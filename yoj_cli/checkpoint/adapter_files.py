@@ -114,7 +114,12 @@ def write_adapter(
     adapter.base_model_name_or_path = base_model
     adapter.revision = base_revision
     adapter.save_pretrained(str(folder))
-    on_cpu = {name: weight.detach().cpu().contiguous() for name, weight in weights.items()}
+    on_cpu: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, weight in weights.items():
+        # safetensors refuses two names of one memory, which the parts of a fused layer may share.
+        on_cpu[name] = weight.detach().to("cpu", copy=id(weight) in seen).contiguous()
+        seen.add(id(weight))
     save_file(on_cpu, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
 
 
