@@ -50,8 +50,8 @@ function exportRankings() {
 }
 
 function exportNotes() {
-  const lines = [...marks].map(([key, { star, comment, preferred }]) => ({ id: key, star, comment, preferred }));
-  save("notes.jsonl", lines);
+  const said = index.groups.filter(({ key }) => marks.has(key));
+  save("notes.jsonl", said.map(({ key }) => ({ id: key, ...markOf(key) })));
 }
 
 function save(name, lines) {

@@ -45,7 +45,7 @@ function buildGroup(place, { forPrint = false } = {}) {
   return [
     buildHead(place, row, group, forPrint),
     ...buildStatements(row, group),
-    el("section.prompt", { "aria-label": "Prompt" }, group.turns.map((turn) => buildTurn(group, turn))),
+    el("section.prompt", { "aria-label": "Prompt" }, group.turns.map((turn, number) => buildTurn(group, turn, `${place}-turn-${number}`))),
     group.criteria.length ? el("ul.criteria", { "aria-label": "Criteria" }, group.criteria.map((text) => putText(el("li", { dir: "auto" }), text))) : null,
     ...buildResponses(place, group),
     forPrint ? buildPrintedComment(row.key) : buildComment(row.key),
@@ -106,15 +106,13 @@ function sentenceOf(found, verdict, group) {
   return [...said, "; the given best is ", ...list(gold), ` (${percent(Math.max(...gold.map((i) => verdict.p_best[i])))}).`];
 }
 
-function buildTurn(group, turn) {
+function buildTurn(group, turn, id) {
   const isOnly = group.turns.length === 1;
   return el(
     `div.turn.${["system", "developer", "user", "assistant", "tool"].includes(turn.role) ? turn.role : "user"}`,
     {},
     isOnly ? null : el("span.role", {}, turn.role),
-    turn.blocks.map((block) =>
-      typeof block === "string" ? putText(el("div.text", { dir: "auto" }), block, pattern) : buildMedium(block.media),
-    ),
+    turn.blocks.map((block, at) => (typeof block === "string" ? buildText(`${id}-${at}`, block) : buildMedium(block.media))),
   );
 }
 
@@ -142,7 +140,7 @@ function buildMore(row, group) {
     {},
     el("summary", {}, "All fields of the line"),
     el("p.quiet", {}, putText(el("span"), facts.join(" · "))),
-    putText(el("pre", { tabindex: 0, "aria-label": "Fields" }), JSON.stringify(group.fields, null, 2)),
+    putLong(el("pre", { tabindex: 0, "aria-label": "Fields" }), JSON.stringify(group.fields, null, 2)),
   );
 }
 

@@ -2,7 +2,8 @@
 
 const SHORT_CHARS = 1400; // what is shown of a long response at first is also limited by its height
 const FOLDED_CHARS = 6000;
-const opened = new Set(); // "place-response" of those that the reader unfolded
+const PIECE_CHARS = 8000;
+const opened = new Set(); // ids of texts that the reader unfolded
 const LETTERS = ["A", "B"];
 
 const isHidden = (key) => Boolean(state.blind) && markOf(key).preferred === null;
@@ -79,7 +80,7 @@ function buildResponse({ place, group, key, i, at, words, isCompared }) {
     ),
     hidden ? null : group.verdicts.map((verdict, judge) => buildMeter(verdict, i, judge)),
     criteriaOf(group, i),
-    buildText(place, group.responses[i], i, words),
+    buildText(`${place}-${i}`, group.responses[i], words),
   );
 }
 
@@ -118,21 +119,44 @@ function whisker(low, high) {
   return [line(low, high, "50%", "50%"), line(low, low, "20%", "80%"), line(high, high, "20%", "80%")];
 }
 
-function buildText(place, text, i, words) {
-  const id = `${place}-${i}`;
+/** A text, folded where it is long; `id` remembers that it was unfolded. */
+function buildText(id, text, words = null) {
   const isLong = text.length > SHORT_CHARS || (text.match(/\n/g) || []).length > 20;
   const isFolded = isLong && !opened.has(id) && !words;
   const body = el(`div.text${isFolded ? ".folded" : ""}`, { dir: "auto" });
   if (!text) body.append(el("span.quiet", {}, "(empty)"));
   else if (words) for (const [piece, isShared] of words) putText(isShared ? body : body.appendChild(el("mark.only")), piece);
-  else putText(body, isFolded ? text.slice(0, FOLDED_CHARS) : text, pattern);
+  else if (isFolded) putText(body, text.slice(0, FOLDED_CHARS), pattern);
+  else putLong(body, text);
   if (!isFolded) return body;
   const open = () => {
     opened.add(id);
-    body.parentNode.replaceWith(buildText(place, text, i, null));
+    body.parentNode.replaceWith(buildText(id, text));
   };
   return el("div.fold", {}, body,
     el("button.link", { type: "button", onclick: open }, `Show all ${text.length.toLocaleString("en")} characters`));
+}
+
+/** A text of any length: of long ones, only the pieces in sight are laid out. */
+function putLong(body, text) {
+  if (text.length <= PIECE_CHARS) return putText(body, text, pattern);
+  for (let start = 0; start < text.length; ) {
+    const end = endOfPiece(text, start);
+    putText(body.appendChild(el("div.piece")), text.slice(start, end), pattern);
+    start = end;
+  }
+  return body;
+}
+
+/** Behind a line break, or a space where there is none. */
+function endOfPiece(text, start) {
+  const most = start + PIECE_CHARS;
+  if (most >= text.length) return text.length;
+  for (const sign of ["\n", " "]) {
+    const at = text.lastIndexOf(sign, most - 1);
+    if (at > start) return at + 1;
+  }
+  return /[\ud800-\udbff]/.test(text[most - 1]) ? most + 1 : most; // not between the halves of a character
 }
 
 function toggleCompared(group, i) {
