@@ -110,7 +110,17 @@ CHEAP = [
     [],
     *(
         [command, "--help"]
-        for command in ("score", "rank", "train", "merge", "quantize", "bench-speed", "report", "info")
+        for command in (
+            "score",
+            "rank",
+            "train",
+            "merge",
+            "quantize",
+            "bench-speed",
+            "eval",
+            "report",
+            "info",
+        )
     ),
     ["nope"],
     ["score", "--nope"],
@@ -133,6 +143,10 @@ CHEAP = [
     ["merge", "demo"],
     ["quantize"],
     ["quantize", "demo", "-o", "x", "--dtype", "int4"],
+    ["eval"],
+    ["eval", "--json", "--format", "markdown", "x.jsonl"],
+    ["eval", "--list", "--compare", "a", "b"],
+    ["eval", "--from", "a", "x.jsonl"],
     ["bench-speed", "--n", "0"],
     ["bench-speed", "nope.jsonl"],
     ["report"],

@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from yoj_cli.cli.bench_speed import bench_speed
+from yoj_cli.cli.eval import evaluate
 from yoj_cli.cli.gather import gather
 from yoj_cli.cli.info import info
 from yoj_cli.cli.merge import merge
@@ -71,6 +72,7 @@ app = typer.Typer(
 )
 for command in (score, rank, gather, train, merge, quantize, bench_speed, report, info):
     app.command(cls=Command)(command)
+app.command("eval", cls=Command)(evaluate)
 
 
 def _print_version(wanted: bool) -> None:

@@ -121,7 +121,7 @@ def measure_risk(
     """
     confidences, hits = confidences_and_hits(p_best, rankings)
     if not len(hits):
-        nothing = Figure("AURC", float("nan"), None, None, 0, "groups")
+        nothing = Figure("AURC", float("nan"), None, None, 0, "groups", unit="score")
         return RiskCoverage(nothing, float("nan"), float("nan"), ())
     order = np.argsort(-confidences, kind="stable")
     wrong, sure = 1 - hits[order], confidences[order]
@@ -136,7 +136,7 @@ def measure_risk(
     curve = tuple((float(ends[i] / n), float(risks[i]), float(sure[ends[i] - 1])) for i in kept)
     value = float(_areas(np.ones((1, n)), wrong, starts)[0])
     least = float((np.cumsum(np.sort(wrong)) / np.arange(1, n + 1)).mean())
-    figure = Figure("AURC", value, low, high, n, "groups")
+    figure = Figure("AURC", value, low, high, n, "groups", unit="score")
     return RiskCoverage(figure, float(wrong.mean()), least, curve)
 
 

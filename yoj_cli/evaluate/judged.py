@@ -228,7 +228,7 @@ def _number(record: Mapping[str, Any], key: str) -> float | None:
 
 def _order_of(judge: Mapping[str, Any], n: int, where: str) -> tuple[int, ...] | None:
     """As `yoj eval` wrote it; without it, the responses were read as the line has them (`yoj score`)."""
-    if judge.get("mode") == "single" or judge.get("window") is not None:
+    if judge.get("mode") in ("single", "given") or judge.get("window") is not None:
         return None
     raw = judge.get("order")
     if raw is None:

@@ -165,7 +165,7 @@ def wilson(n_hits: float, n: int) -> tuple[float, float]:
     share, z2 = n_hits / n, Z_LEVEL**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z_LEVEL / (1 + z2 / n) * np.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
 def smallest_difference(share: float, n_1: int, n_2: int) -> float:

@@ -192,17 +192,17 @@ class MarkdownWriter:
             columns.append("spread")
         if group.rankings is not None:
             columns.append("given")
-        title = ": ".join(_markdown(part) for part in (group.id, group.prompt) if part)
+        title = ": ".join(escape_markdown(part) for part in (group.id, group.prompt) if part)
         lines = [
             f"### {title}",
             "",
-            _markdown(facts_of(verdict)),
+            escape_markdown(facts_of(verdict)),
             "",
             f"| {' | '.join(columns)} | text |",
             f"|{'---:|' * len(columns)}---|",
         ]
         for i in verdict.order[: self.top]:
-            cells = [str(verdict.ranks[i]), _markdown(labels[i]), f"{verdict.scores[i]:.3f}"]
+            cells = [str(verdict.ranks[i]), escape_markdown(labels[i]), f"{verdict.scores[i]:.3f}"]
             cells.append(percent(verdict.p_best[i]))
             if verdict.spread is not None:
                 cells.append(f"{verdict.spread[i]:.3f}")
@@ -211,14 +211,16 @@ class MarkdownWriter:
                 cells.append(f"{group.rankings[i]:g}{hit}")
             bold = "**" if verdict.ranks[i] == 1 else ""
             cells = [f"{bold}{cell}{bold}" for cell in cells]
-            lines.append(f"| {' | '.join(cells)} | {_markdown(group.responses[i])} |")
+            lines.append(f"| {' | '.join(cells)} | {escape_markdown(group.responses[i])} |")
         n_hidden = len(verdict.order) - len(verdict.order[: self.top])
         if n_hidden:
             lines += ["", f"… {n_hidden} more"]
         self._lines(lines)
 
     def write_error(self, source: Group | Failure | Mapping[str, Any], error: Exception) -> None:
-        self._lines([f"### {_markdown(name_of(source))}", "", f"✗ {_markdown(error_text(error))}"])
+        self._lines(
+            [f"### {escape_markdown(name_of(source))}", "", f"✗ {escape_markdown(error_text(error))}"]
+        )
 
     def finish(self) -> None:
         self.stream.flush()
@@ -228,7 +230,7 @@ class MarkdownWriter:
         self.stream.flush()
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """The text on one line, as text: nothing in it is markup or HTML."""
     line = (
         one_line(text, MARKDOWN_TEXT_LENGTH).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
