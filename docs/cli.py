@@ -7,7 +7,7 @@ from typing import Any
 
 from typer.main import get_command
 
-from yoj_cli.cli.main import app
+from yoj_cli.cli.main import app, register
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH_COLUMNS = 100
@@ -23,6 +23,7 @@ Scripts that complete commands and options in bash, zsh and fish are in [`comple
 
 def render() -> str:
     """The page."""
+    register()
     root: Any = get_command(app)
     parent = root.make_context("yoj", [], resilient_parsing=True, terminal_width=WIDTH_COLUMNS)
     parts = [HEAD, _section("yoj", root.get_help(parent))]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 __version__ = "0.1.0"
 
@@ -23,6 +22,8 @@ SCORING = (
 
 def installed(names: Sequence[str] = SCORING) -> dict[str, str | None]:
     """Versions by the packages' names; None where one is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # 50 ms, which `yoj --help` does without
+
     found: dict[str, str | None] = {}
     for name in names:
         try:

@@ -11,31 +11,37 @@ import threading
 import time
 import traceback
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
+from importlib import import_module
 from io import StringIO
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand
 
-from yoj_cli.cli.bench_speed import bench_speed
-from yoj_cli.cli.eval import evaluate
-from yoj_cli.cli.gather import gather
-from yoj_cli.cli.info import info
-from yoj_cli.cli.merge import merge
 from yoj_cli.cli.messages import complain
 from yoj_cli.cli.options import is_debugging
-from yoj_cli.cli.quantize import quantize
-from yoj_cli.cli.rank import rank
-from yoj_cli.cli.report import report
-from yoj_cli.cli.score import score
-from yoj_cli.cli.train import train
 from yoj_cli.errors import ExitCode, UnexpectedError, YojError
 from yoj_cli.version import __version__
 
 EXIT_CODES = """\
 Exit codes: 0 all scored; 1 some groups failed (--on-error skip); 2 bad usage or input; 3 model or
 checkpoint problem; 4 no usable device or out of memory; 70 a bug in yoj; 130 interrupted."""
+
+COMMANDS = {
+    "score": "score:score",
+    "rank": "rank:rank",
+    "gather": "gather:gather",
+    "train": "train:train",
+    "merge": "merge:merge",
+    "quantize": "quantize:quantize",
+    "bench-speed": "bench_speed:bench_speed",
+    "eval": "eval:evaluate",
+    "report": "report:report",
+    "info": "info:info",
+}
+"""Each command, in the order of the help, with its module and function; only what is called is imported."""
 
 PATIENCE_S = 2.0
 
@@ -70,9 +76,17 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (score, rank, gather, train, merge, quantize, bench_speed, report, info):
-    app.command(cls=Command)(command)
-app.command("eval", cls=Command)(evaluate)
+
+
+def register(names: Iterable[str] = COMMANDS) -> None:
+    """Give the app these commands, each once and in the order of COMMANDS; their modules are imported now."""
+    known = {command.name for command in app.registered_commands}
+    for name in names:
+        if name not in known:
+            module, _, function = COMMANDS[name].partition(":")
+            app.command(name, cls=Command)(getattr(import_module(f"yoj_cli.cli.{module}"), function))
+    places = {name: place for place, name in enumerate(COMMANDS)}
+    app.registered_commands.sort(key=lambda command: places.get(str(command.name), len(places)))
 
 
 def _print_version(wanted: bool) -> None:
@@ -120,6 +134,7 @@ def hide_warnings() -> None:
 
 def _run() -> int:
     try:
+        register(sys.argv[1:2] if sys.argv[1:] and sys.argv[1] in COMMANDS else COMMANDS)
         return int(app(prog_name="yoj", standalone_mode=False) or 0)
     except UsageProblem as problem:
         return _show_usage(problem)
