@@ -65,11 +65,11 @@ def score(
         score_run.check()
         stdin = look_at_files(paths, media, skip=on_error == "skip", limit=limit)
         with show_loading(judge, output):
-            from yoj_cli.scoring.judge import Judge
+            from yoj_cli.run.scorer import open_scorer
 
-            loaded = Judge.from_config(score_run.take_over(judge))
-        is_clean = score_run.score(loaded, stdin)
+            scorer = stack.enter_context(open_scorer(score_run.take_over(judge), run, say=say))
+        is_clean = score_run.score(scorer, stdin)
         if is_debugging():
-            say(loaded.engine.describe_usage())
+            say(scorer.describe_usage())
     if not is_clean:
         raise typer.Exit(ExitCode.SOME_FAILED)

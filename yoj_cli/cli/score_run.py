@@ -25,11 +25,11 @@ from yoj_cli.run.manifest import Manifest, fingerprint
 from yoj_cli.run.progress import Progress
 from yoj_cli.run.result_file import ResultFile
 from yoj_cli.run.retry import find_failed, replace_lines
-from yoj_cli.run.settings import settings_of, take_over
+from yoj_cli.run.settings import take_over
 from yoj_cli.run.targets import Target, find_manifest
 
 if TYPE_CHECKING:
-    from yoj_cli.scoring.judge import Judge
+    from yoj_cli.run.scorer import Scorer
     from yoj_cli.verdicts.verdict import Verdict
 
 
@@ -73,7 +73,7 @@ class ScoreRun:
                     return take_over(judge, earlier)
         return judge
 
-    def score(self, judge: Judge, stdin: Iterable[bytes]) -> bool:
+    def score(self, scorer: Scorer, stdin: Iterable[bytes]) -> bool:
         """Score everything and write it.
 
         Returns:
@@ -82,21 +82,21 @@ class ScoreRun:
         Raises:
             YojError: what ended the run.
         """
-        report = Report(self.output, self.streams[0], judge.description)
+        report = Report(self.output, self.streams[0], scorer.description)
         n_failed = 0
         for target, stream in zip(self.targets, self.streams, strict=True):
-            progress = self._progress(judge, target, stream)
+            progress = self._progress(scorer, target, stream)
             report.turn_to(stream)
-            self._score_target(judge, report, target, stream, stdin, progress)
+            self._score_target(scorer, report, target, stream, stdin, progress)
             if progress and self.run.retry_failed and progress.manifest.n_failed:
-                self._retry(judge, report, target, progress)
+                self._retry(scorer, report, target, progress)
             n_failed += progress.manifest.n_failed if progress else report.summary.n_failed
         report.finish()
         return n_failed == 0
 
     def _score_target(
         self,
-        judge: Judge,
+        scorer: Scorer,
         report: Report,
         target: Target,
         stream: IO[str],
@@ -104,7 +104,7 @@ class ScoreRun:
         progress: Progress | None,
     ) -> None:
         n_done = progress.manifest.n_done if progress else 0
-        results = self._results(judge, target, stdin, self._selection(n_done=n_done), progress)
+        results = self._results(scorer, target, stdin, self._selection(n_done=n_done), progress)
         shown = show_progress(
             results,
             self.output,
@@ -126,13 +126,13 @@ class ScoreRun:
             with writing(stream):
                 progress.finish()
 
-    def _retry(self, judge: Judge, report: Report, target: Target, progress: Progress) -> None:
+    def _retry(self, scorer: Scorer, report: Report, target: Target, progress: Progress) -> None:
         """Score the groups again whose line is an error, and put their new lines in place of the old."""
         assert target.output is not None
         failed = find_failed(target.output)
         line = io.StringIO()
         report.turn_to(line)
-        results = self._results(judge, target, (), self._selection(only=failed), None)
+        results = self._results(scorer, target, (), self._selection(only=failed), None)
         n_failed = 0
 
         def next_line() -> str:
@@ -151,7 +151,7 @@ class ScoreRun:
 
     def _results(
         self,
-        judge: Judge,
+        scorer: Scorer,
         target: Target,
         stdin: Iterable[bytes],
         selection: Selection,
@@ -159,11 +159,11 @@ class ScoreRun:
     ) -> Generator[Verdict | Failure, None, None]:
         def after_window() -> None:
             if progress:
-                if judge.engine.limits.have_shrunk:
+                if scorer.has_shrunk:
                     progress.note("memory ran out: what was read together then may differ by rounding")
                 progress.commit()
 
-        return judge.score_groups(
+        return scorer.score_groups(
             read_files(target.inputs, self.media, stdin, selection),
             media=build_media_options(self.media),
             live=not all(map(os.path.isfile, target.inputs)),
@@ -179,15 +179,12 @@ class ScoreRun:
         else:
             raise stopped_by(item.error)
 
-    def _progress(self, judge: Judge, target: Target, stream: IO[str]) -> Progress | None:
+    def _progress(self, scorer: Scorer, target: Target, stream: IO[str]) -> Progress | None:
         if not self._has_manifest(target, stream) or not isinstance(stream, ResultFile):
             return None
-        from yoj_cli.checkpoint.content_hash import content_hash
-
         shard, n_shards = self.run.shard_of
-        limits = judge.max_tokens, judge.engine.limits.max_batch_tokens
         manifest = Manifest(
-            judge=settings_of(judge.description, content_hash(judge.checkpoint), *limits),
+            judge=scorer.settings(),
             settings={"top": self.output.top, "limit": self.limit},
             inputs=fingerprint(target.inputs),
             shard=shard,

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from yoj_cli.config.field import Options, option
+from yoj_cli.config.field import Options, option, positive
 from yoj_cli.errors import UsageError
 
 SHARD_VARIABLES = (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"), ("RANK", "WORLD_SIZE"))
@@ -22,6 +22,13 @@ def _valid_shard(value: str) -> str | None:
     if int(index) >= int(count):
         return f"{value!r}: shards are numbered from 0, so the last of {count} is {int(count) - 1}/{count}"
     return None
+
+
+def _valid_devices(value: str) -> str | None:
+    numbers = value.split(",")
+    if value == "all" or (all(map(str.isdecimal, numbers)) and len({*map(int, numbers)}) == len(numbers)):
+        return None
+    return f"{value!r} is neither all nor different numbers of GPUs, such as 0,1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +52,19 @@ class RunConfig(Options):
         None, "Write the results of each FILE to a file of its name in this folder.", metavar="DIR"
     )
 
+    workers: int | None = option(
+        None, "Score in N processes, each with a judge of its own.", metavar="N", check=positive
+    )
+    devices: str | None = option(
+        None,
+        "Score in a process on each of these GPUs: all, or numbers such as 0,1.",
+        metavar="LIST",
+        check=_valid_devices,
+    )
+
     def check_together(self) -> None:
+        if self.workers and self.devices:
+            raise UsageError("contradicts --devices, which starts a process a GPU", where="--workers")
         if self.retry_failed and not self.resume:
             raise UsageError("needs --resume and the results of a run", where="--retry-failed")
 
