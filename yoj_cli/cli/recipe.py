@@ -1,4 +1,4 @@
-"""Options from a TOML file: `--config recipe.toml`, with the command line having precedence."""
+"""Options from a TOML file (`--config recipe.toml`) or a named recipe; the command line has precedence over both."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
     values = {}
     for key, value in found.items():
         name = names.get(key.replace("-", "_"))
-        if name is None or name in ("recipe", "help", "debug"):
+        if name is None or name in ("recipe", "named", "help", "debug"):
             close = get_close_matches(key.replace("-", "_"), names, n=1)
             raise UsageError(
                 f"{key!r} is not an option of this command",
@@ -46,5 +46,21 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
                 hint=f"Is {close[0]!r} meant?" if close else "`yoj train --help` lists them.",
             )
         values[name] = value
-    context.default_map = values
+    context.default_map = {**(context.default_map or {}), **values}
     return path
+
+
+def take_recipe(context: typer.Context, name: str | None) -> str | None:
+    """Make the values of a named recipe the defaults of the command's options; those of --config go before.
+
+    Raises:
+        UsageError: there is no such recipe.
+    """
+    if name is None:
+        return None
+    from yoj_cli.config.recipes import RECIPES
+
+    if name not in RECIPES:
+        raise UsageError(f"{name!r} is not one of {', '.join(RECIPES)}", where="--recipe")
+    context.default_map = {**RECIPES[name], **(context.default_map or {})}
+    return name

@@ -11,7 +11,7 @@ import typer
 from yoj_cli.cli.input import build_media_options, check_paths
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
-from yoj_cli.cli.recipe import read_recipe
+from yoj_cli.cli.recipe import read_recipe, take_recipe
 from yoj_cli.config.io import InputConfig
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ExitCode, UsageError
@@ -40,9 +40,23 @@ def train(
             callback=read_recipe,
         ),
     ] = None,
+    named: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--recipe",
+            help="official: what the released training script sets; --config and the command line have precedence.",
+            metavar="NAME",
+            is_eager=True,
+            callback=take_recipe,
+        ),
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last state saved in --out.")
     ] = False,
+    resume_from: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="Go on from this saved state, such as my-judge/checkpoint-40.", metavar="DIR"),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check the data, print what would be done, and stop.")
     ] = False,
@@ -62,7 +76,7 @@ def train(
         raise UsageError("no DATA to train on", hint="Name a JSON Lines file with rankings.")
     files = [Path(path) for path in _check_files(data)]
     evals = [Path(path) for path in _check_files(held_out or [])]
-    from yoj_cli.cli.training import render_run, show_line
+    from yoj_cli.cli.training import render_recipe, render_run, show_line
     from yoj_cli.train.prepare import prepare
     from yoj_cli.train.run import train as run_training
 
@@ -77,12 +91,13 @@ def train(
         held_out=evals,
         media_root=media.media_root,
         media=build_media_options(media),
-        resume=resume,
+        resume=resume_from or resume,
         name=push_to_hub,
         also=_given(media, push_to_hub, public),
     )
     # Of several processes (torchrun), one speaks.
     tell = say if os.environ.get("RANK", "0") == "0" else _say_nothing
+    tell(render_recipe(config, named))
     tell(render_run(run))
     if dry_run:
         return

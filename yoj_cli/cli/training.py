@@ -6,12 +6,36 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from yoj_cli.config.recipes import PAPER, RECIPES, against_official
+from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import first_few
 from yoj_cli.render.wording import counted, render_size
 from yoj_cli.train.validate import DataReport, list_errors
 
 if TYPE_CHECKING:
     from yoj_cli.train.prepare import Run
+
+
+def render_recipe(config: TrainConfig, named: str | None) -> str:
+    """A named recipe with all that it sets; and in what the run differs from the released training script."""
+    lines = []
+    if named:
+        values = {name: getattr(config, name) for name in RECIPES[named]}
+        shown = ", ".join(f"{name} {_plain(value)}" for name, value in values.items())
+        lines.append(f"recipe {named}: {shown}")
+        lines.append(f"note: {PAPER}")
+    differences = against_official(config)
+    told = ", ".join(
+        f"{name} {_plain(here)} (there {_plain(there)})" for name, (here, there) in differences.items()
+    )
+    lines.append(f"against the released training script: {told or 'no difference'}")
+    return "\n".join(lines)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unset" if value is None else str(value)
 
 
 def render_run(run: Run) -> str:
@@ -53,6 +77,8 @@ def _render_data(report: DataReport) -> str:
     for errors, why in ((report.unusable, "unusable"), (report.too_long, "too long")):
         if errors:
             lines.append(f"left out, {why}: {len(errors)}\n{list_errors(errors)}")
+    if report.n_empty:
+        lines.append(f"left out, responses without a text: {report.n_empty}")
     if report.teaches_nothing:
         lines.append(
             f"left out, all responses tie: {len(report.teaches_nothing)} "

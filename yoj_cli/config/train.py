@@ -12,6 +12,7 @@ from yoj_cli.plan.branches import Mode
 
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
 OnLong = Literal["error", "skip"]
+GroupOrder = Literal["shuffled", "file", "balanced"]
 Scheduler = Literal["linear", "cosine", "constant"]
 
 
@@ -98,8 +99,16 @@ class TrainConfig(Options):
         True,
         "Recompute activations in the backward pass instead of keeping them: less memory, more time, same result.",
     )
+    group_order: GroupOrder = option(
+        "shuffled",
+        "Order of the groups in an epoch: shuffled, file (as given), or balanced (text, pictures and clips equally "
+        "likely to be next, as in the released trainer).",
+    )
     shuffle_responses: bool = option(True, "Shuffle each group's responses, differently in each epoch.")
     seed: int = option(0, "Seed of weights, dropout and shuffling.", metavar="N", check=valid_seed)
+    order_seed: int | None = option(
+        None, "Seed of the order of groups and responses. Default: --seed.", metavar="N", check=valid_seed
+    )
     limit: int | None = option(None, "Train on the first K groups only.", metavar="K", check=positive)
     max_tokens: int | None = option(
         None,
@@ -120,6 +129,9 @@ class TrainConfig(Options):
     on_error: OnError = option(
         "stop", "At a line or file that cannot be used: stop, or leave it out and say so."
     )
+    drop_empty_responses: bool = option(
+        False, "Leave out responses without a text, and say how many; they are trained on otherwise."
+    )
     check: bool = option(True, "Read and tokenize every group once before the first step.")
     eval_every: int | None = option(
         None,
@@ -135,6 +147,17 @@ class TrainConfig(Options):
         metavar="NAMES",
         check=_valid_reports,
     )
+
+    wandb_project: str | None = option(
+        None, "Project at Weights & Biases. Default: $WANDB_PROJECT.", metavar="NAME"
+    )
+    wandb_run_name: str | None = option(
+        None, "Name of the run there. Default: the name of --out.", metavar="NAME"
+    )
+
+    @property
+    def resolved_order_seed(self) -> int:
+        return self.seed if self.order_seed is None else self.order_seed
 
     @property
     def resolved_loss(self) -> Loss:

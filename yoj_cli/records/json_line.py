@@ -34,11 +34,7 @@ def parse_line(line: bytes, *, where: str) -> dict[str, Any] | None:
         text = line.decode("utf-8-sig").rstrip()
         if not text:
             return None
-        record = json.loads(
-            text, object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant
-        )
-        if isinstance(record, (dict, list)):
-            _check_depth(record)
+        record = parse_text(text)
     except UnicodeDecodeError as error:
         raise InputError(
             f"the line is not UTF-8 (byte {error.start})",
@@ -61,6 +57,19 @@ def parse_line(line: bytes, *, where: str) -> dict[str, Any] | None:
     found = "a list" if isinstance(record, list) else f"{text[:40]!r}"
     hint = "`jq -c '.[]'` writes a list as lines." if isinstance(record, list) else ""
     raise InputError(f"expected a JSON object, found {found}", where=where, hint=hint)
+
+
+def parse_text(text: str) -> Any:
+    """Any JSON, as strictly as a line.
+
+    Raises:
+        InputError: a key twice, a number that is none or too large, or too many levels.
+        ValueError, RecursionError: whatever `json` finds.
+    """
+    found = json.loads(text, object_pairs_hook=_object, parse_float=_float, parse_constant=_refuse_constant)
+    if isinstance(found, (dict, list)):
+        _check_depth(found)
+    return found
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -31,6 +31,7 @@ COUNTS = {
     "groups_with_text": "groups with text only",
     "chance": "share of groups that a blind pick gets right",
     "longest_tokens": "tokens of the longest group",
+    "left_out_empty_responses": "responses left out: without a text",
     "left_out_all_tied": "groups left out: all responses share one rank",
     "left_out_too_long": "groups left out: too long",
     "left_out_unusable": "groups left out: unusable",
@@ -61,6 +62,7 @@ class CardFacts:
         seconds: wall time of the last session of the training.
         mode: "multi" or "single", how the responses were read.
         loss: name of the loss.
+        against_official: settings that are not those of the released training script: name -> (here, there).
         n_shared: held-out groups that the training data hold too; None where it is not known.
         datasets: Hub ids of the training data.
     """
@@ -75,6 +77,7 @@ class CardFacts:
     seconds: float
     mode: str
     loss: str
+    against_official: Mapping[str, tuple[object, object]] = field(default_factory=dict)
     n_shared: int | None = None
     datasets: Sequence[str] = ()
 
@@ -198,7 +201,13 @@ def _settings(facts: CardFacts) -> str:
     rows += [(_text(name), _code(version)) for name, version in facts.versions.items()]
     rows += [("wall time of the last session", took)]
     loss = LOSSES.get(facts.loss, _text(facts.loss))
-    return f"## How it was trained\n\nLoss: {loss}.\n\n" + _table(("setting", "value"), rows)
+    told = "; ".join(
+        f"{_code(name)} is {_code(_plain(here))}, there {_code(_plain(there))}"
+        for name, (here, there) in facts.against_official.items()
+    )
+    script = "[the released training script](https://github.com/yinuoyang01/multi-response-rm)"
+    against = f"Otherwise than in {script}: {told}." if told else f"The settings are those of {script}."
+    return f"## How it was trained\n\nLoss: {loss}.\n\n{against}\n\n" + _table(("setting", "value"), rows)
 
 
 def _limits(facts: CardFacts) -> str:

@@ -14,6 +14,7 @@ from yoj_cli.errors import InputError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import Mode, build_plan
+from yoj_cli.records.document import parse_document, read_document
 from yoj_cli.records.parse import read_groups
 from yoj_cli.scoring.prefetch import N_PREFETCHED
 from yoj_cli.sequence.build import SequenceBuilder
@@ -31,15 +32,16 @@ class Example:
 def read_ranked(
     paths: Sequence[Path], media_root: Path | None = None, limit: int | None = None
 ) -> Iterator[Group | Failure]:
-    """The groups of some files, in their order; a line without rankings or ratings is a Failure like any bad line.
+    """The groups of some files, in their order; one without rankings or ratings is a Failure like any bad line.
 
     Args:
+        paths: JSON Lines, or named .json one document; see `read_document`.
         media_root: see `read_groups`.
         limit: stop after this many groups.
     """
     n_read = 0
     for path in paths:
-        for item in read_groups(str(path), media_root=media_root):
+        for item in _read(path, media_root):
             if isinstance(item, Failure):
                 yield item
             elif item.rankings is None:
@@ -56,9 +58,26 @@ def read_ranked(
                     return
 
 
+def _read(path: Path, media_root: Path | None) -> Iterator[Group | Failure]:
+    if path.suffix.lower() == ".json" and (records := read_document(path)) is not None:
+        return parse_document(records, path, media_root=media_root)
+    return read_groups(str(path), media_root=media_root)
+
+
 def teaches(group: Group) -> bool:
     """Whether the ranking tells any two responses apart."""
     return len(set(group.rankings or ())) > 1
+
+
+def drop_empty_responses(group: Group) -> Group:
+    """The same group without its responses that hold no text, and without their ranks."""
+    kept = [index for index, text in enumerate(group.responses) if text.strip()]
+    rankings = group.rankings or ()
+    return replace(
+        group,
+        responses=tuple(group.responses[index] for index in kept),
+        rankings=tuple(rankings[index] for index in kept),
+    )
 
 
 def shuffle_responses(group: Group, seed: int, epoch: int) -> Group:
@@ -98,15 +117,15 @@ class Examples(Dataset[Future[Example]]):
         shuffle_seed: int | None,
     ) -> None:
         self.epoch = 0
-        self._groups, self._builder, self._media, self._mode = groups, builder, media, mode
+        self.groups, self._builder, self._media, self._mode = groups, builder, media, mode
         self._shuffle_seed = shuffle_seed
         self._pool = ThreadPoolExecutor(N_PREFETCHED, thread_name_prefix="yoj-prefetch")
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self.groups)
 
     def __getitem__(self, index: int) -> Future[Example]:
-        return self._pool.submit(self._prepare, self._groups[index], self.epoch)
+        return self._pool.submit(self._prepare, self.groups[index], self.epoch)
 
     def _prepare(self, group: Group, epoch: int) -> Example:
         if self._shuffle_seed is not None:

@@ -6,6 +6,7 @@ import os
 import shutil
 from importlib.metadata import version
 
+from yoj_cli.config.recipes import against_official
 from yoj_cli.errors import ModelError
 from yoj_cli.storage.names import REWARD_CONFIG
 from yoj_cli.train.card import CardFacts, write_card
@@ -62,6 +63,7 @@ def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
                 seconds=seconds,
                 mode=run.config.mode,
                 loss=run.config.resolved_loss,
+                against_official=against_official(run.config),
                 n_shared=run.n_shared,
             ),
         )

@@ -27,6 +27,8 @@ from yoj_cli.train.model import (
 from yoj_cli.train.recipe import check_resume
 from yoj_cli.train.validate import DataReport, count_shared, validate_data
 
+TRAINER_STATE = "trainer_state.json"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -70,7 +72,7 @@ def prepare(
     held_out: Sequence[Path] = (),
     media_root: Path | None = None,
     media: MediaOptions = DEFAULTS,
-    resume: bool = False,
+    resume: bool | Path = False,
     name: str | None = None,
     also: Mapping[str, object] | None = None,
 ) -> Run:
@@ -83,7 +85,7 @@ def prepare(
         held_out: like `data`, to evaluate on.
         media_root: see `read_groups`.
         media: the limits of media; the frames of a clip are the config's.
-        resume: go on from the last state saved in `out`.
+        resume: go on from the last state saved in `out`, or from the state that is named.
         name: what the model card calls the judge; the folder's name by default.
         also: further options of the command, to be written into recipe.toml.
     Raises:
@@ -93,7 +95,7 @@ def prepare(
     """
     check_output(out)
     check_reports(config)
-    state = _find_state(out, resume=resume)
+    state = _find_state(out, resume)
     base = find_base(config)
     shape = load_base_on_meta(config, base)
     builder = build_sequences(config, shape)
@@ -106,7 +108,7 @@ def prepare(
         builder = build_sequences(config, shape, held_out=True)
         eval_report = validate_data(groups, builder, media, config, what="--eval")
     if state:
-        check_resume(out, config, train_report.fingerprint)
+        check_resume(state.parent, config, train_report.fingerprint)
     return Run(
         config=config,
         data=tuple(data),
@@ -125,24 +127,41 @@ def prepare(
     )
 
 
-def _find_state(out: Path, *, resume: bool) -> Path | None:
-    """The last saved state in a folder, which is to be resumed; None for a fresh start.
+def _find_state(out: Path, resume: bool | Path) -> Path | None:
+    """The saved state that is to be resumed; None for a fresh start.
 
     Raises:
         UsageError: there is one and it is not to be resumed, or the other way round.
     """
     from transformers.trainer_utils import get_last_checkpoint
 
-    state = get_last_checkpoint(str(out)) if out.is_dir() else None
-    if state and not resume:
+    last = get_last_checkpoint(str(out)) if out.is_dir() else None
+    if isinstance(resume, Path):
+        if not ((resume / TRAINER_STATE).is_file() and resume.name.rpartition("-")[2].isdigit()):
+            raise UsageError(
+                "is no saved state of a training",
+                where=str(resume),
+                hint="Name a folder that a run saved, such as my-judge/checkpoint-40.",
+            )
+        if not last or Path(last).resolve() == resume.resolve():
+            return resume
+        hint = "Give a new folder with -o: the state is read where it is, and stays as it is."
         raise UsageError(
-            f"holds a run that was interrupted ({Path(state).name})",
+            f"holds another state ({Path(last).name}) than the one to go on from", where=str(out), hint=hint
+        )
+    if last and not resume:
+        raise UsageError(
+            f"holds a run that was interrupted ({Path(last).name})",
             where=str(out),
             hint="Go on with --resume, or give a new folder with -o.",
         )
-    if resume and not state:
-        raise UsageError("there is no saved state to resume", where=str(out), hint="Drop --resume.")
-    return Path(state) if state else None
+    if resume and not last:
+        raise UsageError(
+            "there is no saved state to resume",
+            where=str(out),
+            hint="Drop --resume, or name a state of another folder with --resume-from.",
+        )
+    return Path(last) if last else None
 
 
 def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: int) -> MemoryEstimate | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from yoj_cli.train.callbacks import MetricsLog, SaveEvalCallback, catch_interrupt
 from yoj_cli.train.finish import describe_run, write_checkpoint
@@ -35,11 +38,13 @@ def train(
 
     started = time.perf_counter()
     config, out = run.config, run.out
+    if config.wandb_project:
+        os.environ["WANDB_PROJECT"] = config.wandb_project  # how transformers' callback is told
     set_seed(config.seed)
     model = load_model(config, run.base)
     backbone = model.backbone
     arguments = build_arguments(config, out, backbone.dtype, is_cpu=backbone.device.type == "cpu")
-    if arguments.should_save and not run.resume:
+    if arguments.should_save and not (run.resume and _is_in(run.resume, out)):
         _begin(run)
     with catch_interrupt(say) as interrupt:
         save_eval, log = SaveEvalCallback(config, interrupt), MetricsLog(out / METRICS, report)
@@ -76,14 +81,22 @@ def _is_evaluated_first(run: Run) -> bool:
     if run.eval_report is None or run.resume is None:
         return run.eval_report is not None
     step = int(run.resume.name.rpartition("-")[2])
-    is_done = any(line["step"] == step and "eval_loss" in line for line in read_metrics(run.out / METRICS))
+    is_done = any(
+        line["step"] == step and "eval_loss" in line for line in read_metrics(run.resume.parent / METRICS)
+    )
     is_epoch_end = step % (run.n_steps // run.config.epochs) == 0 and not run.config.eval_every
     return not is_done and (is_epoch_end or step == run.n_steps)
 
 
+def _is_in(state: Path, out: Path) -> bool:
+    return state.resolve().parent == out.resolve()
+
+
 def _begin(run: Run) -> None:
-    """Make the folder, with the recipe and what the data are."""
+    """Make the folder, with the recipe, what the data are, and the metrics of a run elsewhere that it goes on with."""
     run.out.mkdir(parents=True, exist_ok=True)
+    if run.resume and (run.resume.parent / METRICS).is_file():
+        shutil.copyfile(run.resume.parent / METRICS, run.out / METRICS)
     write_recipe(run.out, run.config, run.data, run.held_out, run.also)
     write_data(
         run.out,

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
+from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
@@ -24,6 +25,7 @@ from yoj_cli.train.evaluation import evaluate, summarize
 from yoj_cli.train.losses import LOSSES
 from yoj_cli.train.model import RewardModel, base_name
 from yoj_cli.train.optimizer import build_optimizer, build_scheduler
+from yoj_cli.train.order import BalancedOrder
 from yoj_cli.verdicts.agreement import agreement
 
 UNFINISHED = ".unfinished"
@@ -47,13 +49,13 @@ def build_arguments(config: TrainConfig, out: Path, dtype: torch.dtype, *, is_cp
         learning_rate=config.learning_rate,
         max_grad_norm=config.max_grad_norm,
         seed=config.seed,
-        data_seed=config.seed,
+        data_seed=config.resolved_order_seed,
         eval_strategy="no",  # when to evaluate and save is `callbacks.SaveEvalCallback`'s
         save_strategy="no",
         logging_steps=1,
         logging_nan_inf_filter=False,
         report_to=list(config.reports),
-        run_name=out.name,
+        run_name=config.wandb_run_name or out.name,
         disable_tqdm=True,
         remove_unused_columns=False,
         dataloader_pin_memory=False,
@@ -99,7 +101,11 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         self.config = config
         self.held_out_builder, self.held_out, self.media = held_out_builder, held_out, media
         self.examples = Examples(
-            groups, builder, media, config.mode, config.seed if config.shuffle_responses else None
+            groups,
+            builder,
+            media,
+            config.mode,
+            config.resolved_order_seed if config.shuffle_responses else None,
         )
         self._loss = LOSSES[config.resolved_loss]
         self._seen: list[tuple[float, int]] = []
@@ -141,6 +147,14 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         self._seen.append((hit or 0.0, example.sequence.n_tokens))
         loss = loss.to(scores.device)
         return (loss, scores) if return_outputs else loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        if self.config.group_order == "file":
+            return SequentialSampler(self.examples)
+        if self.config.group_order == "balanced":
+            examples = self.examples
+            return BalancedOrder(examples.groups, self.config.resolved_order_seed, lambda: examples.epoch)
+        return super()._get_train_sampler(train_dataset)
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         """The recipe's; see `build_optimizer`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from yoj_cli.config.train import TrainConfig
@@ -15,7 +15,7 @@ from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.scoring.prefetch import Prefetcher
 from yoj_cli.sequence.build import SequenceBuilder
-from yoj_cli.train.data import teaches
+from yoj_cli.train.data import drop_empty_responses, teaches
 
 N_LISTED = 10
 """Errors that are listed one by one; the rest is counted."""
@@ -36,6 +36,7 @@ class DataReport:
         longest: tokens of the longest group, and its place; (0, "") where lengths were not counted.
         n_tokens: tokens of all groups together.
         too_long, unusable: errors of the groups that are left out, each with its place.
+        n_empty: responses that are left out because they hold no text.
         teaches_nothing: places of groups that are left out because all their responses share a rank.
         fingerprint: equal for equal lines in an equal order; says whether a run can be resumed on them.
     """
@@ -51,6 +52,7 @@ class DataReport:
     n_tokens: int = 0
     too_long: list[YojError] = field(default_factory=list)
     unusable: list[YojError] = field(default_factory=list)
+    n_empty: int = 0
     teaches_nothing: list[str] = field(default_factory=list)
     fingerprint: str = ""
 
@@ -97,6 +99,7 @@ class DataReport:
             "left_out_too_long": len(self.too_long),
             "left_out_unusable": len(self.unusable),
             "left_out_all_tied": len(self.teaches_nothing),
+            "left_out_empty_responses": self.n_empty,
         }
 
 
@@ -132,7 +135,16 @@ def validate_data(
                 raise
             return Failure(item.where, item.record, error), 0
 
-    with Prefetcher(prepare, items) as stream:
+    def without_empty() -> Iterator[Group | Failure]:
+        for item in items:
+            if config.drop_empty_responses and isinstance(item, Group):
+                kept = drop_empty_responses(item)
+                report.n_empty += len(item.responses) - len(kept.responses)
+                yield kept
+            else:
+                yield item
+
+    with Prefetcher(prepare, without_empty()) as stream:
         for item, n_tokens in stream:
             if isinstance(item, Failure):
                 (report.too_long if isinstance(item.error, TooLongError) else report.unusable).append(
