@@ -141,9 +141,11 @@ def test_devices_and_pipes_are_written_as_they_are(write_lines: Write, tmp_path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "n_groups"), [("out.jsonl", " of 3,000"), (None, " of 3,000")])
-def test_ctrl_c_says_how_far_it_came(
-    write_lines: Write, tmp_path: Path, name: str | None, n_groups: str
+@pytest.mark.parametrize(
+    ("name", "stop"), [("out.jsonl", signal.SIGINT), (None, signal.SIGTERM), ("out.jsonl", signal.SIGHUP)]
+)
+def test_a_run_that_is_stopped_says_how_far_it_came(
+    write_lines: Write, tmp_path: Path, name: str | None, stop: signal.Signals
 ) -> None:
     data = write_lines(*[GROUP] * 3000)
     result = tmp_path / (name or "stdout")
@@ -152,13 +154,13 @@ def test_ctrl_c_says_how_far_it_came(
         process = start("score", *JUDGE, data, *arguments, stdout=stdout)
         try:
             wait_for(lambda: result.exists() and result.stat().st_size)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(stop)
             _, err = process.communicate(timeout=60)
         finally:
             process.kill()
             process.communicate()
     n_written = result.read_text().count("\n")
-    place = f" to {result}" if name else ""
+    place = f" to {result}; go on with the same command and --resume" if name else ""
     assert process.returncode == 130
-    assert err.decode() == f"interrupted: {n_written:,}{n_groups} groups are written{place}\n"
+    assert err.decode() == f"interrupted: {n_written:,} of 3,000 groups are written{place}\n"
     assert all(json.loads(line)["scores"] for line in result.read_text().splitlines())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -11,14 +10,14 @@ import typer
 
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
-from yoj_cli.cli.output import open_output, writing
+from yoj_cli.cli.output import write_blocks
 from yoj_cli.config.evaluate import EvalConfig
-from yoj_cli.config.io import InputConfig, OutputConfig
+from yoj_cli.config.io import InputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from yoj_cli.evaluate.blocks import Block
+    from yoj_cli.render.blocks import Block
 
 
 @with_options(config=EvalConfig, judge=JudgeConfig, media=InputConfig)
@@ -119,18 +118,7 @@ def _show_list(config: EvalConfig) -> None:
 
 def _show(config: EvalConfig, blocks: Sequence[Block], document: dict[str, Any]) -> None:
     """Print the figures, in the form that was asked for."""
-    from yoj_cli.evaluate.blocks import render_markdown, render_text
-    from yoj_cli.render.wording import encodable, plain_signs
-
-    output = OutputConfig(json=config.json, format="jsonl" if config.json else config.format)
-    with open_output(output) as stream, writing(stream):
-        if config.json:
-            text = json.dumps(document, ensure_ascii=False) + "\n"
-        else:
-            text = (render_markdown if config.format == "markdown" else render_text)(blocks)
-        encoding = getattr(stream, "encoding", None) or "utf-8"
-        stream.write(encodable(text.translate(plain_signs(encoding)), encoding))
-        stream.flush()
+    write_blocks(blocks, document, as_json=config.json, markdown=config.format == "markdown")
     for folder in (config.save, config.plot):
         if folder is not None:
             say(f"written: {folder}")

@@ -18,7 +18,6 @@ from yoj_cli.config.evaluate import EvalConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import InputError, UsageError
-from yoj_cli.evaluate.blocks import Block
 from yoj_cli.evaluate.compare import compare
 from yoj_cli.evaluate.compare_tables import describe_comparison
 from yoj_cli.evaluate.document import comparison_document, document_of
@@ -31,6 +30,7 @@ from yoj_cli.evaluate.saved import SavedRun, read_runs
 from yoj_cli.evaluate.sets import PAPER, EvalSet, open_sets
 from yoj_cli.evaluate.tables import describe
 from yoj_cli.groups import Failure, Group
+from yoj_cli.render.blocks import Block
 
 Shown = tuple[list[Block], dict[str, Any]]
 """What is printed, as blocks and as one document."""

@@ -37,6 +37,7 @@ COMMANDS = {
     "merge": "merge:merge",
     "quantize": "quantize:quantize",
     "bench-speed": "bench_speed:bench_speed",
+    "plan-run": "plan_run:plan_run",
     "eval": "eval:evaluate",
     "report": "report:report",
     "info": "info:info",
@@ -109,7 +110,8 @@ def main() -> NoReturn:
     hide_warnings()
     code = _run()  # the command's frames, and with them its generators, are gone after this
     if code == ExitCode.INTERRUPTED:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C ends the program on the spot
+        for each in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(each, signal.SIG_DFL)  # a second Ctrl-C ends the program on the spot
     _stop_decoding()
     _leave(code)
 

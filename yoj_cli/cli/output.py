@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import stat
 import sys
@@ -21,6 +22,7 @@ from yoj_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from yoj_cli.groups import Failure
+    from yoj_cli.render.blocks import Block
     from yoj_cli.verdicts.verdict import Verdict
 
 
@@ -134,6 +136,24 @@ def open_output(
         _refuse_overwriting(config.output.stat(), inputs)
     with open_result(config.output, overwrite=config.overwrite, resume=resume) as file:
         yield file
+
+
+def write_blocks(
+    blocks: Sequence[Block], document: Mapping[str, Any], *, as_json: bool, markdown: bool
+) -> None:
+    """Figures and tables to standard output, as text, as Markdown, or as one JSON document."""
+    from yoj_cli.render.blocks import render_markdown, render_text
+    from yoj_cli.render.wording import encodable, plain_signs
+
+    kind: WrittenFormat = "jsonl" if as_json else "markdown" if markdown else "table"
+    with open_output(OutputConfig(json=as_json, format=kind)) as stream, writing(stream):
+        if as_json:
+            text = json.dumps(document, ensure_ascii=False) + "\n"
+        else:
+            text = (render_markdown if markdown else render_text)(blocks)
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        stream.write(encodable(text.translate(plain_signs(encoding)), encoding))
+        stream.flush()
 
 
 def _refuse_overwriting(output: os.stat_result, inputs: Sequence[str]) -> None:

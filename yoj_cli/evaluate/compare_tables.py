@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from yoj_cli.evaluate.blocks import Block, Heading, Lines, Table
 from yoj_cli.evaluate.compare import Comparison, Difference
 from yoj_cli.evaluate.tables import NONE, interval_text, value_text
+from yoj_cli.render.blocks import Block, Heading, Lines, Table
 from yoj_cli.render.wording import counted
 
 N_FLIPPED_SHOWN = 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from yoj_cli.evaluate.benchmarks import BENCHMARKS
-from yoj_cli.evaluate.blocks import Block, Lines, Table
 from yoj_cli.evaluate.sets import PAPER
 from yoj_cli.evaluate.sources import is_cached
+from yoj_cli.render.blocks import Block, Lines, Table
 
 
 def list_benchmarks() -> list[dict[str, Any]]:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yoj_cli.evaluate.blocks import Block, Heading, Lines, Table
 from yoj_cli.evaluate.evaluation import Evaluation
 from yoj_cli.evaluate.sets import PAPER
 from yoj_cli.evaluate.statistics import Figure
 from yoj_cli.evaluate.tables import interval_text, value_text
+from yoj_cli.render.blocks import Block, Heading, Lines, Table
 
 AVG = "Avg"
 

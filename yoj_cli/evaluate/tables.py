@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 
 from yoj_cli.evaluate.benchmark import Published
-from yoj_cli.evaluate.blocks import Block, Heading, Lines, Table
 from yoj_cli.evaluate.calibration import N_BINS
 from yoj_cli.evaluate.evaluation import MAX_CATEGORIES, Evaluation
 from yoj_cli.evaluate.metrics import Unit
 from yoj_cli.evaluate.positions import PositionTable
 from yoj_cli.evaluate.statistics import Figure
+from yoj_cli.render.blocks import Block, Heading, Lines, Table
 from yoj_cli.render.wording import counted
 
 NONE = "-"
