@@ -252,6 +252,32 @@ def test_a_hidden_verdict_shows_nothing_of_itself_until_the_reader_has_chosen(lo
     assert page.locator("#group .response .name").first.inner_text() == "response 2"
 
 
+def test_one_group_is_saved_as_a_page_of_its_own(look: Any, tmp_path: Path) -> None:
+    page = look(media_groups(tmp_path) + hostile_groups(), "#v=groups&g=picture")
+    page.keyboard.press("1")
+    with page.expect_download() as begun:
+        page.click("text=Save page")
+    assert begun.value.suggested_filename == "picture.html"
+    begun.value.save_as(tmp_path / "alone.html")
+    alone = look(tmp_path / "alone.html")
+    assert shown_group(alone) == "picture"
+    alone.wait_for_function("document.querySelector('.medium img').naturalWidth > 0")
+    alone.click(".medium .frame")
+    alone.wait_for_function("document.getElementById('lightbox-picture').naturalWidth === 900")
+    text = (tmp_path / "alone.html").read_text(encoding="utf-8")
+    assert "window.pwned" not in text
+    assert "<script" not in text.split("</head>")[1].split("application/json")[0].replace("<script type=", "")
+    assert len(text) < (tmp_path / "report.html").stat().st_size
+    page.keyboard.press("Escape")
+    page.evaluate("location.hash = '#v=groups&g=__proto__'")
+    with page.expect_download() as begun:
+        page.click("text=Save page")
+    begun.value.save_as(tmp_path / "hostile.html")
+    hostile = look(tmp_path / "hostile.html")
+    assert shown_group(hostile) == "__proto__"
+    assert hostile.evaluate("window.pwned") is None
+
+
 def test_two_judges_stand_side_by_side_and_only_where_they_differ(look: Any) -> None:
     ranked = ASKED | {"rankings": [1, 2, 3]}
     first = [verdict_line(ranked | {"id": str(i)}, (3.0, 1.0, 0.0)) for i in range(6)]
@@ -309,7 +335,7 @@ def test_hostile_texts_are_shown_as_they_are_and_do_nothing(look: Any) -> None:
     shown = [node.text_content() for node in page.locator("#group .response .text").all()]
     for attack in ATTACKS:
         assert attack in shown
-    assert any("␛[31mred␛[0m" in text for text in shown)
+    assert any("ESC[31mredESC[0m" in text for text in shown)
     assert any("U+202Eright to leftU+202C" in text for text in shown)
     for _ in range(9):
         page.keyboard.press("1")

@@ -9,8 +9,8 @@ from typing import Any
 
 from yoj_cli.evaluate.calibration import Bin
 
-WIDTH, HEIGHT = 420.0, 240.0
-LEFT, RIGHT, TOP, BOTTOM = 44.0, 20.0, 12.0, 34.0
+WIDTH, HEIGHT = 560.0, 290.0
+LEFT, RIGHT, TOP, BOTTOM = 50.0, 26.0, 12.0, 44.0
 N_BINS = 10
 
 
@@ -72,7 +72,7 @@ class Chart:
             self.text("tick", self.left - 7, at + 4, word, "end")
 
     def name_x(self, words: str) -> None:
-        self.text("axis", (self.left + self.width - RIGHT) / 2, self.height - 3, words)
+        self.text("axis", (self.left + self.width - RIGHT) / 2, self.height - 5, words)
 
 
 def margins_chart(margins: Sequence[tuple[float, str]], kinds: Sequence[str]) -> Chart:
@@ -105,7 +105,7 @@ def margins_chart(margins: Sequence[tuple[float, str]], kinds: Sequence[str]) ->
                 )
                 base += n
     for share in (0, 0.25, 0.5, 0.75, 1):
-        chart.text("tick", chart.x(share), chart.height - BOTTOM + 15, f"{share:.0%}")
+        chart.text("tick", chart.x(share), chart.height - BOTTOM + 18, f"{share:.0%}")
     chart.name_x("margin")
     return chart
 
@@ -123,7 +123,7 @@ def calibration_chart(bins: Sequence[Bin]) -> Chart:
         radius = 3.5 + 5 * math.sqrt(each.n / most)
         chart.add("circle", "dot", cx=at, cy=chart.y(each.accuracy), r=radius, tip=tip)
     for share in (0, 0.25, 0.5, 0.75, 1):
-        chart.text("tick", chart.x(share), chart.height - BOTTOM + 15, f"{share:.0%}")
+        chart.text("tick", chart.x(share), chart.height - BOTTOM + 18, f"{share:.0%}")
     chart.name_x("P(best) of the winner")
     return chart
 
@@ -144,7 +144,7 @@ def places_chart(won: Sequence[float], gold: Sequence[float] | None) -> Chart:
             at = chart.y(gold[place] / top)
             chart.line("gold", start + step * 0.08, at, start + step * 0.92, at, tip)
         if len(won) <= 16 or place % 4 == 0:
-            chart.text("tick", start + step / 2, chart.height - BOTTOM + 15, str(place + 1))
+            chart.text("tick", start + step / 2, chart.height - BOTTOM + 18, str(place + 1))
     even = chart.y(1 / len(won) / top)
     chart.line("even", chart.x(0), even, chart.x(1), even, "evenly spread")
     chart.name_x("place in the file")
@@ -157,7 +157,7 @@ def lengths_chart(rows: Sequence[tuple[str, str, Sequence[int]]]) -> Chart:
     Args:
         rows: (name, class, characters of each response).
     """
-    chart = Chart("Characters of responses", left=96.0)
+    chart = Chart("Characters of responses", left=120.0)
     lengths = sorted(max(length, 1) for _, _, row in rows for length in row)
     low = math.floor(math.log10(lengths[0]))
     high = max(math.ceil(math.log10(lengths[-1])), low + 1)
@@ -167,7 +167,7 @@ def lengths_chart(rows: Sequence[tuple[str, str, Sequence[int]]]) -> Chart:
 
     for power in range(low, high + 1):
         chart.line("grid", at(10**power), TOP, at(10**power), chart.height - BOTTOM)
-        chart.text("tick", at(10**power), chart.height - BOTTOM + 15, f"{10**power:,}")
+        chart.text("tick", at(10**power), chart.height - BOTTOM + 18, f"{10**power:,}")
     step = (chart.height - TOP - BOTTOM) / len(rows)
     for number, (name, kind, row) in enumerate(rows):
         middle, ordered = TOP + (number + 0.5) * step, sorted(row)

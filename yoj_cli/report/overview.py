@@ -40,10 +40,7 @@ def build_overview(
     notes: Sequence[str],
 ) -> dict[str, Any]:
     """What the template of the overview shows."""
-    sections = [
-        _section(judge, [entry.judged[number] for entry in entries], file)
-        for number, (judge, file) in enumerate(zip(judges, files, strict=True))
-    ]
+    sections = [_section(judge, file) for judge, file in zip(judges, files, strict=True)]
     return {
         "n_groups": len(entries),
         "notes": notes,
@@ -54,21 +51,17 @@ def build_overview(
     }
 
 
-def _section(
-    judge: Mapping[str, Any], rows: Sequence[Judged | None], file: Sequence[Judged]
-) -> dict[str, Any]:
+def _section(judge: Mapping[str, Any], file: Sequence[Judged]) -> dict[str, Any]:
     """One judge: how its groups came out, its figures and its charts."""
-    found = [each for each in rows if each is not None]
-    counts = Counter(outcome(each) for each in found)
-    has_gold = any(each.is_gold for each in found)
-    evaluation = evaluate(file, BEST_OF_N) if has_gold else None
+    counts = Counter(outcome(each) for each in file)
+    evaluation = evaluate(file, BEST_OF_N) if any(each.is_gold for each in file) else None
     return {
         "judge": judge,
-        "n": len(found),
+        "n": len(file),
         "counts": [(name, counts[name]) for name in OUTCOMES if counts[name]],
         "figures": _figures(evaluation) if evaluation else [],
-        "remarks": _remarks(found, evaluation),
-        "charts": _charts(found, evaluation),
+        "remarks": _remarks(file, evaluation),
+        "charts": _charts(file, evaluation),
     }
 
 

@@ -15,6 +15,7 @@ STYLES = ("colours", "frame", "overview", "groups", "print")
 SCRIPTS = (
     "data",
     "dom",
+    "share",
     "address",
     "marks",
     "find",

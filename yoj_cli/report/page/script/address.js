@@ -1,6 +1,6 @@
 // The address holds what is seen: #v=groups&q=cat&f=wrong,picture&s=regret&g=owl-17&d=0-2
 
-const DEFAULTS = { v: "overview", q: "", re: "", f: "", s: "file", g: "", d: "", blind: "" };
+const DEFAULTS = { v: index.alone ? "groups" : "overview", q: "", re: "", f: "", s: "file", g: "", d: "", blind: "" };
 let state = { ...DEFAULTS };
 const listeners = [];
 
@@ -9,7 +9,7 @@ function readAddress() {
   const found = { ...DEFAULTS };
   for (const name of Object.keys(DEFAULTS)) if (said.has(name)) found[name] = said.get(name);
   if (!said.has("v") && ["q", "f", "s", "g"].some((name) => said.has(name))) found.v = "groups";
-  if (found.v !== "groups") found.v = "overview";
+  if (found.v !== "groups") found.v = DEFAULTS.v;
   return found;
 }
 

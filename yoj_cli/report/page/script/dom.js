@@ -34,10 +34,14 @@ const byId = (id) => document.getElementById(id);
 const UNSEEN =
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb\ud800-\udfff]|[\u{e0000}-\u{e007f}]/gu;
 
+const CONTROLS = (
+  "NUL SOH STX ETX EOT ENQ ACK BEL BS HT LF VT FF CR SO SI DLE DC1 DC2 DC3 DC4 NAK SYN ETB CAN EM SUB ESC FS GS RS US"
+).split(" ");
+
 function signOf(char) {
   const code = char.codePointAt(0);
-  if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-  if (code === 0x7f) return "␡";
+  if (code < 0x20) return CONTROLS[code];
+  if (code === 0x7f) return "DEL";
   return `U+${code.toString(16).toUpperCase().padStart(4, "0")}`;
 }
 
@@ -68,6 +72,15 @@ function putPlain(node, text) {
   }
   node.append(text.slice(end));
   return node;
+}
+
+const NAME_CHARS = 80;
+
+/** What a response is called, on one line; the whole name is its title. */
+function putName(node, name) {
+  if (name.length <= NAME_CHARS) return putText(node, name);
+  node.title = name.slice(0, 2000);
+  return putText(node, `${name.slice(0, NAME_CHARS)}…`);
 }
 
 function countOf(n, noun) {

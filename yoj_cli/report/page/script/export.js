@@ -56,9 +56,7 @@ function exportNotes() {
 
 function save(name, lines) {
   const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
-  const address = URL.createObjectURL(new Blob([text], { type: "application/jsonl" }));
-  el("a", { href: address, download: name }).click();
-  setTimeout(() => URL.revokeObjectURL(address), 60_000);
+  download(name, text, "application/jsonl");
   toast(`${countOf(lines.length, "line")} saved as ${name}.`);
 }
 

@@ -2,6 +2,12 @@
 
 const some = (row, test) => row.verdicts.some((verdict) => verdict !== null && test(verdict));
 
+/** Of two judges that both scored a ranked group, only this one is right. */
+function isOnlyRight(row, judge) {
+  const [one, other] = [row.verdicts[judge], row.verdicts[1 - judge]];
+  return Boolean(one && other) && one.outcome === "right" && ["wrong", "tie"].includes(other.outcome);
+}
+
 /** Filters of one kind widen each other (right or wrong), those of different kinds narrow (wrong, and with a clip). */
 const FILTERS = [
   { name: "right", kind: "outcome", label: "right", sign: "✓", test: (row) => some(row, (v) => v.outcome === "right") },
@@ -10,6 +16,8 @@ const FILTERS = [
   { name: "unranked", kind: "outcome", label: "no ranking", sign: "·", test: (row) => some(row, (v) => v.outcome === "unranked") },
   { name: "failed", kind: "outcome", label: "failed", sign: "!", test: (row) => some(row, (v) => v.outcome === "failed") },
   { name: "differ", kind: "differ", label: "judges differ", test: (row) => row.differs },
+  { name: "only-a", kind: "only", label: "only A right", test: (row) => isOnlyRight(row, 0) },
+  { name: "only-b", kind: "only", label: "only B right", test: (row) => isOnlyRight(row, 1) },
   { name: "unsure", kind: "unsure", label: "low margin", test: (row) => some(row, (v) => v.unsure) },
   { name: "shaky", kind: "shaky", label: "high spread", test: (row) => some(row, (v) => v.shaky) },
   { name: "picture", kind: "media", label: "picture", test: (row) => row.picture },
@@ -43,7 +51,7 @@ const SORTS = {
   ...(index.groups.some((row) => some(row, (v) => v.seconds !== null))
     ? { slow: { label: "slowest first", by: high("seconds"), down: true } }
     : {}),
-  ...(isComparison ? { apart: { label: "judges furthest apart first", by: apart, down: true } } : {}),
+  ...(isComparison ? { apart: { label: "furthest apart first", by: apart, down: true } } : {}),
 };
 
 let shown = index.groups.map((_, place) => place);

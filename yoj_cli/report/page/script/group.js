@@ -76,6 +76,7 @@ function buildHead(place, { key, n }, group, forPrint) {
       el("button.small.star", { type: "button", "aria-pressed": mark.star ? "true" : "false", title: "s", onclick: () => setMark(key, { star: !mark.star }) }, mark.star ? "★ Starred" : "☆ Star"),
       el("button.small", { type: "button", title: "The address of this group in this report", onclick: () => copy(location.href.split("#")[0] + addressOf({ ...DEFAULTS, v: "groups", g: key }), "Address copied.") }, "Copy link"),
       el("button.small", { type: "button", title: "The group as text, for a mail or an issue", onclick: () => copy(textOf(place), "Group copied as text.") }, "Copy text"),
+      el("button.small", { type: "button", title: "This group alone, as a small page to send", onclick: () => savePage(place) }, "Save page"),
     ),
   );
 }
@@ -97,9 +98,10 @@ function buildStatements(row, group) {
 }
 
 function sentenceOf(found, verdict, group) {
-  const name = (i) => putText(el("b", { dir: "auto" }), group.names[i]);
+  const name = (i) => putName(el("b", { dir: "auto" }), group.names[i]);
   const list = (all) => all.flatMap((i, at) => (at ? [at === all.length - 1 ? " and " : ", ", name(i)] : [name(i)]));
-  const said = ["The judge chooses ", ...list(found.best), ` (P(best) ${percent(verdict.p_best[found.best[0]])})`];
+  const chooses = found.abstained ? "The judge abstains; its first is " : "The judge chooses ";
+  const said = [chooses, ...list(found.best), ` (P(best) ${percent(verdict.p_best[found.best[0]])})`];
   if (found.outcome === "unranked") return [...said, group.given ? "; the given ranking calls all equal." : "; no ranking is given."];
   const gold = group.given.flatMap((rank, i) => (rank === Math.min(...group.given) ? [i] : []));
   if (found.outcome === "right") return [...said, gold.length > 1 ? ", one of the given best." : ", the given best."];

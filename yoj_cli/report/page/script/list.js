@@ -107,8 +107,8 @@ function buildRow(at) {
 }
 
 function rowMargin(verdicts) {
-  const found = verdicts.find((verdict) => verdict && verdict.margin !== null);
-  return found ? el("span", { title: "P(best) of the first above the second's" }, `margin ${percent(found.margin)}`) : null;
+  const margins = verdicts.filter((verdict) => verdict && verdict.margin !== null).map(({ margin }) => percent(margin));
+  return margins.length ? el("span", { title: "P(best) of the first above the second's" }, `margin ${margins.join(", ")}`) : null;
 }
 
 function select(place, { quiet = false } = {}) {

@@ -35,7 +35,7 @@ function buildResponses(place, group) {
 
 function compareNote(group, compared, marked) {
   if (!compared.length) return null;
-  const names = compared.map((i) => putText(el("b"), group.names[i]));
+  const names = compared.map((i) => putName(el("b", { dir: "auto" }), group.names[i]));
   const stop = el("button.link", { type: "button", onclick: () => go({ d: "" }, { quiet: true }) }, "stop comparing");
   if (compared.length === 1) return el("p.compare-note", {}, "Comparing ", names[0], ": choose another response. ", stop);
   const words = marked
@@ -60,7 +60,7 @@ function buildResponse({ place, group, key, i, at, words, isCompared }) {
       "div.response-head",
       {},
       hidden || !first ? null : el("span.rank", { title: "the judge's rank" }, `#${first.ranks[i]}`),
-      putText(el("span.name", { dir: "auto" }), group.names[i]),
+      putName(el("span.name", { dir: "auto" }), group.names[i]),
       given === null ? null : el(`span.tag${isGold ? ".gold" : ""}`, {}, `${isGold ? "✓ " : ""}given ${given}`),
       el(
         "span.actions",

@@ -28,6 +28,7 @@ let drawnList = "";
 function show() {
   const isGroups = state.v === "groups";
   byId("overview").hidden = isGroups;
+  byId("to-overview").hidden = Boolean(index.alone);
   byId("groups").hidden = !isGroups;
   for (const [id, isHere] of [["to-overview", !isGroups], ["to-groups", isGroups]]) {
     if (isHere) byId(id).setAttribute("aria-current", "page");
