@@ -101,7 +101,7 @@ def test_without_a_row_for_it_nothing_is_made_up(tmp_path: Path) -> None:
     folder = shutil.copytree(MERGED, tmp_path / "merged")
     forget_separator(folder)
     with pytest.raises(
-        CheckpointError, match=r"no embedding row for it: its id would be 600, the rows are 600"
+        CheckpointError, match=r"no embedding row for the separator: its id is 600, the rows are 600"
     ):
         load(folder)
 

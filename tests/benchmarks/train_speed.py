@@ -159,7 +159,7 @@ def _load_full(config: TrainConfig, base: Path) -> tuple[torch.nn.Module, Reward
     bare = load_backbone(
         base, JudgeConfig(device="cpu", quant="none"), torch.device("cpu"), processor_folder=base
     )
-    add_separator(bare, base)
+    add_separator(bare, config, base)
     full = AutoModelForImageTextToText.from_pretrained(base, dtype=torch.float32, attn_implementation="sdpa")
     full.eval().requires_grad_(False)
     torch.manual_seed(config.seed)

@@ -22,13 +22,13 @@ from torch import Tensor
 from yoj_cli.checkpoint.adapter_files import read_adapter
 from yoj_cli.checkpoint.read import (
     Checkpoint,
-    add_separator,
     find_base,
     find_processor,
     load_head,
     read_checkpoint,
 )
 from yoj_cli.checkpoint.save import copy_processor, write_official_head
+from yoj_cli.checkpoint.separator import restore_separator
 from yoj_cli.checkpoint.transformers4 import with_rotary_for_4, write_processor_for_4, write_tokenizer_for_4
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import CheckpointError, first_few
@@ -48,6 +48,7 @@ from yoj_cli.storage.names import (
 )
 from yoj_cli.storage.weights import Planned, Stored, find_weights, write_weights
 
+LM_HEAD = "lm_head."
 CODED = (MODEL_CONFIG, *PROCESSOR_CONFIGS)
 """Files whose "auto_map" says which of the repository's own code reads the model."""
 
@@ -59,7 +60,7 @@ class Merged:
     Attributes:
         n_layers: layers of the decoder that the adapter changed.
         n_bytes: size of the weights.
-        has_lm_head: the base has a language-model head, which was carried over.
+        has_lm_head: the base has a language-model head, which was carried over; of its own, or the embedding (tied).
     """
 
     n_layers: int
@@ -98,19 +99,19 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
         )
     processor = find_processor(checkpoint, base)
     on_meta = load_on_meta(base, config, processor_folder=processor)
-    add_separator(on_meta, checkpoint)
+    _, rows = restore_separator(on_meta, checkpoint.separator, checkpoint.folder)
     SequenceBuilder(on_meta, checkpoint.separator, checkpoint.role, 1, where=str(checkpoint.folder))
     load_adapter(on_meta, *read_adapter(checkpoint.folder), folder=checkpoint.folder)
     head = load_head(checkpoint, on_meta)
     adapted = _adapted(on_meta, checkpoint)
-    weights = list(_plan(on_meta, adapted, base))
+    weights = [_grown(weight, on_meta, rows) for weight in _plan(on_meta, adapted, base)]
     with new_folder(out) as folder:
         n_bytes = write_weights(folder, weights)
         copy_processor(processor, folder)
         write_official_head(folder, checkpoint, head)
-        _write_config(folder, base, on_meta)
+        _write_config(folder, base, on_meta, grown=rows is not None)
         _carry_code(folder, base, checkpoint)
-    has_lm_head = any(weight.name.startswith("lm_head.") for weight in weights)
+    has_lm_head = any(weight.name.startswith(LM_HEAD) for weight in weights) or _is_tied(on_meta)
     return Merged(len(adapted), n_bytes, has_lm_head)
 
 
@@ -187,7 +188,7 @@ def _inner_name(name: str, on_meta: Backbone) -> str:
 def _official_name(name: str, on_meta: Backbone, base: Path) -> str:
     """The name in the official format; transformers' own families keep the names they have."""
     released = on_meta.family.released
-    if released is None or name.startswith("lm_head."):
+    if released is None or name.startswith(LM_HEAD):
         return name
     inner = _inner_name(name, on_meta)
     if not inner.startswith(released.roots):
@@ -246,8 +247,37 @@ def _product_added(name: str, weight: Stored, parts: Mapping[str, int], adapted:
     return build
 
 
-def _write_config(folder: Path, base: Path, on_meta: Backbone) -> None:
+def _is_tied(on_meta: Backbone) -> bool:
+    """Whether the embedding is the language-model head, too."""
+    return bool(getattr(on_meta.model.config, "tie_word_embeddings", False))
+
+
+def _grown(weight: Planned, on_meta: Backbone, rows: Tensor | None) -> Planned:
+    """A weight of the vocabulary with the rows that the judge adds; any other as it is.
+
+    A head that is not tied gets the mean of its own rows: no score uses it, and no text is more likely for it.
+    """
+    embedding = on_meta.model.get_input_embeddings()  # type: ignore[operator]
+    names = {f"{name}.weight" for name, module in on_meta.model.named_modules() if module is embedding}
+    is_embedding = _inner_name(weight.name, on_meta) in names
+    if rows is None or not (is_embedding or weight.name.startswith(LM_HEAD)):
+        return weight
+
+    def build() -> Tensor:
+        whole = weight.build()
+        mean = whole.float().mean(0, keepdim=True).expand(len(rows), *whole.shape[1:])
+        added = rows if is_embedding or _is_tied(on_meta) else mean
+        return torch.cat([whole, added.to(whole.dtype)])
+
+    n_bytes = weight.n_bytes // (on_meta.n_rows - len(rows)) * on_meta.n_rows
+    return Planned(weight.name, n_bytes, build)
+
+
+def _write_config(folder: Path, base: Path, on_meta: Backbone, *, grown: bool) -> None:
     content = read_json(base / MODEL_CONFIG)
+    if grown:
+        text = content.get("text_config", content)
+        text["vocab_size"] = on_meta.n_rows
     if on_meta.family.released is not None:
         content["architectures"] = [on_meta.family.released.architecture]
     write_json(folder / MODEL_CONFIG, with_rotary_for_4(content))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from yoj_cli.checkpoint.adapter_files import read_adapter
+from yoj_cli.checkpoint.separator import restore_separator
 from yoj_cli.config.judge import Dtype, JudgeConfig, Quant, Role
 from yoj_cli.errors import CheckpointError
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
@@ -28,7 +29,6 @@ from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.model.load import load_backbone
 from yoj_cli.model.precision import Precision
 from yoj_cli.plan.branches import Mode
-from yoj_cli.sequence.tokens import register_separator
 from yoj_cli.storage.files import read_json, read_weights
 from yoj_cli.storage.find import (
     commit_of,
@@ -120,10 +120,11 @@ def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoin
         processor_folder=find_processor(checkpoint, base),
         trained=checkpoint.trained,
     )
+    registered, _ = restore_separator(backbone, checkpoint.separator, checkpoint.folder)
     checkpoint = replace(
         checkpoint,
         base_revision=commit_of(base) if checkpoint.base_model else None,
-        registered_separator=add_separator(backbone, checkpoint),
+        registered_separator=registered,
     )
     if checkpoint.base_model is not None:
         load_adapter(backbone, *read_adapter(checkpoint.folder), folder=checkpoint.folder)
@@ -166,13 +167,6 @@ def find_processor(checkpoint: Checkpoint, base: Path) -> Path:
     """
     has_own = any((checkpoint.folder / name).is_file() for name in TOKENIZER_FILES)
     return checkpoint.folder if has_own else base
-
-
-def add_separator(backbone: Backbone, checkpoint: Checkpoint) -> int | None:
-    """Register a checkpoint's separator where its tokenizer lacks it; see `register_separator`."""
-    return register_separator(
-        backbone.tokenizer, checkpoint.separator, backbone.n_rows, where=str(checkpoint.folder)
-    )
 
 
 def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpoint:

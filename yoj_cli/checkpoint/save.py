@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from yoj_cli.checkpoint.adapter_files import write_adapter
 from yoj_cli.checkpoint.read import Checkpoint
+from yoj_cli.checkpoint.separator import write_rows
 from yoj_cli.config.judge import Role
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
 from yoj_cli.model.adapter import saved_adapter
@@ -37,6 +39,7 @@ def save_checkpoint(
     base_model: str,
     base_revision: str | None = None,
     separator: str,
+    added_rows: Tensor | None = None,
     role: Role,
     mode: Mode = "multi",
     trained: Precision = UNSTATED,
@@ -51,6 +54,7 @@ def save_checkpoint(
         adapter: the configuration of the LoRA that is on the backbone.
         base_model, base_revision: Hub id or folder of the base, and the Hub commit, None for a folder.
         separator: text between two responses, with its one special token.
+        added_rows: (K, H) rows that the judge adds to the base's embedding, where its vocabulary was full.
         role: the turn that holds the responses.
         mode: how the judge was trained to read them.
         trained: what it was trained in.
@@ -62,6 +66,8 @@ def save_checkpoint(
     write_adapter(folder, *saved_adapter(backbone, adapter), base_model, base_revision)
     state = {name: weight.detach().cpu().contiguous() for name, weight in head.layers.state_dict().items()}
     save_file(state, folder / HEAD_SAFE, metadata={"format": "pt"})
+    if added_rows is not None:
+        write_rows(folder, added_rows)
     backbone.processor.save_pretrained(str(folder))
     config = {
         "format_version": FORMAT_VERSION,

@@ -40,6 +40,17 @@ class TrainConfig(Options):
         metavar="NAME",
     )
     base_revision: str | None = option(None, "Branch, tag or commit of the base on the Hub.", metavar="REV")
+    chat_template: str | None = option(
+        None,
+        "Jinja file with a chat template, for a base that has none or another one; it is stored in the checkpoint.",
+        metavar="FILE",
+    )
+    separator_token: str | None = option(
+        None,
+        "Special token of the base between two responses, one that nothing else uses. Default: <|resp_sep|>, with an "
+        "embedding row of its own where the base has none to spare.",
+        metavar="TOKEN",
+    )
     device: Literal["auto", "cuda", "cpu"] = option(
         "auto", "auto, cuda or cpu. Several GPUs: start yoj by torchrun or accelerate launch."
     )

@@ -38,6 +38,7 @@ def load_backbone(
     *,
     processor_folder: Path,
     trained: Precision = UNSTATED,
+    chat_template: str | None = None,
 ) -> Backbone:
     """Load the decoder, quantized as asked, with every weight accounted for.
 
@@ -45,12 +46,13 @@ def load_backbone(
         folder: transformers model files.
         processor_folder: tokenizer and processor files; the checkpoint's own, which know the separator.
         trained: what `auto` means, where the checkpoint says so.
+        chat_template: takes the place of the processor's own, if any.
     Raises:
         ModelError: files that are missing, unreadable or do not fill the architecture.
     """
     dtype = resolve_dtype(config.dtype, device, trained.dtype)
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
-    processor = load_processor(processor_folder, family, trust_remote_code=trust)
+    processor = load_processor(processor_folder, family, trust_remote_code=trust, chat_template=chat_template)
     check_media_tokens(processor, family, model_config, folder / MODEL_CONFIG)
     quant = resolve_stored(config.quant, device, dtype, folder, trained)
     how = quantization(quant, family.vision_modules, dtype, model_config)
@@ -162,18 +164,27 @@ def _load_model(
 
 
 @quietly()
-def load_on_meta(folder: Path, config: JudgeConfig, *, processor_folder: Path | None = None) -> Backbone:
+def load_on_meta(
+    folder: Path,
+    config: JudgeConfig,
+    *,
+    processor_folder: Path | None = None,
+    chat_template: str | None = None,
+) -> Backbone:
     """The decoder on torch's meta device, with shapes and no weights: sequences are built for it, and none is scored.
 
     Args:
         processor_folder: tokenizer and processor files, where they are not the model's own.
+        chat_template: takes the place of the processor's own, if any.
     Raises:
         ModelError: files that are missing or unreadable.
     """
     from transformers import AutoModel
 
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
-    processor = load_processor(processor_folder or folder, family, trust_remote_code=trust)
+    processor = load_processor(
+        processor_folder or folder, family, trust_remote_code=trust, chat_template=chat_template
+    )
     check_media_tokens(processor, family, model_config, folder / MODEL_CONFIG)
     with translate_load_errors("the backbone", folder), torch.device("meta"):
         model = AutoModel.from_config(model_config, attn_implementation="sdpa", trust_remote_code=trust)

@@ -14,9 +14,13 @@ MEDIA_PARTS = ("image_processor", "video_processor", "image_token", "video_token
 """What is used of the processor of a family that reads media."""
 
 
-def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> Any:
+def load_processor(
+    folder: Path, family: Family, *, trust_remote_code: bool, chat_template: str | None = None
+) -> Any:
     """The family's processor, or a bare tokenizer for text-only families.
 
+    Args:
+        chat_template: takes the place of the files' own, if any.
     Raises:
         ModelError: files that are missing or cannot be read; the one at fault is named where it can be told.
     """
@@ -43,11 +47,14 @@ def load_processor(folder: Path, family: Family, *, trust_remote_code: bool) -> 
             "the tokenizer has no bos token, which the sequence starts with",
             where=str(folder / TOKENIZER_CONFIG),
         )
+    if chat_template is not None:
+        processor.chat_template = tokenizer.chat_template = chat_template
     if not (getattr(processor, "chat_template", None) or tokenizer.chat_template):
         raise ModelError(
             "there is no chat template, and without one a conversation cannot be written as text",
             where=str(folder),
-            hint="It belongs in chat_template.jinja, beside the tokenizer; chat (instruct) models have one.",
+            hint="To train on this base, give one: --chat-template FILE (Jinja; it is stored in the checkpoint). Chat "
+            "(instruct) models have one, in chat_template.jinja beside the tokenizer.",
         )
     return processor
 

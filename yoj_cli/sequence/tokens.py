@@ -7,44 +7,92 @@ only trusted text (the chat template's, a picture's placeholder) may turn into s
 from __future__ import annotations
 
 import re
-import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoj_cli.errors import CheckpointError, InputError
-from yoj_cli.storage.names import SEPARATOR_TOKEN
+from yoj_cli.errors import CheckpointError, InputError, UsageError, first_few
+from yoj_cli.storage.names import DEFAULT_SEPARATOR, SEPARATOR_TOKEN
 
 
-def register_separator(tokenizer: Any, separator: str, n_rows: int, *, where: str) -> int | None:
+def register_separator(tokenizer: Any, separator: str) -> int | None:
     """Make the separator's token special where the tokenizer does not know it, at the next free id.
 
     That is what the official code does after loading (`add_resp_sep_token` of mr2rm/data/dataset.py in
-    github.com/yinuoyang01/multi-response-rm); a merged folder may have the base's tokenizer, without it. The
-    embedding's row of that id is used as it is.
+    github.com/yinuoyang01/multi-response-rm); a merged folder may have the base's tokenizer, without it. Whether
+    the embedding has a row of that id is another question: see `model/embedding.py`.
 
     Args:
         separator: the text between two responses.
-        n_rows: rows of the backbone's input embedding.
     Returns:
         The id that was registered, None where there was nothing to do.
-    Raises:
-        CheckpointError: the embedding has no row of that id; none is added.
     """
     if separator.count(SEPARATOR_TOKEN) != 1 or SpecialTokens(tokenizer).knows(SEPARATOR_TOKEN):
         return None
-    # Positional: the argument (whether other special tokens are replaced) has another name in other versions.
-    tokenizer.add_special_tokens({"additional_special_tokens": [SEPARATOR_TOKEN]}, False)
-    token_id = int(tokenizer.convert_tokens_to_ids(SEPARATOR_TOKEN))
-    if token_id >= n_rows:
-        raise CheckpointError(
-            f"the tokenizer does not know {SEPARATOR_TOKEN}, and the backbone has no embedding row for it: "
-            f"its id would be {token_id}, the rows are {n_rows}",
+    return _add_special(tokenizer, SEPARATOR_TOKEN)
+
+
+def use_as_separator(processor: Any, token: str, *, where: str) -> str:
+    """The separator's text with a token of the vocabulary that nothing else uses.
+
+    Args:
+        token: its text ("<|reserved_special_token_0|>"); made special where it is an ordinary one ("<unused0>").
+        where: the option it was given with, for errors.
+    Raises:
+        UsageError: there is no such token, it has a meaning already, or a response's text could turn into it.
+    """
+    tokenizer = getattr(processor, "tokenizer", processor)
+    known = tokenizer.get_vocab()
+    if token not in known:
+        raise UsageError(
+            f"{token!r} is not one token of the base's tokenizer",
             where=where,
-            hint="A new row would hold untrained numbers. The tokenizer files must come from the checkpoint: they "
-            "register the separator.",
+            hint=_spare_tokens(tokenizer)
+            or "Leave the option out: the separator then gets an embedding row of its own.",
         )
-    return token_id
+    media = [getattr(processor, name, None) for name in ("image_token", "video_token", "audio_token")]
+    named = (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token, tokenizer.unk_token, *media)
+    if token in named or any(token in text for text in _template_texts(processor, tokenizer)):
+        raise UsageError(
+            f"{token!r} has a meaning to the base already: its chat template or its tokenizer uses it",
+            where=where,
+            hint=_spare_tokens(tokenizer) or "Give a token that nothing uses.",
+        )
+    if not SpecialTokens(tokenizer).knows(token):
+        _add_special(tokenizer, token)
+    if known[token] in TextEncoder(tokenizer).encode(f"a {token}{token} b", name="the separator"):
+        raise UsageError(
+            f"the text of a response could turn into {token!r}, and so into a separator",
+            where=where,
+            hint=_spare_tokens(tokenizer) or "Give a special token.",
+        )
+    return DEFAULT_SEPARATOR.replace(SEPARATOR_TOKEN, token)
+
+
+def _template_texts(processor: Any, tokenizer: Any) -> Iterator[str]:
+    """The chat template, and what it writes around a conversation: it may put its tokens together from parts."""
+    yield f"{getattr(processor, 'chat_template', None)} {tokenizer.chat_template}"
+    for roles in (("user", "assistant"), ("system", "user", "assistant")):
+        content: Any = "a" if processor is tokenizer else [{"type": "text", "text": "a"}]
+        messages = [{"role": role, "content": content} for role in roles]
+        try:
+            yield str(processor.apply_chat_template(messages, tokenize=False))
+        except Exception:  # a template is a program of its own, and need not know every role
+            continue
+
+
+def _add_special(tokenizer: Any, token: str) -> int:
+    # Positional: the argument (whether other special tokens are replaced) has another name in other versions.
+    tokenizer.add_special_tokens({"additional_special_tokens": [token]}, False)
+    return int(tokenizer.convert_tokens_to_ids(token))
+
+
+def _spare_tokens(tokenizer: Any) -> str:
+    """A hint with tokens that look as if they were left unused; empty where there are none."""
+    added = sorted(tokenizer.added_tokens_decoder.items())
+    spare = [str(token) for _, token in added if re.search("reserved|unused", str(token), re.IGNORECASE)]
+    return f"Tokens that look unused: {first_few(spare)}." if spare else ""
 
 
 def unregistered_separator(folder: Path, separator: str) -> int | None:
@@ -59,7 +107,7 @@ def unregistered_separator(folder: Path, separator: str) -> int | None:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # a damaged tokenizer file raises anything at all
         raise CheckpointError(f"the tokenizer cannot be read: {error}", where=str(folder)) from error
-    return register_separator(tokenizer, separator, sys.maxsize, where=str(folder))
+    return register_separator(tokenizer, separator)
 
 
 class SpecialTokens:

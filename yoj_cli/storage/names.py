@@ -22,6 +22,9 @@ HEAD_SAFE = "value_head.safetensors"
 HEAD_PICKLED = "value_head.pt"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADDED_ROWS = "separator.safetensors"
+"""Rows that the judge adds to its base's input embedding, (K, H), under the name ADDED_ROWS_KEY."""
+ADDED_ROWS_KEY = "embedding_rows"
 
 FORMAT_VERSION = 1
 

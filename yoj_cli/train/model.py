@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from yoj_cli.checkpoint.save import save_checkpoint
+from yoj_cli.checkpoint.separator import begin_separator
 from yoj_cli.config.judge import DEMO, Dtype, JudgeConfig
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, UsageError
@@ -26,10 +27,11 @@ from yoj_cli.scoring.forward import branch_scores
 from yoj_cli.scoring.judge import DEFAULT_MAX_TOKENS
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
-from yoj_cli.sequence.tokens import register_separator
+from yoj_cli.sequence.tokens import use_as_separator
 from yoj_cli.storage.files import read_weights
 from yoj_cli.storage.find import commit_of, count_weight_bytes, find_folder
 from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
+from yoj_cli.train.template import read_template
 
 NO_CUT = 1 << 30
 """Training reads all branches in one pass: a cache over the prefix would have to be kept for the backward pass."""
@@ -41,11 +43,19 @@ class RewardModel(nn.Module):
     Args:
         config: size of adapter and head, how responses are read, and whether activations are recomputed.
         base_revision: the Hub commit of the base; None for a folder.
+        separator: the separator and the embedding rows that were added for it; see `add_separator`.
     """
 
-    def __init__(self, backbone: Backbone, config: TrainConfig, base_revision: str | None = None) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        config: TrainConfig,
+        base_revision: str | None = None,
+        separator: tuple[str, Tensor | None] = (DEFAULT_SEPARATOR, None),
+    ) -> None:
         super().__init__()
         self.backbone = backbone
+        self.separator, self._added_rows = separator
         self.recipe = config  # `config` would be taken for that of a transformers model
         self.base_revision = base_revision
         self.adapter = add_adapter(
@@ -92,7 +102,8 @@ class RewardModel(nn.Module):
             self.adapter,
             base_model=base,
             base_revision=self.base_revision,
-            separator=DEFAULT_SEPARATOR,
+            separator=self.separator,
+            added_rows=self._added_rows,
             role="assistant",
             mode=self.recipe.mode,
             max_frames=self.recipe.max_frames,
@@ -165,10 +176,11 @@ def load_model(config: TrainConfig, folder: Path) -> RewardModel:
     """Load the base onto the device and put a fresh adapter and head on it, drawn from the seed."""
     device = training_device(config, folder)
     judge = replace(_judge_config(config), dtype=training_dtype(config, device))
-    backbone = load_backbone(folder, judge, device, processor_folder=folder)
-    add_separator(backbone, folder)
+    template = read_template(config.chat_template)
+    backbone = load_backbone(folder, judge, device, processor_folder=folder, chat_template=template)
+    separator = add_separator(backbone, config, folder)
     torch.manual_seed(config.seed)
-    return RewardModel(backbone, config, base_revision=commit_of(folder))
+    return RewardModel(backbone, config, commit_of(folder), separator)
 
 
 def training_device(config: TrainConfig, folder: Path) -> torch.device:
@@ -203,28 +215,39 @@ def build_sequences(config: TrainConfig, backbone: Backbone, *, held_out: bool =
         )
     return SequenceBuilder(
         backbone,
-        DEFAULT_SEPARATOR,
+        separator_text(backbone, config),
         "assistant",
         max_tokens,
-        where=config.base,
+        where=config.chat_template or config.base,
         text_bos=config.scoring_text_bos if held_out else config.training_text_bos,
     )
 
 
 def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:
     """The base without its weights: enough to build sequences and to count."""
-    backbone = load_on_meta(folder, _judge_config(config))
-    add_separator(backbone, folder)
+    backbone = load_on_meta(folder, _judge_config(config), chat_template=read_template(config.chat_template))
+    add_separator(backbone, config, folder)
     return backbone
 
 
-def add_separator(backbone: Backbone, folder: Path) -> None:
-    """Make the separator one token, in a row of the embedding that the base has to spare.
+def add_separator(backbone: Backbone, config: TrainConfig, folder: Path) -> tuple[str, Tensor | None]:
+    """Make the separator one token: one of the base's own that was named, else the official one.
 
+    Returns:
+        (the text between two responses, (K, H) rows that the embedding got for it or None).
     Raises:
-        CheckpointError: there is none. A row of its own would have to be trained, and this one stays as it is.
+        UsageError: the named token cannot be one.
+        CheckpointError: there is no row for the official one, and this architecture's vocabulary cannot grow.
     """
-    register_separator(backbone.tokenizer, DEFAULT_SEPARATOR, backbone.n_rows, where=str(folder))
+    separator = separator_text(backbone, config)
+    return separator, begin_separator(backbone, separator, where=str(folder))
+
+
+def separator_text(backbone: Backbone, config: TrainConfig) -> str:
+    """The text between two responses; a token that was named for it is registered as special."""
+    if config.separator_token is None:
+        return DEFAULT_SEPARATOR
+    return use_as_separator(backbone.processor, config.separator_token, where="--separator-token")
 
 
 def _judge_config(config: TrainConfig) -> JudgeConfig:
