@@ -116,8 +116,11 @@ def compare_saved(first: Path, second: Path) -> Shown:
     found = [(one, other, compare(one.judged(), other.judged(), one.benchmark)) for one, other in matching]
     blocks: list[Block] = []
     for one, other, each in found:
-        labels = (f"{one.scorer} ({first})", f"{other.scorer} ({second})")
-        blocks += describe_comparison(one.name, *labels, each)
+        labels = [
+            str(path) if run.scorer == str(path) else f"{run.scorer} in {path}"
+            for run, path in ((one, first), (other, second))
+        ]
+        blocks += describe_comparison(one.name, labels[0], labels[1], each)
     return blocks, comparison_document(
         [(one.name, str(first), str(second), each) for one, other, each in found]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from yoj_cli.evaluate.compare import Comparison, Difference
 from yoj_cli.evaluate.tables import NONE, interval_text, value_text
@@ -80,7 +81,7 @@ def _flipped(found: Comparison) -> Table:
             str(each.second_best),
             f"{each.margin:.3f}",
             each.category or NONE,
-            each.where,
+            PurePath(each.where).name,
         )
         for each in found.flipped[:N_FLIPPED_SHOWN]
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from yoj_cli.evaluate.judged import Judged
-from yoj_cli.evaluate.metrics import Metric, agreements, mean_of
+from yoj_cli.evaluate.metrics import Floats, Metric, agreements, mean_of
 
 WHOLE = 3
 """Ranks that a ranking must tell apart to be whole: of fewer, a correlation says no more than accuracy."""
@@ -36,18 +36,21 @@ def spearman(judged: Sequence[Judged]) -> list[float]:
 
     Source: C. Spearman, The American Journal of Psychology 15 (1904), pages 72-101.
     """
-    from scipy.stats import rankdata
-
     by_size: dict[int, list[int]] = defaultdict(list)
     for place, each in enumerate(judged):
         by_size[len(each.scores)].append(place)
     found = np.zeros(len(judged))
     for places in by_size.values():
-        scores = rankdata([judged[place].scores for place in places], axis=1)
-        golds = rankdata([[-rank for rank in judged[place].rankings or ()] for place in places], axis=1)
-        scores -= scores.mean(axis=1, keepdims=True)
-        golds -= golds.mean(axis=1, keepdims=True)
+        scores = _centred_ranks([judged[place].scores for place in places])
+        golds = -_centred_ranks([judged[place].rankings or () for place in places])  # 1 is the best
         norms = np.sqrt((scores**2).sum(axis=1) * (golds**2).sum(axis=1))
         rhos = np.divide((scores * golds).sum(axis=1), norms, out=np.zeros(len(places)), where=norms > 0)
         found[places] = rhos
     return [float(rho) for rho in found]
+
+
+def _centred_ranks(values: Sequence[Sequence[float]]) -> Floats:
+    """(n, N) values -> (n, N) ascending ranks minus their mean; ties at their mean rank."""
+    rows = np.array(values, dtype=np.float64)
+    signs = np.sign(rows[:, :, None] - rows[:, None, :])
+    return np.asarray(signs.sum(axis=2) / 2, dtype=np.float64)

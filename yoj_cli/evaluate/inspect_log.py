@@ -49,12 +49,14 @@ class InspectLog:
 
     def add(self, judged: Judged) -> None:
         """Write one group's sample; ids that repeat are told apart."""
-        self._seen[judged.id] += 1
-        n = self._seen[judged.id]
-        name = judged.id if n == 1 else f"{judged.id}#{n}"
+        plain_id = judged.id.replace("/", "_").replace(
+            "\\", "_"
+        )  # Inspect looks for a file of the sample's id
+        self._seen[plain_id] += 1
+        n = self._seen[plain_id]
+        name = plain_id if n == 1 else f"{plain_id}#{n}"
         sample = _sample(judged, name)
-        safe = name.replace("/", "_").replace("\\", "_")
-        self._write(f"samples/{safe}_epoch_1.json", sample)
+        self._write(f"samples/{name}_epoch_1.json", sample)
         summary = {key: sample[key] for key in ("id", "epoch", "input", "choices", "target", "metadata")}
         summary["input"] = _shown(judged)
         summary["scores"] = sample["scores"]
@@ -134,7 +136,12 @@ def _sample(judged: Judged, name: str) -> dict[str, Any]:
         "messages": _messages(judged),
         "output": {"model": "yoj", "choices": []},
         "scores": {"yoj": _score(judged)} if judged.scores else {},
-        "metadata": {"where": judged.where, "category": judged.category, "cluster": judged.cluster},
+        "metadata": {
+            "id": judged.id,
+            "where": judged.where,
+            "category": judged.category,
+            "cluster": judged.cluster,
+        },
         "store": {},
         "events": [],
         "model_usage": {},

@@ -19,6 +19,9 @@ Z_LEVEL, Z_POWER = 1.959963984540054, 0.8416212335729143
 CHUNK = 4_000_000
 """Weights that are held at a time."""
 
+MAX_KEPT = 50_000_000
+"""Weights that are kept for the next figures, of 2 bytes; more are drawn anew."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -55,6 +58,7 @@ class Resamples:
         self.n_clusters = len(names)
         self.places: NDArray[np.intp] = places.reshape(-1)
         self.n_resamples, self.seed = n_resamples, seed
+        self._kept: list[NDArray[np.uint16]] = []
 
     def cluster_sums(self, values: Floats) -> Floats:
         """(n, M) values of groups -> (C, M) sums of clusters."""
@@ -64,6 +68,13 @@ class Resamples:
 
     def weights(self) -> Iterator[Floats]:
         """(some, C) how often each cluster was drawn; together `n_resamples` rows, the same at each call."""
+        drawn = self._kept or self._draw()
+        if self.n_resamples * self.n_clusters <= MAX_KEPT and not self._kept:
+            drawn = self._kept = list(drawn)
+        for counts in drawn:
+            yield counts.astype(np.float64)
+
+    def _draw(self) -> Iterator[NDArray[np.uint16]]:
         rng = np.random.default_rng(self.seed)
         n_rows = max(1, CHUNK // max(1, self.n_clusters))
         for start in range(0, self.n_resamples, n_rows):
@@ -71,7 +82,7 @@ class Resamples:
             drawn = rng.integers(self.n_clusters, size=(rows, self.n_clusters))
             drawn += np.arange(rows)[:, None] * self.n_clusters
             counts = np.bincount(drawn.reshape(-1), minlength=rows * self.n_clusters)
-            yield counts.reshape(rows, self.n_clusters).astype(np.float64)
+            yield counts.reshape(rows, self.n_clusters).astype(np.uint16)
 
     def totals(self, values: Floats) -> Floats:
         """(n, M) values of groups -> (n_resamples, M) totals of each resample."""

@@ -85,7 +85,7 @@ def _text_table(table: Table) -> str:
     lines = []
     for number, row in enumerate(rows):
         indent = "  " if number else ""
-        names = textwrap.wrap(row[0], widths[0], initial_indent=indent, subsequent_indent="    ") or [""]
+        names = textwrap.wrap(row[0], widths[0] + 2, initial_indent=indent, subsequent_indent="    ") or [""]
         lines += names[:-1]
         cells = [f"{names[-1]:<{widths[0] + 2}}"]
         cells += [
