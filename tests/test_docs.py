@@ -77,7 +77,7 @@ def test_every_page_is_reached_from_the_readme() -> None:
 
 
 def test_the_readme_has_commands_that_run() -> None:
-    assert {command.split()[1] for command in commands()} == {"score", "rank", "bench-speed"}
+    assert {command.split()[1] for command in commands()} == {"score", "rank", "bench-speed", "eval"}
 
 
 @pytest.mark.slow

@@ -68,7 +68,6 @@ def evaluate(
         return
     from yoj_cli.cli import evaluating
 
-    evaluating.check_extra()
     n_failed = 0
     if compare:
         shown = evaluating.compare_saved(*compare)

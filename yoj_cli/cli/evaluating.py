@@ -55,16 +55,6 @@ class Scorer:
     description: dict[str, Any] = field(default_factory=dict)
 
 
-def check_extra() -> None:
-    """Refuse to begin without the libraries of the extra `eval`.
-
-    Raises:
-        UsageError: naming what to install.
-    """
-    if find_spec("scipy") is None:
-        raise UsageError("yoj eval needs scipy", hint="pip install 'yoj-cli[eval]'")
-
-
 def run(
     names: Sequence[str], scores: Sequence[Path], config: EvalConfig, judge: JudgeConfig, media: InputConfig
 ) -> tuple[int, Shown]:
@@ -104,8 +94,11 @@ def compare_saved(first: Path, second: Path) -> Shown:
     """Two saved runs, set by set.
 
     Raises:
+        UsageError: scipy, which has the test, is not installed.
         InputError: they have no set, or no group, in common.
     """
+    if find_spec("scipy") is None:
+        raise UsageError("--compare needs scipy", hint="pip install 'yoj-cli[eval]'")
     pairs = [(one, other) for one in read_runs([first]) for other in read_runs([second])]
     matching = [(one, other) for one, other in pairs if one.name == other.name or len(pairs) == 1]
     if not matching:

@@ -147,5 +147,7 @@ def _read_benchmark(path: Path) -> tuple[float, float, str]:
         raise InputError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
     except (ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError, RecursionError) as error:
         raise InputError(
-            "is not what `yoj bench-speed --json` writes", where=str(path), hint="yoj bench-speed --json > bench.json"
+            "is not what `yoj bench-speed --json` writes",
+            where=str(path),
+            hint="yoj bench-speed --json > bench.json",
         ) from error
