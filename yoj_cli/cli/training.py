@@ -77,6 +77,12 @@ def _render_data(report: DataReport) -> str:
     for errors, why in ((report.unusable, "unusable"), (report.too_long, "too long")):
         if errors:
             lines.append(f"left out, {why}: {len(errors)}\n{list_errors(errors)}")
+    if report.n_truncated:
+        lines.append(
+            f"truncated: {report.n_truncated} groups, which lose {report.n_cut} responses as a whole"
+        )
+    if report.n_shrunk:
+        lines.append(f"shown with fewer crops or frames: {report.n_shrunk} groups")
     if report.n_empty:
         lines.append(f"left out, responses without a text: {report.n_empty}")
     if report.teaches_nothing:

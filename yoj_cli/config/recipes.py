@@ -35,6 +35,9 @@ OFFICIAL: Mapping[str, object] = {
     "shuffle_responses": True,
     "drop_empty_responses": True,
     "max_frames": 16,
+    "max_crops": 8,
+    "max_vision_tokens": 16_384,
+    "on_long": "truncate",
     "training_text_bos": False,
     "scoring_text_bos": True,
     "save_every": 500,
@@ -60,6 +63,7 @@ def against_official(config: TrainConfig) -> dict[str, tuple[object, object]]:
     """The settings in which a recipe trains otherwise than the released script: name -> (here, there)."""
     used = {item.name: getattr(config, item.name) for item in fields(config)}
     used |= {"loss": config.resolved_loss, "max_tokens": config.max_tokens or THERE["max_tokens"]}
+    used["max_crops"] = config.max_crops or THERE["max_crops"]  # the official base's own number
     return {
         name: (used[name], there)
         for name, there in THERE.items()

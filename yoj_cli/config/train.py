@@ -11,7 +11,7 @@ from yoj_cli.config.judge import Dtype, HeadActivation, HeadType, Quant, RespRep
 from yoj_cli.plan.branches import Mode
 
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
-OnLong = Literal["error", "skip"]
+OnLong = Literal["error", "skip", "truncate"]
 GroupOrder = Literal["shuffled", "file", "balanced"]
 Scheduler = Literal["linear", "cosine", "constant"]
 
@@ -136,7 +136,24 @@ class TrainConfig(Options):
     scoring_text_bos: bool = option(
         True, "Have the judge score groups of text alone with that bos, as the released code does."
     )
-    on_long: OnLong = option("error", "At a group over --max-tokens: stop, or leave it out and say so.")
+    max_crops: int | None = option(
+        None,
+        "Most crops that a picture is cut into (Molmo2), in training and scoring. Default: the processor's own.",
+        metavar="N",
+        check=positive,
+    )
+    max_vision_tokens: int | None = option(
+        None,
+        "Train pictures and clips that take more tokens than this, or leave the text no room, with fewer crops or "
+        "frames. Default: as they are.",
+        metavar="T",
+        check=positive,
+    )
+    on_long: OnLong = option(
+        "error",
+        "At a group over --max-tokens: stop; skip: leave it out; truncate: cut off its end, with the responses that "
+        "begin there. Both say how many.",
+    )
     on_error: OnError = option(
         "stop", "At a line or file that cannot be used: stop, or leave it out and say so."
     )

@@ -1,8 +1,9 @@
 """Model families: what is particular to one architecture, and nowhere else.
 
-Families differ in seven ways: which modules are the vision tower (never quantized), which tokens attend to each other
+Families differ in eight ways: which modules are the vision tower (never quantized), which tokens attend to each other
 in both directions, how positions count, which media cannot be combined, how the released files name and join the
-weights, what the processor's files leave out, and what the vision tower reads. All other code treats them alike.
+weights, what the processor's files leave out, whether pictures are cut into crops, and what the vision tower reads.
+All other code treats them alike.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Family:
         mixes_media: pictures and clips may stand in one prompt.
         max_clips: clips allowed in one prompt; None for no limit.
         has_spatial_positions: a token has a place in time, height and width (mRoPE).
+        cuts_crops: a picture is cut into crops, up to a number that its processor has as `max_crops`.
         normalizes_clips: clip frames are scaled like pictures although the processor's files may not say so.
         released: how the released files write the weights, where that is not how the decoder names them.
         encodes: for each kind of media, which of the processor's tensors the vision tower reads.
@@ -65,6 +67,7 @@ class Family:
     mixes_media: bool = False
     max_clips: int | None = 0
     has_spatial_positions: bool = False
+    cuts_crops: bool = False
     normalizes_clips: bool = False
     released: Released | None = None
     encodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
@@ -117,6 +120,10 @@ class Family:
         for name in ("do_rescale", "do_normalize"):
             if getattr(processor.video_processor, name, None) is None:
                 setattr(processor.video_processor, name, True)
+
+    def own_crops(self, processor: Any) -> int | None:
+        """Most crops that a processor cuts a picture into; None where the family cuts none."""
+        return int(processor.image_processor.max_crops) if self.cuts_crops else None
 
     def layers_of(self, name: str) -> tuple[str, ...]:
         """The decoder's layers that a layer of the released files holds, in the order of its rows.
@@ -183,6 +190,7 @@ MOLMO2 = Family(
     bidirectional_media_attention=True,
     adds_bos=True,
     max_clips=1,
+    cuts_crops=True,
     normalizes_clips=True,
     released=Released(
         architecture="Molmo2ForConditionalGeneration",

@@ -9,6 +9,7 @@ reach across the boundary; the longest prefix that all have in common is then st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 import torch
@@ -23,9 +24,10 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import translate_oom
 from yoj_cli.plan.branches import Plan, build_plan
 from yoj_cli.sequence.chat import ChatTemplate, Segments, render
-from yoj_cli.sequence.media_inputs import MediaProcessor
+from yoj_cli.sequence.media_inputs import MediaProcessor, Processed
 from yoj_cli.sequence.packed import PackedSequence, Span, share_prefix
 from yoj_cli.sequence.tokens import Separator, SpecialTokens, TextEncoder
+from yoj_cli.sequence.vision_budget import MARGIN, Shown, shrink
 
 
 class SequenceBuilder:
@@ -38,6 +40,10 @@ class SequenceBuilder:
         where: the checkpoint, for errors.
         text_bos: where the family starts a sequence with bos, a group of text alone is started so as well; the
             released trainer leaves it out there.
+        truncate: a group of one branch that is longer than `max_tokens` loses its end, and with it the responses
+            that begin there; without, it is refused. Single responses lose each their own end.
+        max_vision_tokens: pictures and clips that take more, or leave their text no room within `max_tokens`, are
+            shown smaller; see `vision_budget`. None does neither.
     Raises:
         CheckpointError: a separator or a chat template that cannot be used.
     """
@@ -51,12 +57,15 @@ class SequenceBuilder:
         *,
         where: str,
         text_bos: bool = True,
+        truncate: bool = False,
+        max_vision_tokens: int | None = None,
     ) -> None:
         self.max_tokens = max_tokens
         self._backbone, self._role = backbone, role
         tokenizer, family = backbone.tokenizer, backbone.family
         self._bos = (tokenizer.bos_token_id or tokenizer.eos_token_id) if family.adds_bos else None
-        self._text_bos = text_bos
+        self._text_bos, self._truncate, self._max_vision_tokens = text_bos, truncate, max_vision_tokens
+        self._own_crops = family.own_crops(backbone.processor)
         self._specials = SpecialTokens(tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
         self._encoder = TextEncoder(tokenizer)
@@ -84,15 +93,13 @@ class SequenceBuilder:
         """
         backbone = self._backbone
         backbone.family.check_media(group.media)
-        # 1. Media to tensors, and the chat template around the texts.
-        processed = self._media.process(media)
-        before, after = render(group, self._role, self._template, self._specials, processed.expansions)
-        if self._bos is not None and before[0] != self._bos and (media or self._text_bos):
-            before.insert(0, self._bos)
-        # 2. Each branch to token ids, with the prompt before it.
-        sequences = self._branch_sequences(before, after, group.responses, plan)
+        # 1. Media to tensors, the chat template around the texts, and each branch to token ids.
+        processed, (before, after), sequences, is_shrunk = self._fit(group, Shown(media), plan)
+        # 2. No branch is longer than it may be.
         longest = max(len(ids) for ids, _ in sequences)
-        if longest > self.max_tokens:
+        if longest > self.max_tokens and self._truncate:
+            sequences = [self._cut(ids, spans) for ids, spans in sequences]
+        if longest > self.max_tokens and not (self._truncate and all(spans for _, spans in sequences)):
             raise TooLongError(
                 f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
                 hint=self._advise(before, after, group.responses),
@@ -101,7 +108,50 @@ class SequenceBuilder:
         media_types = self._media_types(sequences[0][0])  # (T0,)
         first = torch.tensor([sequences[0][0]])  # (1, T0)
         positions = backbone.positions(first, media_types[None], processed.inputs)
-        return share_prefix(sequences, positions, media_types, processed)
+        packed = share_prefix(sequences, positions, media_types, processed)
+        return replace(packed, n_cut=max(0, longest - self.max_tokens), is_shrunk=is_shrunk)
+
+    def _fit(
+        self, group: Group, shown: Shown, plan: Plan
+    ) -> tuple[Processed, tuple[Segments, Segments], list[tuple[list[int], list[Span]]], bool]:
+        """Media as tensors, the segments around the responses, each branch, and whether media had to be shrunk."""
+        is_shrunk = False
+        while True:
+            processed = self._media.process(shown.media, shown.max_crops)
+            before, after = render(group, self._role, self._template, self._specials, processed.expansions)
+            with_bos = self._bos is not None and (shown.media or self._text_bos)
+            if self._bos is not None and with_bos and before[0] != self._bos:
+                before.insert(0, self._bos)
+            sequences = self._branch_sequences(before, after, group.responses, plan)
+            if self._max_vision_tokens is None or not shown.media:
+                break
+            texts = [text for media in processed.expansions.values() for text in media]
+            n_vision = sum(len(self._encode_trusted(text)) for text in texts)
+            n_text = max(len(ids) for ids, _ in sequences) - n_vision
+            room = min(self._max_vision_tokens, self.max_tokens - n_text - MARGIN)
+            if n_vision <= room:
+                break
+            smaller = shrink(shown, self._own_crops, n_vision, room)
+            if smaller is None:
+                raise TooLongError(
+                    f"pictures or clips take {n_vision} tokens at least, and there is room for {max(room, 0)}",
+                    hint="Raise --max-vision-tokens or --max-tokens, or shorten the texts.",
+                )
+            shown, is_shrunk = smaller, True
+        return processed, (before, after), sequences, is_shrunk
+
+    def _encode_trusted(self, text: str) -> list[int]:
+        """The tokens of what stands for a picture or a clip."""
+        parts = (
+            self._encoder.encode(part, name="a clip's times") if isinstance(part, str) else [part]
+            for part in self._specials.split(text)
+        )
+        return [token for part in parts for token in part]
+
+    def _cut(self, ids: list[int], spans: list[Span]) -> tuple[list[int], list[Span]]:
+        """A branch within the limit, with the responses that begin within it."""
+        n = self.max_tokens
+        return ids[:n], [(first, min(last, n - 1)) for first, last in spans if first < n]
 
     def _advise(self, before: Segments, after: Segments, responses: Sequence[str]) -> str:
         """What makes a group fit; an option that cannot help is not named."""

@@ -54,13 +54,19 @@ class MediaProcessor:
         self._lock = threading.Lock()
         self._kept: OrderedDict[MediaKey, Future[Processed]] = OrderedDict()
 
-    def process(self, media: Sequence[Picture | Clip]) -> Processed:
+    def process(self, media: Sequence[Picture | Clip], max_crops: int | None = None) -> Processed:
         """A group's media as tensors; if another thread is processing the same ones, its result is awaited.
 
+        Args:
+            max_crops: most crops that a picture is cut into; None for the processor's own number.
         Raises:
             MediaError: the family's processor cannot read them.
         """
-        key = tuple(("image" if hasattr(medium, "image") else "video", medium.digest) for medium in media)
+        how = f", {max_crops} crops" if max_crops else ""
+        key = tuple(
+            ("image", f"{medium.digest}{how}") if isinstance(medium, Picture) else ("video", medium.digest)
+            for medium in media
+        )
         if not key:
             return Processed((), {}, {})
         ours: Future[Processed] = Future()
@@ -73,16 +79,16 @@ class MediaProcessor:
         if kept is not None:
             return kept.result()
         try:
-            ours.set_result(self._process(key, media))
+            ours.set_result(self._process(key, media, max_crops))
         except BaseException as error:
             with self._lock:
                 self._kept.pop(key, None)
             ours.set_exception(error)
         return ours.result()
 
-    def _process(self, key: MediaKey, media: Sequence[Picture | Clip]) -> Processed:
+    def _process(self, key: MediaKey, media: Sequence[Picture | Clip], max_crops: int | None) -> Processed:
         try:
-            inputs, expansions = self._run(media)
+            inputs, expansions = self._run(media, max_crops)
         except Exception as error:  # the library's processors raise whatever their arithmetic trips over
             if is_out_of_memory(error):
                 raise
@@ -94,7 +100,9 @@ class MediaProcessor:
             inputs = {name: tensor.pin_memory() for name, tensor in inputs.items()}
         return Processed(key, inputs, expansions)
 
-    def _run(self, media: Sequence[Picture | Clip]) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    def _run(
+        self, media: Sequence[Picture | Clip], max_crops: int | None
+    ) -> tuple[dict[str, Any], dict[str, list[str]]]:
         """Inputs and expansions, as `Processed` describes them."""
         processor = self._processor
         pictures = [medium.image for medium in media if hasattr(medium, "image")]
@@ -102,7 +110,8 @@ class MediaProcessor:
         inputs: dict[str, Any] = {}
         expansions: dict[str, list[str]] = {}
         if pictures:
-            found = processor.image_processor(images=pictures, return_tensors="pt")
+            crops = {"max_crops": max_crops} if max_crops else {}
+            found = processor.image_processor(images=pictures, return_tensors="pt", **crops)
             inputs.update(found)
             expansions[processor.image_token] = [
                 processor.replace_image_token(found, image_idx=index) for index in range(len(pictures))

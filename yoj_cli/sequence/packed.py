@@ -30,6 +30,8 @@ class PackedSequence:
             token that all branches share is in the prefix.
         media_inputs: pixel tensors and grids, by the model's argument names.
         n_prefix: tokens that all branches share; 0 where there is a single branch.
+        n_cut: tokens that the end of the sequence has lost; see `SequenceBuilder`.
+        is_shrunk: pictures or clips are shown smaller than they would be; see `vision_budget`.
         media_key: equal only for sequences with equal `media_inputs`; None where it was not computed.
     """
 
@@ -41,6 +43,8 @@ class PackedSequence:
     media_inputs: dict[str, Tensor]
     n_prefix: int
     media_key: MediaKey | None = None
+    n_cut: int = 0
+    is_shrunk: bool = False
 
     @property
     def score_positions(self) -> tuple[tuple[int, ...], ...]:

@@ -23,7 +23,10 @@ from yoj_cli.sequence.packed import PackedSequence
 
 @dataclass(frozen=True)
 class Example:
-    """A group with its responses in the order of one epoch, and its sequence in that order."""
+    """A group with its responses in the order of one epoch, and its sequence in that order.
+
+    Where the sequence was truncated, the group has the responses that are left.
+    """
 
     group: Group
     sequence: PackedSequence
@@ -80,6 +83,13 @@ def drop_empty_responses(group: Group) -> Group:
     )
 
 
+def keep_first(group: Group, n: int) -> Group:
+    """The same group with its first n responses."""
+    if n == len(group.responses):
+        return group
+    return replace(group, responses=group.responses[:n], rankings=(group.rankings or ())[:n])
+
+
 def shuffle_responses(group: Group, seed: int, epoch: int) -> Group:
     """The same group in an order of its own for this epoch, so that a response's place says nothing.
 
@@ -131,7 +141,8 @@ class Examples(Dataset[Future[Example]]):
         if self._shuffle_seed is not None:
             group = shuffle_responses(group, self._shuffle_seed, epoch)
         plan = build_plan(len(group.responses), mode=self._mode)
-        return Example(group, self._builder.prepare(group, plan, self._media))
+        sequence = self._builder.prepare(group, plan, self._media)
+        return Example(keep_first(group, sum(map(len, sequence.spans))), sequence)
 
     def close(self) -> None:
         """Forget what nobody will ask for."""

@@ -179,6 +179,7 @@ def load_model(config: TrainConfig, folder: Path) -> RewardModel:
     template = read_template(config.chat_template)
     backbone = load_backbone(folder, judge, device, processor_folder=folder, chat_template=template)
     separator = add_separator(backbone, config, folder)
+    set_max_crops(backbone, config)
     torch.manual_seed(config.seed)
     return RewardModel(backbone, config, commit_of(folder), separator)
 
@@ -220,6 +221,8 @@ def build_sequences(config: TrainConfig, backbone: Backbone, *, held_out: bool =
         max_tokens,
         where=config.chat_template or config.base,
         text_bos=config.scoring_text_bos if held_out else config.training_text_bos,
+        truncate=config.on_long == "truncate" and not held_out,
+        max_vision_tokens=None if held_out else config.max_vision_tokens,
     )
 
 
@@ -227,7 +230,21 @@ def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:
     """The base without its weights: enough to build sequences and to count."""
     backbone = load_on_meta(folder, _judge_config(config), chat_template=read_template(config.chat_template))
     add_separator(backbone, config, folder)
+    set_max_crops(backbone, config)
     return backbone
+
+
+def set_max_crops(backbone: Backbone, config: TrainConfig) -> None:
+    """Have the processor cut pictures into as many crops as the recipe says; it is saved with the checkpoint.
+
+    Raises:
+        UsageError: the base reads pictures, and cuts none into crops.
+    """
+    if config.max_crops is None or not backbone.family.reads_media:
+        return
+    if not backbone.family.cuts_crops:
+        raise UsageError(f"the base ({backbone.family.name}) cuts no crops", where="--max-crops")
+    backbone.processor.image_processor.max_crops = config.max_crops
 
 
 def add_separator(backbone: Backbone, config: TrainConfig, folder: Path) -> tuple[str, Tensor | None]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import LINE_BREAKS, InputError, TooLongError, YojError, is_of_one_group
@@ -15,6 +15,7 @@ from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.scoring.prefetch import Prefetcher
 from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.train.data import drop_empty_responses, teaches
 
 N_LISTED = 10
@@ -36,6 +37,9 @@ class DataReport:
         longest: tokens of the longest group, and its place; (0, "") where lengths were not counted.
         n_tokens: tokens of all groups together.
         too_long, unusable: errors of the groups that are left out, each with its place.
+        n_truncated: groups that are longer than they may be and lose their end.
+        n_cut: responses that such groups lose as a whole, in the order of the file; an epoch's order cuts others.
+        n_shrunk: groups whose pictures or clips are shown smaller so that they fit.
         n_empty: responses that are left out because they hold no text.
         teaches_nothing: places of groups that are left out because all their responses share a rank.
         fingerprint: equal for equal lines in an equal order; says whether a run can be resumed on them.
@@ -52,6 +56,9 @@ class DataReport:
     n_tokens: int = 0
     too_long: list[YojError] = field(default_factory=list)
     unusable: list[YojError] = field(default_factory=list)
+    n_truncated: int = 0
+    n_cut: int = 0
+    n_shrunk: int = 0
     n_empty: int = 0
     teaches_nothing: list[str] = field(default_factory=list)
     fingerprint: str = ""
@@ -68,8 +75,8 @@ class DataReport:
     def chance(self) -> float:
         return self.chance_sum / self.n_groups
 
-    def add(self, group: Group, n_tokens: int) -> None:
-        """Count a group that will be used."""
+    def add(self, group: Group, sequence: PackedSequence | None) -> None:
+        """Count a group that will be used; without its sequence, only what its line says."""
         rankings = group.rankings or ()
         n_best = rankings.count(min(rankings))
         self.groups.append(group)
@@ -79,7 +86,13 @@ class DataReport:
         self.n_single_best += n_best == 1
         self.n_best_first += rankings[0] == min(rankings)
         self.chance_sum += n_best / len(rankings)
+        if sequence is None:
+            return
+        n_tokens = sequence.n_tokens
         self.n_tokens += n_tokens
+        self.n_truncated += sequence.n_cut > 0
+        self.n_cut += len(rankings) - sum(map(len, sequence.spans))
+        self.n_shrunk += sequence.is_shrunk
         if n_tokens > self.longest[0]:
             self.longest = (n_tokens, group.where)
 
@@ -98,6 +111,9 @@ class DataReport:
             "tokens": self.n_tokens,
             "left_out_too_long": len(self.too_long),
             "left_out_unusable": len(self.unusable),
+            "truncated": self.n_truncated,
+            "cut_responses": self.n_cut,
+            "shrunk_media": self.n_shrunk,
             "left_out_all_tied": len(self.teaches_nothing),
             "left_out_empty_responses": self.n_empty,
         }
@@ -124,16 +140,16 @@ def validate_data(
     report = DataReport()
     digest = hashlib.sha256()
 
-    def prepare(item: Group | Failure) -> tuple[Group | Failure, int]:
+    def prepare(item: Group | Failure) -> tuple[Group | Failure, PackedSequence | None]:
         if isinstance(item, Failure) or not teaches(item) or not config.check:
-            return item, 0
+            return item, None
         plan = build_plan(len(item.responses), mode=config.mode)
         try:
-            return item, builder.prepare(item, plan, media).n_tokens
+            return item, replace(builder.prepare(item, plan, media), media_inputs={})
         except YojError as error:
             if not is_of_one_group(error):
                 raise
-            return Failure(item.where, item.record, error), 0
+            return Failure(item.where, item.record, error), None
 
     def without_empty() -> Iterator[Group | Failure]:
         for item in items:
@@ -145,7 +161,7 @@ def validate_data(
                 yield item
 
     with Prefetcher(prepare, without_empty()) as stream:
-        for item, n_tokens in stream:
+        for item, sequence in stream:
             if isinstance(item, Failure):
                 (report.too_long if isinstance(item.error, TooLongError) else report.unusable).append(
                     item.error
@@ -153,7 +169,7 @@ def validate_data(
             elif not teaches(item):
                 report.teaches_nothing.append(item.where)
             else:
-                report.add(item, n_tokens)
+                report.add(item, sequence)
                 digest.update(json.dumps(item.record, sort_keys=True, default=str).encode())
     report.fingerprint = digest.hexdigest()
     _refuse(report.unusable, "cannot be used", "--on-error skip", stop=config.on_error == "stop")
