@@ -1,4 +1,4 @@
-"""The console script, and `python -m yoj_cli`: to be stopped is quiet from here on, also while libraries are imported."""
+"""The console script, and `python -m yoj_cli`: stopping it is quiet from here on, also while libraries load."""
 
 from __future__ import annotations
 
