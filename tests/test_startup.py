@@ -12,6 +12,15 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 YOJ = "from yoj_cli.cli.main import main; main()"
+TINY = """if True:
+    import typer
+    app = typer.Typer(rich_markup_mode=None)
+    @app.command()
+    def score(limit: int = 1) -> None: ...
+    @app.command()
+    def rank(limit: int = 1) -> None: ...
+    app()
+"""
 
 
 def cpu_s(*arguments: str) -> float:
@@ -27,10 +36,10 @@ def cpu_s(*arguments: str) -> float:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"], ["score", "--no-such-option"]])
 def test_help_and_usage_errors_take_under_0_3_s_of_cpu(arguments):
-    """0.3 s where `import typer` takes 0.1 s; a machine that is slow today gets as much more."""
-    pairs = [(cpu_s("-c", YOJ, *arguments), cpu_s("-c", "import typer")) for _ in range(5)]
+    """Of which two commands of one option each take Typer 0.1 to 0.2 s; a machine that is slow today gets more."""
+    pairs = [(cpu_s("-c", YOJ, *arguments), cpu_s("-c", TINY, *arguments)) for _ in range(5)]
     fastest, typer_alone = (min(column) for column in zip(*pairs, strict=True))
-    assert fastest < 0.3 * max(1.0, typer_alone / 0.1), (fastest, typer_alone)
+    assert fastest < max(0.3, 1.6 * typer_alone), (fastest, typer_alone)
 
 
 @pytest.mark.slow
