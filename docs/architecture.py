@@ -22,6 +22,7 @@ ROOMS = {
     "records": "JSON lines to groups",
     "media": "files to pixels",
     "verdicts": "scores to ranks, agreement, output lines",
+    "votes": "pairwise votes to rankings",
     "render": "text for people and programs",
     "storage": "files of models, here and on the Hub",
     "model": "the network in memory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,17 @@ def render() -> str:
     """The page."""
     register()
     root: Any = get_command(app)
-    parent = root.make_context("yoj", [], resilient_parsing=True, terminal_width=WIDTH_COLUMNS)
-    parts = [HEAD, _section("yoj", root.get_help(parent))]
-    for name, command in root.commands.items():
-        context = command.make_context(
-            name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH_COLUMNS
-        )
-        parts.append(_section(f"yoj {name}", command.get_help(context)))
-    return "\n".join(parts)
+    return "\n".join([HEAD, *_sections(root, "yoj", "yoj", None)])
+
+
+def _sections(command: Any, name: str, title: str, parent: Any) -> Iterator[str]:
+    """The command's own, then those of its commands."""
+    context = command.make_context(
+        name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH_COLUMNS
+    )
+    yield _section(title, command.get_help(context))
+    for child in command.list_commands(context) if hasattr(command, "commands") else ():
+        yield from _sections(command.commands[child], child, f"{title} {child}", context)
 
 
 def _section(title: str, text: str) -> str:

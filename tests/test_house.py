@@ -122,6 +122,12 @@ CHEAP = [
             "info",
         )
     ),
+    ["votes"],
+    ["votes", "--help"],
+    *(["votes", command, "--help"] for command in ("rank", "sample", "explain")),
+    ["votes", "rank", "nope.csv"],
+    ["votes", "rank", "-", "--columns", "a"],
+    ["votes", "sample", "--n", "1", "-"],
     ["nope"],
     ["score", "--nope"],
     ["score", "--quant", "3bit"],
@@ -167,7 +173,7 @@ def test_help_and_bad_usage_load_nothing_heavy(tmp_path: Path) -> None:
             try:
                 main()
             except SystemExit as ended:
-                heavy = {"torch", "transformers", "PIL", "rich.table", "numpy"} & set(sys.modules)
+                heavy = {"torch", "transformers", "PIL", "rich.table", "numpy", "networkx"} & set(sys.modules)
                 found.append([arguments, ended.code, sorted(heavy)])
         print(json.dumps(found), file=sys.stderr)
     """

@@ -22,6 +22,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from enum import IntEnum
+from importlib.util import find_spec
 
 LINE_BREAKS = {ord(sign): repr(sign)[1:-1] for sign in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
 """How they are written in a message, where a file's name holds one; else it could say a line in our name."""
@@ -122,6 +123,23 @@ class UnexpectedError(YojError):
 def first_few(names: Sequence[str], n: int = 3) -> str:
     """The first of many names, for a message: "a, b, c …"."""
     return ", ".join(names[:n]) + (" …" if len(names) > n else "")
+
+
+def require(what: str, *modules: str, extra: str) -> None:
+    """See that the libraries of an extra are installed.
+
+    Args:
+        what: needs them.
+    Raises:
+        UsageError: one is not.
+    """
+    missing = [name for name in modules if find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise UsageError(
+            f"{what} needs {' and '.join(missing)}, which {verb} not installed",
+            hint=f"pip install 'yoj-cli[{extra}]'",
+        )
 
 
 @contextmanager

@@ -18,8 +18,9 @@ from io import StringIO
 from typing import Annotated, Any, NoReturn
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperGroup
 
+from yoj_cli.cli.command import SETTINGS, Command
 from yoj_cli.cli.messages import complain
 from yoj_cli.cli.options import is_debugging
 from yoj_cli.errors import ExitCode, UnexpectedError, YojError
@@ -39,10 +40,12 @@ COMMANDS = {
     "bench-speed": "bench_speed:bench_speed",
     "plan-run": "plan_run:plan_run",
     "eval": "eval:evaluate",
+    "votes": "votes:votes",
     "report": "report:report",
     "info": "info:info",
 }
-"""Each command, in the order of the help, with its module and function; only what is called is imported."""
+"""Each command, or group of commands, in the order of the help, with its module and function there; only what is
+called is imported."""
 
 PATIENCE_S = 2.0
 
@@ -58,36 +61,33 @@ PLAIN_WORDS = {
 }
 
 
-class Command(TyperCommand):
-    """A command whose help shows an argument by its name alone: FILE, and not FILE <list[str]>."""
+class Commands(TyperGroup):
+    """The commands in the order of COMMANDS."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for parameter in self.params:
-            if parameter.param_type_name == "argument":
-                parameter.display_type_rich = lambda ctx: None  # type: ignore[attr-defined]
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(super().list_commands(ctx), key=list(COMMANDS).index)
 
 
 app = typer.Typer(
     name="yoj",
+    cls=Commands,
     help="You only judge once: which of N responses is best, in one forward pass on your own machine.",
     epilog=EXIT_CODES,
-    rich_markup_mode=None,  # rich tables take longer to import than the help takes to print
-    pretty_exceptions_enable=False,
-    no_args_is_help=True,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    **SETTINGS,
 )
 
 
 def register(names: Iterable[str] = COMMANDS) -> None:
-    """Give the app these commands, each once and in the order of COMMANDS; their modules are imported now."""
-    known = {command.name for command in app.registered_commands}
+    """Give the app these commands, or groups of commands, each once; their modules are imported now."""
+    known = {each.name for each in (*app.registered_commands, *app.registered_groups)}
     for name in names:
         if name not in known:
-            module, _, function = COMMANDS[name].partition(":")
-            app.command(name, cls=Command)(getattr(import_module(f"yoj_cli.cli.{module}"), function))
-    places = {name: place for place, name in enumerate(COMMANDS)}
-    app.registered_commands.sort(key=lambda command: places.get(str(command.name), len(places)))
+            module, _, attribute = COMMANDS[name].partition(":")
+            found = getattr(import_module(f"yoj_cli.cli.{module}"), attribute)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name)
+            else:
+                app.command(name, cls=Command)(found)
 
 
 def _print_version(wanted: bool) -> None:

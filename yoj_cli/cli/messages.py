@@ -19,9 +19,15 @@ OTHER = "failed for other reasons"
 
 
 class Complaints:
-    """Says on standard error what failed; one bad habit of a file's writer does not fill the screen."""
+    """Says on standard error what failed; one bad habit of a file's writer does not fill the screen.
 
-    def __init__(self) -> None:
+    Args:
+        noun: what fails.
+        rows_say_so: whether the output has an error in the place of each.
+    """
+
+    def __init__(self, noun: str = "groups", *, rows_say_so: bool = True) -> None:
+        self._noun, self._more = noun, "; their rows say the same" if rows_say_so else ""
         self._n_failed: Counter[str] = Counter()
         self._hints: set[str] = set()
 
@@ -36,12 +42,12 @@ class Complaints:
             self._hints.add(error.hint)
             complain(str(YojError(error.what, where=error.where, hint=hint)))
         elif n == N_SHOWN + 1:
-            complain(f"more like these are only counted here; their rows say the same: {kind}")
+            complain(f"more like these are only counted here{self._more}: {kind}")
 
     def finish(self) -> None:
         for kind, n in self._n_failed.items():
             if n > N_SHOWN:
-                complain(f"{n:,} groups in all: {kind}")
+                complain(f"{n:,} {self._noun} in all: {kind}")
 
 
 def kind_of(error: YojError) -> str:

@@ -32,34 +32,35 @@ WIDE = {
 """First bytes -> the encoding that text begins with; the longer before the shorter."""
 
 
-def refuse_other_kinds(line: bytes, *, name: str) -> None:
+def refuse_other_kinds(line: bytes, *, name: str, command: str = "yoj score -") -> None:
     """See that a file can be JSON Lines.
 
     Args:
         line: its first line that is not blank, with its line break.
         name: the file, or "stdin".
+        command: what lines of JSON would be piped into.
     Raises:
         InputError: it is packed, a table, in another encoding, or one JSON document over many lines.
     """
     source = "FILE" if name == "stdin" else name
     for start, (kind, unpack) in PACKED.items():
         if line.startswith(start):
-            raise _not_lines(f"a {kind} file", name, f"{unpack} {source}")
+            raise _not_lines(f"a {kind} file", name, f"{unpack} {source}", command)
     for start, (kind, reader) in TABLES.items():
         if line.startswith(start):
             hint = f"Write its rows as lines: pandas.{reader}(…).to_json(…, orient='records', lines=True)."
             raise InputError(f"this is a {kind} file, not JSON Lines", where=name, hint=hint)
     for start, encoding in WIDE.items():
         if line.startswith(start):
-            raise _not_lines(f"{encoding} text", name, f"iconv -f {encoding} -t UTF-8 {source}")
+            raise _not_lines(f"{encoding} text", name, f"iconv -f {encoding} -t UTF-8 {source}", command)
     if begins_a_document(line):
         kind, filters = ("array", "'.[]'") if line.lstrip().startswith(b"[") else ("object", ".")
-        raise _not_lines(f"one JSON {kind} over many lines", name, f"jq -c {filters} {source}")
+        raise _not_lines(f"one JSON {kind} over many lines", name, f"jq -c {filters} {source}", command)
 
 
-def _not_lines(kind: str, name: str, convert: str) -> InputError:
+def _not_lines(kind: str, name: str, convert: str, command: str) -> InputError:
     return InputError(
-        f"this is {kind}, not JSON Lines", where=name, hint=f"Convert it: {convert} | yoj score -"
+        f"this is {kind}, not JSON Lines", where=name, hint=f"Convert it: {convert} | {command}"
     )
 
 

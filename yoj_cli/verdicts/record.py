@@ -8,7 +8,7 @@ from typing import Any
 from yoj_cli.verdicts.verdict import Verdict
 
 OUTPUT_KEYS = ("scores", "ranks", "p_best", "spread", "order_agreement", "best", "top", "judge", "error")
-"""What `to_record` and `to_error_record` write; see `_input_fields` for an input line that has such a key."""
+"""What `to_record` and `to_error_record` write; see `input_fields` for an input line that has such a key."""
 
 
 def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = None) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = N
         judge: written as "judge": what scored it and how, with the orders that this group was read in.
         top: also write "top", the best `top` responses, best first (all of them if there are fewer).
     """
-    record = _input_fields(verdict.group.record)
+    record = input_fields(verdict.group.record)
     record["scores"] = [shortest_float32(score) for score in verdict.scores]
     record["ranks"] = list(verdict.ranks)
     record["p_best"] = [shortest_float32(p) for p in verdict.p_best]
@@ -43,10 +43,10 @@ def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = N
 
 def to_error_record(record: Mapping[str, Any], error: Exception) -> dict[str, Any]:
     """The output line of a group that failed: the input fields unchanged, and what went wrong."""
-    return _input_fields(record) | {"error": {"type": type(error).__name__, "message": str(error)}}
+    return input_fields(record) | {"error": {"type": type(error).__name__, "message": str(error)}}
 
 
-def _input_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+def input_fields(record: Mapping[str, Any]) -> dict[str, Any]:
     """The input line without what an earlier run wrote on it.
 
     A line that an earlier run wrote (scores by a judge, or an error of ours) is judged again, and the old verdict

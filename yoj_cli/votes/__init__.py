@@ -1,0 +1,1 @@
+"""Pairwise votes to rankings, and rankings to groups of N responses."""
