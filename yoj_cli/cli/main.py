@@ -79,7 +79,8 @@ app = typer.Typer(
 
 def register(names: Iterable[str] = COMMANDS) -> None:
     """Give the app these commands, or groups of commands, each once; their modules are imported now."""
-    known = {each.name for each in (*app.registered_commands, *app.registered_groups)}
+    known = {command.name for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     for name in names:
         if name not in known:
             module, _, attribute = COMMANDS[name].partition(":")
