@@ -152,7 +152,7 @@ def test_the_table_names_metrics_baselines_and_the_order_read(yoj: Run) -> None:
         "shuffled (seed 0); read again in reverse",
         "ECE of P(best)",
         "winner flips in reverse",
-        "read in place 4",
+        "place 4",
     ):
         assert words in out
 

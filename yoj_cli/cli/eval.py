@@ -119,5 +119,5 @@ def _show(config: EvalConfig, blocks: Sequence[Block], document: dict[str, Any])
     """Print the figures, in the form that was asked for."""
     write_blocks(blocks, document, as_json=config.json, markdown=config.format == "markdown")
     for folder in (config.save, config.plot):
-        if folder is not None:
+        if folder is not None and not config.quiet:
             say(f"written: {folder}")

@@ -66,9 +66,12 @@ def run(
         YojError: of the first group that fails, unless `config.on_error` is "skip".
     """
     sets = open_sets(names, data=config.data, limit=config.limit, media_root=media.media_root)
-    check_kept(sets, scores, config, has_judge=not scores or judge.model is not None)
+    has_judge = not scores or judge.model is not None
+    if "-" in names and len(scores) + has_judge > 1:
+        raise UsageError("standard input can be read once only", hint="Give a file, or one scorer.")
+    check_kept(sets, scores, config, has_judge=has_judge)
     scorers = [_given(path) for path in scores]
-    if not scores or judge.model is not None:
+    if has_judge:
         scorers.insert(0, _load(judge, config, media))
     evaluations = [[_evaluate(each, scorer, config) for scorer in scorers] for each in sets]
     n_failed = sum(each.n_failed for found in evaluations for each in found)

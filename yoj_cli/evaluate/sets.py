@@ -124,15 +124,16 @@ def _file_headline(judged: Sequence[Judged]) -> list[Metric]:
 
 
 def _open_file(path: str, limit: int | None, media_root: Path | None) -> EvalSet:
-    if not Path(path).is_file():
+    if path != "-" and not Path(path).is_file():
         known = ", ".join(["paper", *(each.name for each in BENCHMARKS)])
         raise InputError(
             "is no benchmark and no file", where=path, hint=f"Name a JSON Lines file, or one of: {known}."
         )
-    name = Path(path).name.partition(".")[0] or "groups"
+    title = "stdin" if path == "-" else Path(path).name
+    name = title.partition(".")[0] or "groups"
     return EvalSet(
         name,
-        file_benchmark(name, Path(path).name),
+        file_benchmark(name, title),
         path,
         str(media_root or Path(path).parent),
         lambda: islice(read_groups(path, media_root=media_root), limit),

@@ -18,8 +18,9 @@ NONE = "-"
 MAX_POSITION_TABLES = 3
 COVERAGES = (0.9, 0.7, 0.5)
 PLACES = (
-    "Against elsewhere: right here minus right in all other places; * is more than chance does, at the 5 % level. "
-    "Least to show: the smallest such difference that so many groups show with 80 % power."
+    "To elsewhere: right here minus right in all other places; * is more than chance does, at the 5 % level. "
+    "Least to show: the smallest such difference that so many groups show with 80 % power. "
+    "Winners: share of all winners that were read here."
 )
 
 
@@ -113,9 +114,9 @@ def _details(each: Evaluation) -> list[Block]:
         rows += [
             ("best of N of a blind pick", value_text(each.chance), NONE, f"{each.n_gold:,} groups"),
             _row(calibration.ece, f"{N_BINS} bins"),
-            _row(calibration.brier, f"p = 1/N has {calibration.uniform_brier:.3f}"),
-            _row(calibration.nll, f"p = 1/N has {calibration.uniform_nll:.3f}"),
-            _row(risk.aurc, f"{risk.risk:.3f} if P(best) said nothing"),
+            _row(calibration.brier, f"uniform {calibration.uniform_brier:.3f}"),
+            _row(calibration.nll, f"uniform {calibration.uniform_nll:.3f}"),
+            _row(risk.aurc, f"{risk.risk:.3f} for a P(best) that says nothing"),
         ]
         rows += [
             (f"  wrong of the surest {100 * coverage:.0f} %", value_text(risk.risk_at(coverage)), NONE, "")
@@ -150,7 +151,7 @@ def _row(figure: Figure, note: str = "") -> tuple[str, ...]:
 def _positions(table: PositionTable) -> Table:
     rows = tuple(
         (
-            f"read in place {place.place}",
+            f"place {place.place}",
             f"{place.n:,}",
             value_text(place.accuracy),
             interval_text(place.low, place.high),
@@ -160,8 +161,8 @@ def _positions(table: PositionTable) -> Table:
         )
         for place in table.places
     )
-    title = f"{table.n_groups:,} groups of {table.n_responses}: the best one …"
-    columns = ("groups", "right", "95 % interval", "against elsewhere", "least to show", "winners here")
+    title = f"N = {table.n_responses}, best one read in"
+    columns = ("groups", "right", "95 % interval", "to elsewhere", "least to show", "winners")
     return Table(title, columns, rows)
 
 
