@@ -19,16 +19,19 @@ from yoj_cli.evaluate.calibration import Bin
 from yoj_cli.evaluate.compare import compare
 from yoj_cli.evaluate.evaluation import evaluate
 from yoj_cli.evaluate.judged import Judged, read_judged
+from yoj_cli.evaluate.saved import VERDICTS, SavedRun, write_run
+from yoj_cli.evaluate.sets import file_benchmark
+from yoj_cli.evaluate.tables import interval_text, value_text
 from yoj_cli.groups import Media
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.report.build import build_report
 from yoj_cli.report.charts import calibration_chart, nice_top
 from yoj_cli.report.document import names_of
 from yoj_cli.report.entries import build_entries, is_shaky, margin, outcome, regret
-from yoj_cli.report.overview import BEST_OF_N
 from yoj_cli.report.page import FOLDER, SCRIPTS, STYLES, data_block
 from yoj_cli.report.pictures import show_media
 
+AS_A_FILE = file_benchmark("v", "v.jsonl")
 ASKED = {"id": "q", "prompt": "Which?", "responses": ["one", "two", "three"]}
 
 
@@ -188,16 +191,19 @@ def test_responses_are_called_by_their_labels_or_models_where_these_tell_them_ap
 
 def test_the_figures_are_those_of_the_evaluation(tmp_path: Path) -> None:
     path = write_verdicts(tmp_path / "v.jsonl", many_lines(120))
-    evaluation = evaluate(list(read_judged([path])), BEST_OF_N)
+    evaluation = evaluate(list(read_judged([path])), AS_A_FILE)
     page = page_of(path)
     rows = re.findall(r'<th scope="row">(.*?)</th><td class="number">(.*?)</td><td>(.*?)</td>', page)
     shown = {html.unescape(name): (value, interval) for name, value, interval in rows}
-    best = evaluation.headline[0]
-    assert shown["best of N"] == (f"{best.value:.1%}", f"{best.low:.1%} to {best.high:.1%}")
-    brier = evaluation.calibration.brier
-    assert shown["Brier score of P(best)"] == (f"{brier.value:.3f}", f"{brier.low:.3f} to {brier.high:.3f}")
-    assert shown["best of N of a blind pick"][0] == "25.0%"
-    assert {figure.name for figure in evaluation.figures} < set(shown)
+    for figure in (
+        *evaluation.headline,
+        *evaluation.figures,
+        evaluation.calibration.brier,
+        evaluation.risk.aurc,
+    ):
+        interval = interval_text(figure.low, figure.high, figure.unit)
+        assert shown[figure.name] == (value_text(figure.value, figure.unit), interval)
+    assert shown["best of N of a blind pick"][0] == "25.0 %"
 
 
 def test_the_comparison_is_that_of_the_evaluation(tmp_path: Path) -> None:
@@ -207,13 +213,13 @@ def test_the_comparison_is_that_of_the_evaluation(tmp_path: Path) -> None:
             line["scores"] = line["scores"][::-1]
             del line["p_best"]
     first, second = write_verdicts(tmp_path / "a.jsonl", lines), write_verdicts(tmp_path / "b.jsonl", others)
-    found = compare(list(read_judged([first])), list(read_judged([second])), BEST_OF_N)
+    found = compare(list(read_judged([first])), list(read_judged([second])), AS_A_FILE)
     page = " ".join(page_of(first, second).split())
     assert f">{found.only_first_right} groups</a>, only B in" in page
     assert f">{found.only_second_right}</a>" in page
     assert f"p = {found.mcnemar_p:.3g}" in page
     difference = found.differences[0]
-    assert f'<td class="number">{difference.difference * 100:+.1f} points</td>'.replace("-", "−") in page
+    assert f'<td class="number">{value_text(difference.difference, signed=True)}</td>' in page
 
 
 def test_a_missing_picture_is_named_and_no_folder_of_this_machine_is(
@@ -231,7 +237,7 @@ def test_a_missing_picture_is_named_and_no_folder_of_this_machine_is(
 def picture_file(tmp_path: Path, lines: int = 3) -> Path:
     found = []
     for number in range(lines):
-        noise = Image.effect_noise((900, 700), 90 + number).convert("RGB")
+        noise = Image.effect_noise((640, 500), 90 + number).convert("RGB")
         noise.save(tmp_path / f"{number}.png")
         found.append(verdict_line(ASKED | {"id": str(number), "image": f"{number}.png"}, (1, 2, 3)))
     return write_verdicts(tmp_path / "v.jsonl", found)
@@ -347,6 +353,16 @@ def test_a_file_without_verdicts_is_an_error_with_its_place(
     assert said in err
     assert "v.jsonl" in err
     assert not (tmp_path / "r.html").exists()
+
+
+def test_a_run_that_yoj_eval_kept_is_shown_by_its_folder(yoj: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "today" / "held-out"
+    folder.mkdir(parents=True)
+    write_run(SavedRun("held-out", "held-out.jsonl", "held-out.jsonl", str(tmp_path), "demo", ""), folder)
+    write_verdicts(folder / VERDICTS, many_lines(3))
+    code, out, _ = yoj("report", tmp_path / "today", "-o", "-")
+    assert code == 0
+    assert block(out, "index")["judges"][0]["file"] == "today"
 
 
 def test_three_files_are_too_many(yoj: Any, tmp_path: Path) -> None:

@@ -216,11 +216,12 @@ def test_marks_stay_in_the_browser_and_come_out_as_votes_and_rankings(look: Any,
     votes = [
         {key: vote[key] for key in ("group", "a", "b", "winner", "annotator")} for vote in saved["votes"]
     ]
-    names = [("response 1", "response 2"), ("response 1", "response 3"), ("response 2", "response 3")]
+    names = [("0", "1"), ("0", "2"), ("1", "2")]
     ties = [{"group": "right", "a": a, "b": b, "winner": "tie", "annotator": "Ada"} for a, b in names]
     chosen = [{"group": "wrong", "a": a, "b": b, "winner": "b", "annotator": "Ada"} for a, b in names[1:]]
     assert votes == ties + chosen
     assert saved["votes"][-1]["b_text"] == "no"
+    assert saved["votes"][-1]["prompt"] == "A question about pears"
     assert saved["notes"][-1] == {"id": "wrong", "preferred": 2, "star": True, "comment": "too <short>"}
     (group,) = read_groups(str(tmp_path / "rankings.jsonl"))
     assert (group.id, group.rankings, group.responses) == (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -23,7 +25,8 @@ def report(
     files: Annotated[
         list[str],
         typer.Argument(
-            help="What `yoj score` wrote as JSON Lines; - for standard input. Two files are compared.",
+            help="JSON Lines that `yoj score` wrote, or a folder of `yoj eval --save`; - for standard input. "
+            "Two are compared.",
             metavar="VERDICTS",
         ),
     ],
@@ -34,25 +37,21 @@ def report(
 
     The page needs no network and no server. What you mark in it is exported for `yoj votes` and `yoj train`.
     """
-    paths = check_paths(files)
-    if len(paths) > 2:
-        raise UsageError(
-            f"a report shows one file or compares two, not {len(paths)}",
-            hint="Parts of one run belong together: cat part-*.jsonl | yoj report -",
-        )
+    check_verdicts(files)
     with open_output(
-        OutputConfig(output=report.output, overwrite=report.overwrite, format="jsonl"), inputs=paths
+        OutputConfig(output=report.output, overwrite=report.overwrite, format="jsonl"), inputs=files
     ) as stream:
         from yoj_cli.report.build import build_report
 
         with show_status() as tell:
-            tell("reading verdicts and pictures")
+            tell("reading verdicts")
             built = build_report(
-                paths,
+                files,
                 title=report.title,
                 max_mb=report.max_mb,
                 media_root=media.media_root,
                 allow_remote=media.allow_remote_media,
+                tell=tell,
             )
         with writing(stream):
             stream.write(built.page)
@@ -61,3 +60,19 @@ def report(
         complain(note)
     size = len(built.page.encode("utf-8")) / 1e6
     say(f"{built.n_groups:,} groups · {size:.1f} MB · {report.output}")
+
+
+def check_verdicts(paths: Sequence[str]) -> None:
+    """See that there is what will be read; a folder is looked into later.
+
+    Raises:
+        UsageError: more than two.
+        InputError: a file is not there, or not readable.
+    """
+    if len(paths) > 2:
+        raise UsageError(
+            f"a report shows one file or compares two, not {len(paths)}",
+            hint="Parts of one run belong together: cat part-*.jsonl | yoj report -",
+        )
+    if files := [path for path in paths if not os.path.isdir(path)]:
+        check_paths(files)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
-from yoj_cli.errors import InputError, UsageError
+from yoj_cli.errors import InputError, UsageError, first_few
 from yoj_cli.evaluate.judged import Judged, read_judged
+from yoj_cli.evaluate.saved import SavedRun, read_runs
 from yoj_cli.groups import Media
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.report.document import group_document, index_entry, media_document
@@ -37,18 +38,31 @@ class Report:
 
 
 def build_report(
-    paths: Sequence[str], *, title: str | None, max_mb: float, media_root: Path | None, allow_remote: bool
+    paths: Sequence[str],
+    *,
+    title: str | None,
+    max_mb: float,
+    media_root: Path | None,
+    allow_remote: bool,
+    tell: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """The page of one verdict file, or of two that are compared.
 
+    Args:
+        title: None takes the names of the files.
+        max_mb: room for pictures, in megabytes of the page.
+        tell: hears what is going on.
     Raises:
         InputError: a file cannot be read, or holds a line without a verdict.
-        UsageError: figures need a library that is not installed.
+        UsageError: a library that the comparison needs is not installed.
     """
-    files = [_read(path, media_root) for path in paths]
+    if len(paths) > 1 and find_spec("scipy") is None:
+        raise UsageError("to compare two files needs scipy", hint="pip install 'yoj-cli[eval]'")
+    runs = [_open(path) for path in paths]
+    files = [_read(run, media_root) for run in runs]
     entries = build_entries(files)
     media = _media_of(entries, allow_remote)
-    shown = show_media(list(media.items()), max_bytes=max_mb * 1e6)
+    shown = show_media(list(media.items()), max_bytes=max_mb * 1e6, tell=tell)
     notes = _notes(shown, max_mb)
     names = _names(paths)
     judges = [_judge_of(name, file) for name, file in zip(names, files, strict=True)]
@@ -56,7 +70,7 @@ def build_report(
     groups = [group_document(entry, places, judges) for entry in entries]
     page = render_page(
         title=title or " and ".join(names),
-        overview=build_overview(entries, files, judges, notes),
+        overview=build_overview(entries, files, [run.benchmark for run in runs], judges, notes),
         index={
             "report": _fingerprint(groups),
             "judges": judges,
@@ -72,14 +86,27 @@ def build_report(
     return Report(page, len(entries), notes)
 
 
-def _read(path: str, media_root: Path | None) -> list[Judged]:
-    judged = list(read_judged([path], media_root=media_root))
+def _open(path: str) -> SavedRun:
+    """A file that `yoj score` wrote, or a run that `yoj eval --save` kept."""
+    if path == "-":
+        return SavedRun("verdicts", "standard input", path, "", "", "", path=path)
+    runs = read_runs([path])
+    if len(runs) > 1:
+        raise InputError(
+            f"holds {len(runs)} runs: {first_few([run.name for run in runs])}",
+            where=path,
+            hint="A report shows one: name its folder.",
+        )
+    return runs[0]
+
+
+def _read(run: SavedRun, media_root: Path | None) -> list[Judged]:
+    folder = None if media_root else run.folder or None
+    judged = list(read_judged([run.path], folder=folder, media_root=media_root))
     if not judged:
         raise InputError(
-            "there is no verdict in it", where=path, hint="`yoj score FILE --json` writes verdicts."
+            "there is no verdict in it", where=run.path, hint="`yoj score FILE --json` writes verdicts."
         )
-    if any(each.is_gold for each in judged) and find_spec("scipy") is None:
-        raise UsageError("the figures need scipy, which is not installed", hint="pip install 'yoj-cli[eval]'")
     return judged
 
 

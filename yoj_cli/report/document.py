@@ -19,6 +19,9 @@ SNIPPET_LENGTH = 140
 LONG_SOURCE = 2000
 """Characters of a medium's source; a longer one is the medium itself (a data: URL), which is in the page once."""
 
+VOTE_NAMES = ("names", "models")
+"""Where a line says what its responses are called."""
+
 Places = Mapping[Media, int]
 """The number of each medium in the page."""
 
@@ -89,6 +92,7 @@ def group_document(entry: Entry, places: Places, judges: Sequence[Mapping[str, A
         ],
         "responses": list(group.responses) if group else [],
         "names": names_of(group) if group else [],
+        "vote_names": vote_names_of(group) if group else [],
         "given": list(group.rankings) if group and group.rankings else None,
         "verdicts": [
             None if each is None else _verdict(each, judge)
@@ -131,13 +135,23 @@ def _whiskers(each: Judged) -> tuple[list[float] | None, list[float] | None]:
 
 def names_of(group: Group) -> list[str]:
     """What each response is called: the line's "labels" or "models" where they fit, else its number from 1."""
-    for key in ("labels", "models"):
-        names = group.record.get(key)
-        if isinstance(names, list) and len(names) == len(group.responses):
-            texts = [str(name) for name in names]
-            if len(set(texts)) == len(texts):
-                return texts
-    return [f"response {i}" for i in range(1, len(group.responses) + 1)]
+    return _own_names(group, ("labels", *VOTE_NAMES)) or [
+        f"response {i}" for i in range(1, len(group.responses) + 1)
+    ]
+
+
+def vote_names_of(group: Group) -> list[str]:
+    """What a vote calls each response, so that it fits votes from elsewhere: "names" or "models", else "0", "1" …"""
+    return _own_names(group, VOTE_NAMES) or [str(i) for i in range(len(group.responses))]
+
+
+def _own_names(group: Group, keys: Sequence[str]) -> list[str] | None:
+    """The first of the line's lists that names every response, each by a name of its own."""
+    for key in keys:
+        raw = group.record.get(key)
+        if isinstance(raw, list) and len(raw) == len(group.responses) == len({str(name) for name in raw}):
+            return [str(name) for name in raw]
+    return None
 
 
 def _criteria(record: Mapping[str, Any], n: int) -> dict[str, Any]:

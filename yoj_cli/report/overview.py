@@ -11,50 +11,46 @@ from yoj_cli.evaluate.benchmark import Benchmark
 from yoj_cli.evaluate.compare import Comparison, compare
 from yoj_cli.evaluate.evaluation import Evaluation, evaluate
 from yoj_cli.evaluate.judged import Judged
-from yoj_cli.evaluate.metrics import best_of_n
-from yoj_cli.evaluate.positions import winners
+from yoj_cli.evaluate.positions import measure_flips, winners
 from yoj_cli.evaluate.statistics import Figure
+from yoj_cli.evaluate.tables import interval_text, value_text
 from yoj_cli.report.charts import Chart, calibration_chart, lengths_chart, margins_chart, places_chart
 from yoj_cli.report.entries import Entry, Outcome, margin, outcome
 from yoj_cli.report.lists import N_LISTED, build_lists, link_to, list_failures
 
 OUTCOMES: tuple[Outcome, ...] = ("right", "tie", "wrong", "unranked", "failed")
-BEST_OF_N = Benchmark(
-    name="file",
-    title="",
-    hub_id="",
-    revision="",
-    licence="",
-    size=None,
-    metric_name="best of N",
-    read=lambda source: iter(()),
-    headline=lambda judged: [best_of_n(judged)],
-)
-"""How a file without a benchmark's protocol is evaluated."""
 
 
 def build_overview(
     entries: Sequence[Entry],
     files: Sequence[Sequence[Judged]],
+    benchmarks: Sequence[Benchmark],
     judges: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
 ) -> dict[str, Any]:
-    """What the template of the overview shows."""
-    sections = [_section(judge, file) for judge, file in zip(judges, files, strict=True)]
+    """What the template of the overview shows.
+
+    Args:
+        files: the groups of each file, evaluated as its benchmark says.
+    """
+    sections = [
+        _section(judge, file, benchmark)
+        for judge, file, benchmark in zip(judges, files, benchmarks, strict=True)
+    ]
     return {
         "n_groups": len(entries),
         "notes": notes,
         "sections": sections,
-        "comparison": _comparison(entries, files) if len(files) == 2 else None,
+        "comparison": _comparison(entries, files, benchmarks[0]) if len(files) == 2 else None,
         "lists": build_lists(entries),
         "failures": list_failures(entries, judges),
     }
 
 
-def _section(judge: Mapping[str, Any], file: Sequence[Judged]) -> dict[str, Any]:
+def _section(judge: Mapping[str, Any], file: Sequence[Judged], benchmark: Benchmark) -> dict[str, Any]:
     """One judge: how its groups came out, its figures and its charts."""
     counts = Counter(outcome(each) for each in file)
-    evaluation = evaluate(file, BEST_OF_N) if any(each.is_gold for each in file) else None
+    evaluation = evaluate(file, benchmark) if any(each.is_gold for each in file) else None
     return {
         "judge": judge,
         "n": len(file),
@@ -85,46 +81,37 @@ def _figures(evaluation: Evaluation) -> list[dict[str, Any]]:
 
 
 def _row(figure: Figure) -> dict[str, Any]:
-    """A figure in words, and where it stands on a line from 0 to 1 (shares only)."""
+    """A figure in the words of `yoj eval`, and where it stands on a line from 0 to 1 (shares only)."""
     is_share = figure.unit == "share"
-    has_interval = figure.low is not None and figure.high is not None
     return {
         "name": figure.name,
-        "value": "" if math.isnan(figure.value) else in_words(figure.value, figure.unit),
-        "interval": f"{in_words(figure.low, figure.unit)} to {in_words(figure.high, figure.unit)}"
-        if figure.low is not None and figure.high is not None
-        else "",
+        "value": "" if math.isnan(figure.value) else value_text(figure.value, figure.unit),
+        "interval": "" if figure.low is None else interval_text(figure.low, figure.high, figure.unit),
         "n": f"{figure.n:,} {figure.counted}",
         "at": figure.value if is_share else None,
-        "low": figure.low if is_share and has_interval else None,
-        "high": figure.high if is_share and has_interval else None,
+        "low": figure.low if is_share else None,
+        "high": figure.high if is_share else None,
         "ties": f"{figure.n_ties:,} tied: {figure.ties}" if figure.n_ties else "",
         "kind": "",
     }
 
 
-def in_words(value: float, unit: str) -> str:
-    return f"{value:.1%}" if unit == "share" else f"{value:.3f}"
-
-
 def _remarks(judged: Sequence[Judged], evaluation: Evaluation | None) -> list[str]:
     """What the order of the responses did, in sentences."""
-    from yoj_cli.evaluate.positions import measure_flips
-
     remarks = []
     flips = evaluation.flips if evaluation else measure_flips(judged)
     if flips:
         remarks.append(
-            f"The winner changed with the order in {flips.share:.1%} of {flips.n:,} groups "
-            f"({flips.low:.1%} to {flips.high:.1%})."
+            f"The winner changed with the order in {value_text(flips.share)} of {flips.n:,} groups "
+            f"({interval_text(flips.low, flips.high)})."
         )
     for table in evaluation.positions[:1] if evaluation else ():
         first = table.places[0]
         if not math.isnan(first.difference):
             remarks.append(
-                f"Read first, the best of {table.n_responses} won in {first.accuracy:.1%} of {first.n:,} groups, "
-                f"{_signed(first.difference, 'share')} against the other places; "
-                f"{first.smallest * 100:.1f} points is the smallest difference that so many groups can show."
+                f"Read first, the best of {table.n_responses} won in {value_text(first.accuracy)} of {first.n:,} "
+                f"groups, {value_text(first.difference, signed=True)} against all other places; "
+                f"{value_text(first.smallest)} is the smallest difference that so many groups show."
             )
     n_abstained = sum(each.record.get("abstained") is True for each in judged)
     if n_abstained:
@@ -215,7 +202,9 @@ def _lengths(scored: Sequence[Judged]) -> list[tuple[str, str, list[int]]]:
     return [row for row in rows if row[2]]
 
 
-def _comparison(entries: Sequence[Entry], files: Sequence[Sequence[Judged]]) -> dict[str, Any]:
+def _comparison(
+    entries: Sequence[Entry], files: Sequence[Sequence[Judged]], benchmark: Benchmark
+) -> dict[str, Any]:
     """The paired statistics of `yoj eval --compare`; the differing groups where nothing is ranked."""
     both = [
         entry.judged for entry in entries if all(each is not None and each.scores for each in entry.judged)
@@ -223,17 +212,15 @@ def _comparison(entries: Sequence[Entry], files: Sequence[Sequence[Judged]]) -> 
     same = sum(len({tuple(sorted(winners(each.scores))) for each in pair if each}) == 1 for pair in both)
     found: dict[str, Any] = {"n_both": len(both), "n_same": same, "paired": None, "rows": [], "flipped": []}
     if any(each is not None and each.is_gold for pair in both for each in pair):
-        paired: Comparison = compare(files[0], files[1], BEST_OF_N)
+        paired: Comparison = compare(files[0], files[1], benchmark)
         found["paired"] = paired
         found["rows"] = [
             {
                 "name": each.name,
-                "first": in_words(each.first, each.unit),
-                "second": in_words(each.second, each.unit),
-                "difference": _signed(each.difference, each.unit),
-                "interval": ""
-                if each.low is None or each.high is None
-                else f"{_signed(each.low, each.unit)} to {_signed(each.high, each.unit)}",
+                "first": value_text(each.first, each.unit),
+                "second": value_text(each.second, each.unit),
+                "difference": value_text(each.difference, each.unit, signed=True),
+                "interval": interval_text(each.low, each.high, each.unit),
                 "p": "" if each.p is None else f"{each.p:.3g}",
             }
             for each in (*paired.differences, *paired.categories)
@@ -243,8 +230,3 @@ def _comparison(entries: Sequence[Entry], files: Sequence[Sequence[Judged]]) -> 
             (each, link_to(keys[each.where], f="differ")) for each in paired.flipped[:N_LISTED]
         ]
     return found
-
-
-def _signed(value: float, unit: str) -> str:
-    words = f"{value * 100:+.1f} points" if unit == "share" else f"{value:+.3f}"
-    return words.replace("-", "−")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import PurePosixPath, PureWindowsPath
@@ -18,11 +19,13 @@ from yoj_cli.scoring.prefetch import Prefetcher
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SMALL_PX, LARGE_PX = 480, 1600
-"""The longer side of a picture beside its prompt, and when clicked on."""
+SMALL_PX = ((480, 45_000), (320, 22_000), (240, 13_000))
+"""The longer side of a picture beside its prompt, the largest of which all are likely to have room: so many bytes, at
+the most of real photographs."""
 
-SMALL_FRAME_PX, LARGE_FRAME_PX = 240, 960
-"""The same of a clip's frames, which are many."""
+SMALL_FRAME_PX = 240
+LARGE_PX, LARGE_FRAME_PX = 1600, 960
+"""The longer side when clicked on: of a picture, and of a clip's frames, which are many."""
 
 QUALITY = 82
 
@@ -56,7 +59,12 @@ class Shown:
         return sum(map(len, self.small)) + sum(map(len, self.large))
 
 
-def show_media(media: Sequence[tuple[Media, MediaOptions]], *, max_bytes: float) -> list[Shown]:
+def show_media(
+    media: Sequence[tuple[Media, MediaOptions]],
+    *,
+    max_bytes: float,
+    tell: Callable[[str], None] = lambda what: None,
+) -> list[Shown]:
     """What the page shows of each medium, in their order; one that cannot be read says so in its place.
 
     Small pictures go first: when the room is used up, larger ones are given up again, the last media's first.
@@ -64,13 +72,24 @@ def show_media(media: Sequence[tuple[Media, MediaOptions]], *, max_bytes: float)
     Args:
         media: each with its limits: of a clip those frames are shown that its judge saw.
         max_bytes: room for all of them together.
+        tell: hears how far it is.
     """
     found: list[Shown] = []
-    room = max_bytes
-    with Prefetcher(lambda item: _show(*item), media) as stream:
+    room, is_full = max_bytes, threading.Event()
+    small_px = next((px for px, n_bytes in SMALL_PX if len(media) * n_bytes <= max_bytes), SMALL_PX[-1][0])
+
+    def show(item: tuple[Media, MediaOptions]) -> Shown:
+        return _show(*item, small_px, is_full)
+
+    with Prefetcher(show, media) as stream:
         for shown in stream:
+            if is_full.is_set() and shown.large:
+                shown.large, shown.left_out = [], "large"
             room = _make_room(shown, found, room) - shown.n_bytes
+            if shown.left_out:
+                is_full.set()
             found.append(shown)
+            tell(f"pictures and clips: {len(found):,} of {len(media):,}")
     return found
 
 
@@ -91,7 +110,8 @@ def _make_room(shown: Shown, before: Sequence[Shown], room: float) -> float:
     return room
 
 
-def _show(media: Media, options: MediaOptions) -> Shown:
+def _show(media: Media, options: MediaOptions, small_px: int, is_full: threading.Event) -> Shown:
+    """One medium; nothing large is made of it once there is no room for that."""
     from PIL.Image import fromarray
 
     from yoj_cli.media.load import Picture, load
@@ -103,7 +123,7 @@ def _show(media: Media, options: MediaOptions) -> Shown:
         shown.problem = error.what
         return shown
     if isinstance(loaded, Picture):
-        frames, small_px, large_px = [loaded.image], SMALL_PX, LARGE_PX
+        frames, large_px = [loaded.image], LARGE_PX
     else:
         frames = [fromarray(frame) for frame in loaded.frames]
         small_px, large_px = SMALL_FRAME_PX, LARGE_FRAME_PX
@@ -111,14 +131,15 @@ def _show(media: Media, options: MediaOptions) -> Shown:
     shown.size_px = frames[0].size
     shown.small = [_encode(frame, small_px) for frame in frames]
     if max(shown.size_px) > small_px:
-        shown.large = [_encode(frame, large_px) for frame in frames]
+        shown.left_out = "large" if is_full.is_set() else ""
+        shown.large = [] if shown.left_out else [_encode(frame, large_px) for frame in frames]
     return shown
 
 
 def _encode(image: Image, longest_px: int) -> str:
     """The picture as a data: URL, scaled down so that its longer side is at most `longest_px`."""
     scaled = image.copy()
-    scaled.thumbnail((longest_px, longest_px))
+    scaled.thumbnail((longest_px, longest_px), reducing_gap=2.0)
     file = BytesIO()
     scaled.save(file, "JPEG", quality=QUALITY, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")

@@ -94,6 +94,9 @@ function percent(p) {
   return `${Math.round(100 * p)}%`;
 }
 
+/** A score or a spread, with a real minus. */
+const digits = (value) => value.toFixed(3).replace("-", "−");
+
 function toast(text) {
   const node = byId("toast");
   node.textContent = text;

@@ -3,8 +3,18 @@
 const marked = () => index.groups.flatMap(({ key }, place) => (markOf(key).preferred !== null ? [[place, markOf(key)]] : []));
 const isTie = (mark) => mark.preferred === "tie";
 
-function promptOf(group) {
-  return group.turns.at(-1)?.blocks.filter((block) => typeof block === "string").join(" ") ?? "";
+const CARRIED = ["messages", "image", "images", "video", "videos", "sampling_interval", "fps"];
+
+/** The conversation and media of a group, as the line has them: a vote belongs to them. */
+function askedOf(group) {
+  const { fields, turns, whole } = group;
+  const asked = Object.fromEntries(CARRIED.filter((name) => whole && name in fields).map((name) => [name, fields[name]]));
+  const prompt = [fields.prompt, fields.question].find((value) => value !== undefined && value !== null);
+  if (whole && Array.isArray(prompt)) return { ...asked, messages: prompt };
+  if (asked.messages || turns.length === 0) return asked;
+  const textOf = (turn) => turn.blocks.filter((block) => typeof block === "string").join(" ");
+  if (turns.length === 1) return { ...asked, prompt: textOf(turns[0]) };
+  return { ...asked, messages: turns.map((turn) => ({ role: turn.role, content: textOf(turn) })) };
 }
 
 /** A vote for the preferred response against each other one; all pairs as ties where none is better. */
@@ -19,9 +29,9 @@ function votesOf(place, mark, annotator) {
   }
   return pairs.map(([a, b]) => ({
     group: index.groups[place].key,
-    prompt: promptOf(group),
-    a: group.names[a],
-    b: group.names[b],
+    ...askedOf(group),
+    a: group.vote_names[a],
+    b: group.vote_names[b],
     winner: isTie(mark) ? "tie" : a === mark.preferred ? "a" : "b",
     annotator,
     a_text: group.responses[a],

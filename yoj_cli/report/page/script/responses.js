@@ -98,7 +98,7 @@ function buildMeter(verdict, i, judge) {
   const p = verdict.p_best[i];
   const score = verdict.scores[i];
   const spread = verdict.spread ? verdict.spread[i] : null;
-  const said = `P(best) ${percent(p)}, score ${score.toFixed(3)}${spread === null ? "" : `, spread ${spread.toFixed(3)}`}`;
+  const said = `P(best) ${percent(p)}, score ${digits(score)}${spread === null ? "" : `, spread ${digits(spread)}`}`;
   const bar = svg("svg", { class: `bar judge-${judge}`, role: "img", "aria-label": said },
     svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }),
     svg("rect", { class: "fill", width: `${100 * p}%`, height: "100%", rx: 4 }));
@@ -110,7 +110,7 @@ function buildMeter(verdict, i, judge) {
     bar,
     el("span.p", {}, percent(p)),
     el("span.score", { title: spread === null ? "score" : "score, and its spread over the orders" },
-      isComparison ? `#${verdict.ranks[i]} · ` : "", score.toFixed(3), spread === null ? "" : ` ± ${spread.toFixed(3)}`),
+      isComparison ? `#${verdict.ranks[i]} · ` : "", digits(score), spread === null ? "" : ` ± ${digits(spread)}`),
   );
 }
 
