@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
-YOJ = [sys.executable, "-c", "from yoj_cli.cli.main import main; main()"]
+YOJ = [sys.executable, "-c", "from yoj_cli.__main__ import main; main()"]
 
 
 def environment(**changes: str) -> dict[str, str]:
