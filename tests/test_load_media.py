@@ -327,7 +327,8 @@ def test_missing_empty_folder_and_nonsense(tmp_path: Path) -> None:
         ("", "path is empty"),
         ("a\0b.png", "not a usable path"),
         ("x" * 5000, "cannot be read|not a usable path"),
-        ("s3://bucket/a.png", "s3:// addresses cannot be read"),
+        ("s3://bucket/a.png", "media on the network is not fetched unless that is allowed"),
+        ("sftp://host/a.png", "sftp:// addresses cannot be read"),
         ("file://[::1", "not a usable path: Invalid IPv6 URL"),
     ]:
         error = refusal(name, folder=tmp_path)

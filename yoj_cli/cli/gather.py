@@ -12,6 +12,7 @@ from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
 from yoj_cli.config.io import OutputConfig
+from yoj_cli.records.stores import find_files
 from yoj_cli.run.gather import find_parts
 from yoj_cli.run.manifest import path_of, write_manifest
 from yoj_cli.run.result_file import ResultFile
@@ -20,8 +21,11 @@ from yoj_cli.run.result_file import ResultFile
 @with_options()
 def gather(
     files: Annotated[
-        list[Path],
-        typer.Argument(help="Outputs of `yoj score`; their manifests may be among them.", metavar="FILE"),
+        list[str],
+        typer.Argument(
+            help="Outputs of `yoj score`, here or in a store (s3://…/out.*); their manifests may be among them.",
+            metavar="FILE",
+        ),
     ],
     out: Annotated[Path, typer.Option("--output", "-o", help="The joined output.", metavar="FILE")],
     overwrite: Annotated[
@@ -32,8 +36,8 @@ def gather(
 
     Shards give the lines of one run in the order of its input; outputs of several inputs follow one another as given.
     """
-    gathering = find_parts(files)
-    with open_output(OutputConfig(output=out, overwrite=overwrite), [str(path) for path in files]) as stream:
+    gathering = find_parts(find_files(files))
+    with open_output(OutputConfig(output=out, overwrite=overwrite), files) as stream:
         with writing(stream):
             for line in gathering.lines():
                 stream.write(line.decode("utf-8"))

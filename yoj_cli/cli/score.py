@@ -54,6 +54,11 @@ def score(
     "rankings" (1 = best), "ratings" (higher is better).
     Relative media paths start from the file's own folder. All other fields are passed through.
     """
+    if run.engine == "ray":
+        from yoj_cli.cli.score_on_ray import score_on_ray
+
+        score_on_ray(judge, media, output, run, files, limit=limit, on_error=on_error)
+        return
     paths = check_paths(files)
     targets = find_targets(paths, output.output, run)
     with ExitStack() as stack:

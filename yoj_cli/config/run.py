@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from yoj_cli.config.field import Options, option, positive
+from yoj_cli.config.field import Options, not_negative, option, positive
 from yoj_cli.errors import UsageError
 
 SHARD_VARIABLES = (("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"), ("RANK", "WORLD_SIZE"))
@@ -62,7 +63,30 @@ class RunConfig(Options):
         check=_valid_devices,
     )
 
+    engine: Literal["local", "ray"] = option(
+        "local",
+        "ray scores shard by shard on the machines of a Ray cluster (without --ray-address on this one); FILE and -o "
+        "may then be addresses (s3://, gs://, hf://), and -o FILE comes as shards for `yoj gather`.",
+    )
+    shards: int = option(
+        64, "With --engine ray: parts of the run, each done as a whole.", metavar="N", check=positive
+    )
+    ray_address: str | None = option(
+        None, "With --engine ray: the cluster's address, or auto.", metavar="ADDRESS"
+    )
+    gpus_per_worker: float | None = option(
+        None,
+        "With --engine ray: default 1 where the cluster has any, else 0.",
+        metavar="N",
+        check=not_negative,
+    )
+    cpus_per_worker: float = option(1.0, "With --engine ray.", metavar="N", check=positive)
+
     def check_together(self) -> None:
+        if self.engine == "ray" and (self.shard or self.devices or self.output_dir or self.retry_failed):
+            raise UsageError(
+                "contradicts --shard, --devices, --output-dir and --retry-failed", where="--engine ray"
+            )
         if self.workers and self.devices:
             raise UsageError("contradicts --devices, which starts a process a GPU", where="--workers")
         if self.retry_failed and not self.resume:

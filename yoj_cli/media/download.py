@@ -1,4 +1,4 @@
-"""Fetching one http(s) file into memory, within a size and a time limit."""
+"""Fetching one file from the network into memory, within a size and a time limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import urllib.request
 from typing import IO
 from urllib.parse import urlsplit
 
-from yoj_cli.errors import MediaError
+from yoj_cli.errors import MediaError, YojError
+from yoj_cli.records.stores import open_store
 
 CHUNK_BYTES = 1 << 16
 HINT = "Try again, or download it by other means and give the file."
@@ -65,6 +66,24 @@ def download(url: str, *, max_bytes: int, timeout_s: float) -> bytes:
     if not body:
         raise MediaError("the address serves an empty file", where=where, hint=HINT)
     return bytes(body)
+
+
+def fetch_object(address: str, *, max_bytes: int) -> bytes:
+    """A whole object of a store (s3://…), by the library for such addresses and its own time limits.
+
+    Raises:
+        MediaError: it is not there, empty or too large, or cannot be read.
+    """
+    try:
+        with open_store(address) as file:
+            body = file.read(max_bytes + 1)
+    except YojError as error:
+        raise MediaError(error.what, where=address[:200], hint=error.hint) from error
+    if len(body) > max_bytes:
+        raise _too_large(address[:200], max_bytes)
+    if not body:
+        raise MediaError("the address serves an empty file", where=address[:200], hint=HINT)
+    return body
 
 
 def _too_large(where: str, max_bytes: int) -> MediaError:

@@ -18,6 +18,7 @@ from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, scheme_of, shorten
 from yoj_cli.media.files import open_file, resolve
 from yoj_cli.media.options import MediaOptions
+from yoj_cli.records.stores import is_store
 
 HINT_DATA_URL = "Write data:image/png;base64, and then the file's bytes in base64."
 
@@ -84,7 +85,7 @@ def _fetch(source: str, options: MediaOptions) -> bytes:
     scheme = scheme_of(source)
     if scheme == "data":
         return parse_data_url(source)
-    if scheme not in ("http", "https"):
+    if scheme not in ("http", "https") and not is_store(source):
         raise MediaError(
             f"{scheme}:// addresses cannot be read", where=shorten(source), hint="Download it first."
         )
@@ -94,8 +95,10 @@ def _fetch(source: str, options: MediaOptions) -> bytes:
             where=shorten(source),
             hint="Download it first, or give --allow-remote-media.",
         )
-    from yoj_cli.media.download import download
+    from yoj_cli.media.download import download, fetch_object
 
+    if is_store(source):
+        return fetch_object(source, max_bytes=options.max_download_bytes)
     return download(source, max_bytes=options.max_download_bytes, timeout_s=options.timeout_s)
 
 

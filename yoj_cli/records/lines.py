@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, cast
 
 from yoj_cli.errors import InputError
+from yoj_cli.records.stores import is_store, open_store
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -26,12 +27,15 @@ ZSTD_START = b"\x28\xb5\x2f\xfd"
 def open_lines(path: str | Path) -> Iterator[IO[bytes]]:
     """The bytes of a file as a stream to iterate over by lines; unpacked if it begins as gzip or Zstandard does.
 
+    Args:
+        path: a file, or an address in an object store.
+
     Raises:
         InputError: the file cannot be opened or read, or its packing is damaged or cut off.
     """
     try:
-        with open(path, "rb") as raw:
-            yield _unpacked(raw)
+        with open_store(str(path)) if is_store(str(path)) else open(path, "rb") as raw:
+            yield _unpacked(cast(io.BufferedReader, raw if hasattr(raw, "peek") else io.BufferedReader(raw)))
     except (EOFError, zlib.error, gzip.BadGzipFile, zstd.ZstdError) as error:
         raise InputError(f"the packed file is damaged or cut off: {error}", where=str(path)) from error
     except OSError as error:

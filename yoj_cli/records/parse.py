@@ -17,11 +17,12 @@ from dataclasses import replace
 from typing import Any
 
 from yoj_cli.errors import InputError, YojError, errors_at
-from yoj_cli.groups import Failure, Group, Media, Message, absolute, id_of, local_path
+from yoj_cli.groups import Failure, Group, Media, Message, absolute, id_of, local_path, scheme_of
 from yoj_cli.records.file_kinds import refuse_other_kinds
 from yoj_cli.records.json_line import is_blank, parse_line
 from yoj_cli.records.lines import open_lines
 from yoj_cli.records.selection import Selection
+from yoj_cli.records.stores import is_store
 from yoj_cli.records.turns import is_number, kind_of, one_of, parse_conversation, parse_text
 
 RESPONSES_KEYS = ("responses", "candidates")
@@ -52,7 +53,8 @@ def read_groups(
     """
     name = "stdin" if path == "-" else path
     if folder is None:
-        folder = os.path.dirname(path) if path != "-" and os.path.isfile(path) else ""
+        is_place = is_store(path) or (path != "-" and os.path.isfile(path))
+        folder = os.path.dirname(path) if is_place else ""
     selection = selection or Selection()
     is_begun = False
     try:
@@ -166,6 +168,8 @@ def _locate(
     def locate(block: str | Media) -> str | Media:
         if isinstance(block, str):
             return block
+        if is_store(start) and isinstance(block.source, str) and scheme_of(block.source) == "":
+            return replace(block, source=f"{start}/{block.source}", path="")
         return replace(block, path=local_path(block.source, start), root=root)
 
     return tuple(Message(turn.role, tuple(locate(block) for block in turn.blocks)) for turn in messages)

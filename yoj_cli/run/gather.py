@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import islice
-from pathlib import Path
 
 from yoj_cli.errors import InputError, UsageError, first_few
 from yoj_cli.records.lines import open_lines
 from yoj_cli.records.selection import BLOCK
-from yoj_cli.run.manifest import ENDING, InputFile, Manifest, path_of, read_manifest
+from yoj_cli.records.stores import file_system, reading
+from yoj_cli.run.manifest import ENDING, InputFile, Manifest
+from yoj_cli.run.places import read_shard_manifest
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class Gathering:
         manifest: what the joined output will be.
     """
 
-    runs: tuple[tuple[Path, ...], ...]
+    runs: tuple[tuple[str, ...], ...]
     manifest: Manifest
 
     def lines(self) -> Iterator[bytes]:
@@ -36,7 +37,7 @@ class Gathering:
             yield from _interleaved(shards)
 
 
-def find_parts(paths: Iterable[Path]) -> Gathering:
+def find_parts(paths: Iterable[str]) -> Gathering:
     """See that outputs can be joined.
 
     Args:
@@ -45,64 +46,61 @@ def find_parts(paths: Iterable[Path]) -> Gathering:
         InputError: one is not finished, is damaged, or has no manifest.
         UsageError: they are not of one run, one is there twice, or one is missing.
     """
-    outputs = [path for path in paths if not path.name.endswith(ENDING)]
+    outputs = [path for path in paths if not path.endswith(ENDING)]
     if not outputs:
         raise UsageError("there are manifests alone, and no results", where="FILE")
     manifests = {output: _read_finished(output) for output in outputs}
     if len(manifests) < len(outputs):
         raise UsageError("the same file is named twice", where="FILE")
     first = manifests[outputs[0]]
-    runs: dict[tuple[InputFile, ...], dict[int, Path]] = {}
+    runs: dict[tuple[InputFile, ...], dict[int, str]] = {}
     for output, manifest in manifests.items():
         first.check_same_run(
             replace(manifest, inputs=first.inputs),
-            where=str(outputs[0]),
+            where=outputs[0],
             hint=f"{output} cannot be joined with it.",
         )
         shards = runs.setdefault(tuple(replace(each, path="") for each in manifest.inputs), {})
         if (other := shards.setdefault(manifest.shard, output)) is not output:
-            raise UsageError(
-                f"is shard {manifest.shard}/{manifest.n_shards}, as is {other}", where=str(output)
-            )
+            raise UsageError(f"is shard {manifest.shard}/{manifest.n_shards}, as is {other}", where=output)
         if manifest.n_shards != first.n_shards:
             raise UsageError(
                 f"is one of {manifest.n_shards} shards, and {outputs[0]} one of {first.n_shards}",
-                where=str(output),
+                where=output,
             )
     for shards in runs.values():
         missing = [f"{each}/{first.n_shards}" for each in range(first.n_shards) if each not in shards]
         if missing:
             raise UsageError(
                 f"shards are missing: {first_few(missing, 10)}",
-                where=str(next(iter(shards.values()))),
+                where=next(iter(shards.values())),
                 hint="Score them with --shard, then gather all.",
             )
     ordered = tuple(tuple(shards[each] for each in range(first.n_shards)) for shards in runs.values())
     return Gathering(ordered, _joined([[manifests[each] for each in shards] for shards in ordered]))
 
 
-def _read_finished(output: Path) -> Manifest:
-    manifest = read_manifest(path_of(output))
+def _read_finished(output: str) -> Manifest:
+    manifest = read_shard_manifest(output)
     if manifest is None:
         raise InputError(
-            f"has no {path_of(output).name} that says what it is",
-            where=str(output),
+            f"has no {output.rpartition('/')[2]}{ENDING} that says what it is",
+            where=output,
             hint="`yoj score -o FILE` writes one beside FILE: keep the two together.",
         )
     if not manifest.finished:
         raise InputError(
             f"is not finished: {manifest.n_done:,} groups are done",
-            where=str(output),
+            where=output,
             hint="Finish it with the command that began it and --resume.",
         )
-    try:
-        size = output.stat().st_size
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", where=str(output)) from error
+    system, name = file_system(output)
+    with reading(output):
+        size = system.size(name)
     if size != manifest.n_bytes:
         raise InputError(
             f"has {size:,} bytes, and its manifest says {manifest.n_bytes:,}: it was changed or cut off",
-            where=str(output),
+            where=output,
         )
     return manifest
 
@@ -122,7 +120,7 @@ def _joined(runs: Sequence[Sequence[Manifest]]) -> Manifest:
     )
 
 
-def _interleaved(shards: Sequence[Path]) -> Iterator[bytes]:
+def _interleaved(shards: Sequence[str]) -> Iterator[bytes]:
     """Blocks of BLOCK lines from each in turn, as `Selection` dealt them out."""
     with ExitStack() as stack:
         files = [stack.enter_context(open_lines(path)) for path in shards]
@@ -136,8 +134,8 @@ def _interleaved(shards: Sequence[Path]) -> Iterator[bytes]:
             if sum(counts) == n_before:
                 break
     for path, count in zip(shards, counts, strict=True):
-        expected = (read_manifest(path_of(path)) or _read_finished(path)).n_done
+        expected = _read_finished(path).n_done
         if count != expected:
             raise InputError(
-                f"has {count:,} lines, and its manifest says {expected:,}: it was changed", where=str(path)
+                f"has {count:,} lines, and its manifest says {expected:,}: it was changed", where=path
             )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yoj_cli.errors import InputError, UsageError
+from yoj_cli.records.stores import is_store, open_store
 
 ENDING = ".manifest.json"
 FORMAT_VERSION = 1
@@ -91,27 +92,41 @@ def read_manifest(path: Path) -> Manifest | None:
         InputError: the file cannot be read, or holds no manifest that this version understands.
     """
     try:
-        raw = json.loads(path.read_bytes())
+        return parse_manifest(path.read_bytes(), where=str(path))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
+
+
+def parse_manifest(content: bytes, *, where: str) -> Manifest:
+    """The manifest that a file holds.
+
+    Raises:
+        InputError: it is none that this version understands.
+    """
+    try:
+        raw = json.loads(content)
         if raw["format_version"] != FORMAT_VERSION:
             raise InputError(
                 f"is of format {raw['format_version']!r}; this version of yoj reads {FORMAT_VERSION}",
-                where=str(path),
+                where=where,
             )
         values = {key: value for key, value in raw.items() if key != "format_version"}
         inputs = tuple(InputFile(**each) for each in values.pop("inputs"))
         found = Manifest(inputs=inputs, notes=tuple(values.pop("notes")), **values)
         _check_types(found)
         return found
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror or error})", where=str(path)) from error
     except (ValueError, KeyError, TypeError, RecursionError, AttributeError) as error:
         raise InputError(
             "is damaged, or no manifest of yoj",
-            where=str(path),
+            where=where,
             hint="Without it a run cannot go on: begin it anew with --overwrite.",
         ) from error
+
+
+def render_manifest(manifest: Manifest) -> str:
+    return json.dumps({"format_version": FORMAT_VERSION, **asdict(manifest)}, indent=2) + "\n"
 
 
 def write_manifest(path: Path, manifest: Manifest) -> None:
@@ -123,7 +138,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with aside.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"format_version": FORMAT_VERSION, **asdict(manifest)}, indent=2) + "\n")
+            file.write(render_manifest(manifest))
             file.flush()
             os.fsync(file.fileno())
         aside.replace(path)
@@ -143,7 +158,7 @@ def fingerprint(paths: Sequence[str]) -> tuple[InputFile, ...]:
     found = []
     for path in paths:
         try:
-            with open(path, "rb") as file:
+            with open_store(path) if is_store(path) else open(path, "rb") as file:
                 digest, n_bytes = hashlib.blake2b(digest_size=32), 0
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
