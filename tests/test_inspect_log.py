@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import zipfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from tests.judged import FILE, make_judged
 from tests.verdicts import HOSTILE
@@ -97,7 +99,11 @@ def test_a_sample_shows_the_picture_and_who_won(log: Path) -> None:
     assert (right["target"], wrong["scores"]["yoj"]["answer"]) == (["A"], "B")
     assert found["samples/tied_epoch_1.json"]["scores"]["yoj"]["value"] == "P"
     picture = right["messages"][0]["content"][0]
-    assert base64.b64decode(picture["image"].partition(",")[2]) == PICTURE.read_bytes()
+    with (
+        Image.open(BytesIO(base64.b64decode(picture["image"].partition(",")[2]))) as shown,
+        Image.open(PICTURE) as own,
+    ):
+        assert shown.size == own.size
     assert right["messages"][-1]["content"][0]["text"].startswith("A  score 1.0000")
     assert found["samples/failed_epoch_1.json"]["error"]["message"] == "gone"
 

@@ -58,6 +58,14 @@ def test_one_prompt_alone_has_no_interval() -> None:
     assert (figure.value, figure.low, figure.high) == (0.5, None, None)
 
 
+def test_all_right_is_not_certain() -> None:
+    """Of 20 prompts: 20 / (20 + 1.96^2) is Wilson's lower end."""
+    groups = pairs(*[True] * 20)
+    (figure,) = compute([best_of_n(groups)], Resamples([each.cluster for each in groups]))
+    assert (figure.value, figure.high) == (1.0, 1.0)
+    assert figure.low == pytest.approx(20 / (20 + 1.96**2), abs=1e-4)
+
+
 def test_the_same_groups_give_the_same_interval_and_any_metric_sees_the_same_draws() -> None:
     groups = pairs(*(number % 3 > 0 for number in range(60)))
     resamples = Resamples([each.cluster for each in groups])

@@ -8,23 +8,23 @@ from __future__ import annotations
 import json
 import zipfile
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from yoj_cli.errors import MediaError
 from yoj_cli.evaluate.document import plain
 from yoj_cli.evaluate.evaluation import Evaluation
 from yoj_cli.evaluate.judged import Judged
 from yoj_cli.evaluate.positions import winners
 from yoj_cli.evaluate.saved import SavedRun
-from yoj_cli.groups import Media
+from yoj_cli.groups import Media, shorten
 from yoj_cli.verdicts.agreement import agreement
 
-MAX_PICTURE_BYTES = 4_000_000
-"""A larger picture is named and not embedded."""
-
-KINDS = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
+PICTURE_PX = 800
+"""The longer side of a picture in a log, at most."""
 
 
 class InspectLog:
@@ -195,22 +195,19 @@ def _gold(judged: Judged, i: int) -> str:
 
 
 def _picture(media: Media) -> dict[str, Any]:
-    """A local picture as a data URL; anything else by its name, as text."""
-    source = media.source if isinstance(media.source, str) else "a picture in memory"
-    if media.kind == "image" and source.startswith("data:"):
-        return {"type": "image", "image": source}
-    if media.kind == "image" and media.path:
-        import base64
+    """A picture as a data URL; a clip, and a picture that cannot be read, by its name."""
+    source = media.source if isinstance(media.source, str) else "in memory"
+    if media.kind == "image":
+        from yoj_cli.media.data_url import jpeg_data_url
+        from yoj_cli.media.load import Picture, load
 
-        try:
-            with open(media.path, "rb") as file:
-                content = file.read(MAX_PICTURE_BYTES + 1)
-        except OSError:
-            content = b""
-        kind = next((kind for start, kind in KINDS.items() if content.startswith(start)), None)
-        if kind and len(content) <= MAX_PICTURE_BYTES:
-            return {"type": "image", "image": f"data:{kind};base64,{base64.b64encode(content).decode()}"}
-    return {"type": "text", "text": f"[{media.kind}: {source}]"}
+        with suppress(
+            MediaError
+        ):  # from the network, say: only its bytes at the time of judging would be true
+            found = load(media)
+            if isinstance(found, Picture):
+                return {"type": "image", "image": jpeg_data_url(found.image, PICTURE_PX)}
+    return {"type": "text", "text": f"[{media.kind}: {shorten(source)}]"}
 
 
 def _shown(judged: Judged) -> str:

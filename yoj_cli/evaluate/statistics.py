@@ -94,13 +94,16 @@ class Resamples:
 def compute(metrics: Sequence[Metric], resamples: Resamples) -> list[Figure]:
     """The figures of metrics with percentile intervals of a bootstrap over clusters.
 
+    Where all is right or all is wrong, resamples tell nothing, and Wilson's interval over clusters takes their place.
+
     Source: B. Efron and R. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13; clusters as in A. C.
     Cameron, J. B. Gelbach, D. L. Miller, The Review of Economics and Statistics 90 (2008).
     """
     if resamples.n_clusters < 2:  # nothing to resample
-        return [_figure(metric, np.zeros(0)) for metric in metrics]
+        return [_figure(metric, np.zeros(0), 0) for metric in metrics]
     distributions = distributions_of(metrics, resamples)
-    return [_figure(metric, values) for metric, values in zip(metrics, distributions, strict=True)]
+    n = resamples.n_clusters
+    return [_figure(metric, values, n) for metric, values in zip(metrics, distributions, strict=True)]
 
 
 def distributions_of(metrics: Sequence[Metric], resamples: Resamples) -> list[Floats]:
@@ -136,8 +139,10 @@ def _combine(numerators: Floats, denominators: Floats, weights: Floats) -> Float
     return means * float(weights.sum())
 
 
-def _figure(metric: Metric, distribution: Floats) -> Figure:
+def _figure(metric: Metric, distribution: Floats, n_clusters: int) -> Figure:
     low, high = percentile_interval(distribution)
+    if metric.unit == "share" and low == high and low in (0, 1):
+        low, high = wilson(low * n_clusters, n_clusters)
     parts = tuple(
         (term.name, float(term.numerators.sum() / total), float(total))
         for term in metric.terms

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING
 from urllib.parse import urlparse
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, scheme_of
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.scoring.prefetch import Prefetcher
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
 
 SMALL_PX = ((480, 45_000), (320, 22_000), (240, 13_000))
 """The longer side of a picture beside its prompt, the largest of which all are likely to have room: so many bytes, at
@@ -26,8 +20,6 @@ the most of real photographs."""
 SMALL_FRAME_PX = 240
 LARGE_PX, LARGE_FRAME_PX = 1600, 960
 """The longer side when clicked on: of a picture, and of a clip's frames, which are many."""
-
-QUALITY = 82
 
 
 @dataclass(slots=True)
@@ -114,6 +106,7 @@ def _show(media: Media, options: MediaOptions, small_px: int, is_full: threading
     """One medium; nothing large is made of it once there is no room for that."""
     from PIL.Image import fromarray
 
+    from yoj_cli.media.data_url import jpeg_data_url
     from yoj_cli.media.load import Picture, load
 
     shown = Shown(media.kind, name_of_media(media))
@@ -129,20 +122,11 @@ def _show(media: Media, options: MediaOptions, small_px: int, is_full: threading
         small_px, large_px = SMALL_FRAME_PX, LARGE_FRAME_PX
         shown.times_s, shown.duration_s = loaded.times_s, loaded.duration_s
     shown.size_px = frames[0].size
-    shown.small = [_encode(frame, small_px) for frame in frames]
+    shown.small = [jpeg_data_url(frame, small_px) for frame in frames]
     if max(shown.size_px) > small_px:
         shown.left_out = "large" if is_full.is_set() else ""
-        shown.large = [] if shown.left_out else [_encode(frame, large_px) for frame in frames]
+        shown.large = [] if shown.left_out else [jpeg_data_url(frame, large_px) for frame in frames]
     return shown
-
-
-def _encode(image: Image, longest_px: int) -> str:
-    """The picture as a data: URL, scaled down so that its longer side is at most `longest_px`."""
-    scaled = image.copy()
-    scaled.thumbnail((longest_px, longest_px), reducing_gap=2.0)
-    file = BytesIO()
-    scaled.save(file, "JPEG", quality=QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
 def name_of_media(media: Media) -> str:
