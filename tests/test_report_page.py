@@ -198,7 +198,9 @@ def test_what_is_seen_is_in_the_address_and_comes_back_with_it(look: Any, tmp_pa
 
 
 def test_marks_stay_in_the_browser_and_come_out_as_votes_and_rankings(look: Any, tmp_path: Path) -> None:
-    path = write_page(tmp_path, three_groups())
+    lines = three_groups()
+    lines[1] |= {"__proto__": {"n": 12345678901234567890}, "note": "two\nlines   apart"}
+    path = write_page(tmp_path, lines)
     page = look(path, "#v=groups&g=wrong")
     page.keyboard.press("2")  # the second shown is the third of the line
     page.keyboard.press("s")
@@ -224,11 +226,10 @@ def test_marks_stay_in_the_browser_and_come_out_as_votes_and_rankings(look: Any,
     assert saved["votes"][-1]["prompt"] == "A question about pears"
     assert saved["notes"][-1] == {"id": "wrong", "preferred": 2, "star": True, "comment": "too <short>"}
     (group,) = read_groups(str(tmp_path / "rankings.jsonl"))
-    assert (group.id, group.rankings, group.responses) == (
-        "wrong",
-        (2.0, 2.0, 1.0),
-        tuple(ASKED["responses"]),
-    )
+    assert (group.id, group.rankings) == ("wrong", (2.0, 2.0, 1.0))
+    assert list(group.responses) == ASKED["responses"]
+    assert group.record["__proto__"] == {"n": 12345678901234567890}
+    assert group.record["note"] == "two\nlines   apart"
 
 
 def saved_lines(page: Any, button: str, folder: Path) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
@@ -9,7 +10,7 @@ from typing import Any
 
 from yoj_cli.evaluate.judged import Judged
 from yoj_cli.groups import Group, Media, scheme_of, shorten
-from yoj_cli.records.parse import RESPONSES_KEYS
+from yoj_cli.records.parse import RANKINGS_KEYS, RESPONSES_KEYS
 from yoj_cli.report.entries import LOW_MARGIN, Entry, best_of, facts_of, is_shaky, margin, outcome, regret
 from yoj_cli.report.pictures import Shown
 from yoj_cli.verdicts.record import OUTPUT_KEYS
@@ -170,20 +171,19 @@ def _criteria(record: Mapping[str, Any], n: int) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> str:
-    import json
-
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _own_fields(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The input line without its responses and without the verdict: what a ranking is exported with.
+    """The input line without its responses, ranks and verdict: what a ranking is exported with.
 
-    A line that holds its pictures itself is in the page without them, and so cannot be exported as a ranking.
+    As JSON text, because JavaScript would round its long numbers. A line that holds its pictures itself is in the page
+    without them, and so cannot be exported as a ranking.
     """
-    dropped = {*OUTPUT_KEYS, *RESPONSES_KEYS, "chosen", "rejected"}
+    dropped = {*OUTPUT_KEYS, *RESPONSES_KEYS, *RANKINGS_KEYS, "chosen", "rejected"}
     fields = {key: value for key, value in record.items() if key not in dropped}
     kept = _without_data_urls(fields)
-    return {"fields": kept, "whole": kept == fields}
+    return {"fields": json.dumps(kept, ensure_ascii=False, indent=2), "whole": kept == fields}
 
 
 def _without_data_urls(value: Any) -> Any:

@@ -7,7 +7,8 @@ const CARRIED = ["messages", "image", "images", "video", "videos", "sampling_int
 
 /** The conversation and media of a group, as the line has them: a vote belongs to them. */
 function askedOf(group) {
-  const { fields, turns, whole } = group;
+  const { turns, whole } = group;
+  const fields = JSON.parse(group.fields);
   const asked = Object.fromEntries(CARRIED.filter((name) => whole && name in fields).map((name) => [name, fields[name]]));
   const prompt = [fields.prompt, fields.question].find((value) => value !== undefined && value !== null);
   if (whole && Array.isArray(prompt)) return { ...asked, messages: prompt };
@@ -39,18 +40,19 @@ function votesOf(place, mark, annotator) {
   }));
 }
 
-/** The line as it was given to the judge, with the preferred response first and all others second. */
+/** The line as it was given to the judge, with the preferred response first and all others second; as text, see `fields`. */
 function rankingOf(place, mark) {
-  const group = groupAt(place);
-  const { rankings, ratings, ...fields } = group.fields;
-  return { ...fields, responses: group.responses, rankings: group.responses.map((_, i) => (i === mark.preferred ? 1 : 2)) };
+  const { fields, responses } = groupAt(place);
+  const ranked = { responses, rankings: responses.map((_, i) => (i === mark.preferred ? 1 : 2)) };
+  const own = fields.replace(/\n */g, "").slice(1, -1); // a line break stands between fields only, in a text it is \n
+  return `{${own}${own ? "," : ""}${JSON.stringify(ranked).slice(1)}`;
 }
 
 const annotatorOf = () => byId("annotator").value.trim() || "reader";
 
 function exportVotes() {
   const lines = marked().flatMap(([place, mark]) => votesOf(place, mark, annotatorOf()));
-  save("votes.jsonl", lines);
+  save("votes.jsonl", lines.map((line) => JSON.stringify(line)));
 }
 
 const canTrain = ([place, mark]) => !isTie(mark) && groupAt(place).whole && groupAt(place).responses.length > 1;
@@ -61,11 +63,11 @@ function exportRankings() {
 
 function exportNotes() {
   const said = index.groups.filter(({ key }) => marks.has(key));
-  save("notes.jsonl", said.map(({ key }) => ({ id: key, ...markOf(key) })));
+  save("notes.jsonl", said.map(({ key }) => JSON.stringify({ id: key, ...markOf(key) })));
 }
 
 function save(name, lines) {
-  const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+  const text = lines.map((line) => `${line}\n`).join("");
   download(name, text, "application/jsonl");
   toast(`${countOf(lines.length, "line")} saved as ${name}.`);
 }

@@ -142,7 +142,7 @@ function buildMore(row, group) {
     {},
     el("summary", {}, "All fields of the line"),
     el("p.quiet", {}, putText(el("span"), facts.join(" · "))),
-    putLong(el("pre", { tabindex: 0, "aria-label": "Fields" }), JSON.stringify(group.fields, null, 2)),
+    putLong(el("pre", { tabindex: 0, "aria-label": "Fields" }), group.fields),
   );
 }
 
