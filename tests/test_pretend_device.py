@@ -172,6 +172,6 @@ def test_a_training_step_gives_the_gradients_of_the_cpu(judges, qwen_checkpoint,
 def step(model, sequence, rankings):
     """Forward and backward, the loss on the CPU as the trainer computes it."""
     model.train()
-    loss = n_way_cross_entropy(torch.cat(model(sequence)).cpu(), rankings)
+    loss = n_way_cross_entropy(torch.cat(model([sequence])[0]).cpu(), rankings)
     loss.backward()
     return loss.detach()

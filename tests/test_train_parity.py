@@ -91,7 +91,7 @@ def test_a_step_is_the_released_trainers_to_1e_5(step):
         example = trainer.examples[index].result()
         assert example.sequence.input_ids[0].tolist() == wanted["ids"]
         assert list(example.sequence.score_positions[0]) == wanted["ends"]
-        scores = torch.cat(model(example.sequence))
+        scores = torch.cat(model([example.sequence])[0])
         assert scores.tolist() == pytest.approx(wanted["scores"], rel=RELATIVE)
     trainer.train()
     line = trainer.state.log_history[0]

@@ -64,6 +64,13 @@ class TrainConfig(Options):
     )
     epochs: int = option(3, "Passes over the data.", metavar="N", check=positive)
     batch_size: int = option(64, "Groups to an optimizer step, over all GPUs.", metavar="N", check=positive)
+    micro_batch_tokens: int | None = option(
+        None,
+        "Tokens of one forward and backward pass over several groups, padding included; a longer group has a pass of "
+        "its own. It changes speed and memory, not what is learnt. Default: 8192 on a GPU, 1024 on a CPU.",
+        metavar="T",
+        check=positive,
+    )
     learning_rate: float = option(1e-4, "Highest learning rate.", metavar="RATE", check=positive)
     head_learning_rate: float | None = option(
         None, "That of the value head, where it is to be another.", metavar="RATE", check=positive

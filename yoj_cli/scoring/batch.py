@@ -96,6 +96,18 @@ def _pad_positions(positions: Tensor, length: int) -> Tensor:
     )
 
 
+def bucket(sequences: Sequence[PackedSequence], max_tokens: int) -> list[list[int]]:
+    """Which sequences are read in one pass: like lengths together, and media of the same kinds.
+
+    Args:
+        max_tokens: as for `bucket_by_length`.
+    Returns:
+        Their indices, each once; the batch that holds the first comes first, and so on.
+    """
+    kinds = [tuple(sorted(sequence.media_inputs)) for sequence in sequences]
+    return bucket_by_length([sequence.n_tokens for sequence in sequences], kinds, max_tokens)
+
+
 def bucket_by_length(lengths: Sequence[int], kinds: Sequence[object], max_tokens: int) -> list[list[int]]:
     """Put groups into length buckets: of one kind, of similar lengths, within a budget of tokens.
 

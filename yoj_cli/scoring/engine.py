@@ -13,7 +13,7 @@ import torch
 from yoj_cli.errors import YojError
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
-from yoj_cli.scoring.batch import bucket_by_length
+from yoj_cli.scoring.batch import bucket
 from yoj_cli.scoring.forward import MAX_TOKENS_PER_FORWARD, batch_scores, branch_scores
 from yoj_cli.scoring.oom import Limits, score_within_memory
 from yoj_cli.scoring.vision_cache import VisionFeatureCache
@@ -88,9 +88,7 @@ class Engine:
             Their keys, each once; the batch that holds the lowest comes first, and so on.
         """
         keys = sorted(sequences)
-        lengths = [sequences[key].n_tokens for key in keys]
-        kinds = [tuple(sorted(sequences[key].media_inputs)) for key in keys]
-        batches = bucket_by_length(lengths, kinds, self.limits.max_batch_tokens)
+        batches = bucket([sequences[key] for key in keys], self.limits.max_batch_tokens)
         return [[keys[index] for index in batch] for batch in batches]
 
     @torch.inference_mode()

@@ -9,6 +9,7 @@ import gc
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from yoj_cli.errors import OutOfMemoryError, YojError, errors_at, is_of_one_group
@@ -33,6 +34,12 @@ class Limits:
     max_tokens_per_forward: int
     have_shrunk: bool = False
 
+    def halve(self, sequences: Sequence[PackedSequence]) -> None:
+        """A pass over several groups found no room: the next hold half as much."""
+        self.have_shrunk = True
+        n_padded = len(sequences) * max(sequence.n_tokens for sequence in sequences)
+        self.max_batch_tokens = max(min(self.max_batch_tokens, n_padded) // 2, 1)
+
 
 def score_within_memory(
     sequences: Sequence[PackedSequence],
@@ -54,7 +61,7 @@ def score_within_memory(
     max_tokens = limits.max_tokens_per_forward
     while True:
         # 1. Try. Of an attempt that fails, nothing but the error is left.
-        found = _attempt(sequences, forward, max_tokens)
+        found = attempt(sequences, partial(forward, sequences, max_tokens))
         if not isinstance(found, YojError):
             # Only now: a group that fits in no way says nothing about others.
             limits.have_shrunk |= max_tokens < limits.max_tokens_per_forward
@@ -71,9 +78,7 @@ def score_within_memory(
         # 3. Several groups: try each half. That also finds the one that an error of another kind is about.
         if len(sequences) > 1:
             if is_oom:
-                limits.have_shrunk = True
-                n_padded = len(sequences) * max(sequence.n_tokens for sequence in sequences)
-                limits.max_batch_tokens = max(min(limits.max_batch_tokens, n_padded) // 2, 1)
+                limits.halve(sequences)
             half = len(sequences) // 2
             halves = (sequences[:half], sequences[half:])
             return [each for part in halves for each in score_within_memory(part, forward, limits, free)]
@@ -85,15 +90,15 @@ def score_within_memory(
         max_tokens = smaller
 
 
-def _attempt(
-    sequences: Sequence[PackedSequence],
-    forward: Callable[[Sequence[PackedSequence], int], list[Result]],
-    max_tokens: int,
-) -> list[Result] | YojError:
-    """What a pass gives, or the error that it ends with, whose traceback holds no tensor any more."""
+def attempt(sequences: Sequence[PackedSequence], run: Callable[[], list[Result]]) -> list[Result] | YojError:
+    """What a pass gives, or the error that it ends with, whose traceback holds no tensor any more.
+
+    Args:
+        sequences: what is read in it, for the error.
+    """
     try:
         with errors_at(""), translate_oom(lambda: no_room(sequences)):
-            return forward(sequences, max_tokens)
+            return run()
     except YojError as error:
         _clear_frames(error)
         return error

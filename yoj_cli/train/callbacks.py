@@ -139,8 +139,8 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
 
         seen = gather_object(self.trainer.take_seen())
         own = {
-            "best_of_n": sum(hit for hit, _ in seen) / len(seen),
-            "tokens_per_s": sum(tokens for _, tokens in seen) / (time.perf_counter() - self._started),
+            "best_of_n": sum(each.hit for each in seen) / len(seen),
+            "tokens_per_s": sum(each.n_tokens for each in seen) / (time.perf_counter() - self._started),
         }
         if torch.cuda.is_available() and self.trainer.args.device.type == "cuda":
             own["peak_memory_bytes"] = torch.cuda.max_memory_allocated()

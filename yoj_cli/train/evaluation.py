@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from yoj_cli.config.train import Loss
+from yoj_cli.errors import YojError
 from yoj_cli.groups import Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import Mode, Plan, build_plan
+from yoj_cli.scoring.engine import Engine
 from yoj_cli.scoring.prefetch import Prefetcher
+from yoj_cli.scoring.stream import PREFETCHED_BATCHES
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
-from yoj_cli.train.losses import LOSSES
+from yoj_cli.train.losses import LOSSES, RankingLoss
 from yoj_cli.verdicts.agreement import Summary, agreement
 
 
@@ -36,9 +38,17 @@ class Outcome:
     flipped: bool
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class HeldOut:
+    """A group to be scored in the order given and (multi) in reverse."""
+
+    group: Group
+    plan: Plan
+    sequence: PackedSequence
+
+
 def evaluate(
-    forward: Callable[[PackedSequence], list[Tensor]],
+    engine: Engine,
     builder: SequenceBuilder,
     groups: Sequence[Group],
     media: MediaOptions,
@@ -46,29 +56,41 @@ def evaluate(
     mode: Mode,
     loss: Loss,
 ) -> list[Outcome]:
-    """Score held-out groups, in the order given and (multi) in reverse, in one pass each.
+    """Score held-out groups, in the order given and (multi) in reverse, as `yoj score` does.
 
     Args:
-        forward: scores a sequence; for each branch, (responses in it,) float32.
         media: the limits of media.
+    Raises:
+        YojError: a group cannot be scored.
     """
 
-    def prepare(group: Group) -> tuple[tuple[float, ...], Plan, PackedSequence]:
+    def prepare(group: Group) -> HeldOut:
         plan = build_plan(len(group.responses), mode=mode, orders=2 if mode == "multi" else 1)
-        return group.rankings or (), plan, builder.prepare(group, plan, media)
+        return HeldOut(group, plan, builder.prepare(group, plan, media))
 
-    outcomes = []
-    with Prefetcher(prepare, groups) as stream:
-        for rankings, plan, sequence in stream:
-            branches = forward(sequence)
-            # One wait for the device: what follows is no work for it.
-            found = torch.split(torch.cat(branches).cpu(), [len(branch) for branch in branches])
-            given = torch.cat(found) if mode == "single" else found[0]
-            winner = int(given.argmax())
-            last = plan.branches[-1][int(found[-1].argmax())] if mode == "multi" else winner
-            nats = LOSSES[loss](given, torch.tensor(rankings))
-            outcomes.append(Outcome(tuple(given.tolist()), rankings, float(nats), last != winner))
+    outcomes: list[Outcome] = []
+    max_tokens = PREFETCHED_BATCHES * engine.limits.max_batch_tokens
+    with Prefetcher(prepare, groups, size=lambda one: one.sequence.n_tokens, max_size=max_tokens) as stream:
+        while window := stream.take():
+            found: dict[int, Outcome] = {}
+            for batch in engine.bucket({place: one.sequence for place, one in enumerate(window)}):
+                scored = engine.score([window[place].sequence for place in batch])
+                for place, one in zip(batch, scored, strict=True):
+                    if isinstance(one, YojError):
+                        raise one.at(window[place].group.where)
+                    found[place] = _conclude(window[place], one.values, mode, LOSSES[loss])
+            outcomes += [found[place] for place in range(len(window))]
     return outcomes
+
+
+def _conclude(one: HeldOut, values: list[list[float]], mode: Mode, loss: RankingLoss) -> Outcome:
+    """What the scores of all branches say of a group."""
+    given = [value for branch in values for value in branch] if mode == "single" else values[0]
+    winner = given.index(max(given))
+    last = winner if mode == "single" else one.plan.branches[-1][values[-1].index(max(values[-1]))]
+    rankings = one.group.rankings or ()
+    nats = loss(torch.tensor(given), torch.tensor(rankings))
+    return Outcome(tuple(given), rankings, float(nats), last != winner)
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -58,7 +59,10 @@ def bradley_terry(scores: Tensor, rankings: Tensor) -> Tensor:
     return softplus(scores[worse] - scores[better]).mean() if len(better) else scores.sum() * 0
 
 
-LOSSES: dict[Loss, Callable[[Tensor, Tensor], Tensor]] = {
+RankingLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""(N,) scores and (N,) rankings of a group to a () loss in nats."""
+
+LOSSES: dict[Loss, RankingLoss] = {
     "ce": n_way_cross_entropy,
     "plackett-luce": plackett_luce,
     "bradley-terry": bradley_terry,

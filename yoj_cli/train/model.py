@@ -23,7 +23,7 @@ from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.model.load import load_backbone, load_on_meta
 from yoj_cli.model.pooling import head_width
 from yoj_cli.model.precision import Precision, dtype_name, resolve_dtype
-from yoj_cli.scoring.forward import branch_scores
+from yoj_cli.scoring.forward import batch_scores
 from yoj_cli.scoring.judge import DEFAULT_MAX_TOKENS
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
@@ -32,9 +32,6 @@ from yoj_cli.storage.files import read_weights
 from yoj_cli.storage.find import commit_of, count_weight_bytes, find_folder
 from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
 from yoj_cli.train.template import read_template
-
-NO_CUT = 1 << 30
-"""Training reads all branches in one pass: a cache over the prefix would have to be kept for the backward pass."""
 
 
 class RewardModel(nn.Module):
@@ -74,9 +71,9 @@ class RewardModel(nn.Module):
             enable = enable or self.decoder.gradient_checkpointing_enable
             enable({"use_reentrant": False})
 
-    def forward(self, sequence: PackedSequence) -> list[Tensor]:
-        """Score every response of every branch; see `branch_scores`."""
-        return branch_scores(self.backbone, self.head, sequence, max_tokens_per_forward=NO_CUT)
+    def forward(self, sequences: list[PackedSequence]) -> list[list[Tensor]]:
+        """Score every response of every branch of some groups in one pass; see `batch_scores`."""
+        return batch_scores(self.backbone, self.head, sequences)
 
     def train(self, mode: bool = True) -> RewardModel:
         """Switch the adapter's dropout and the recomputation of activations; all else stays in evaluation mode."""

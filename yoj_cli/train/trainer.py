@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from transformers import PrinterCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint, rotate_checkpoints
 
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.errors import ModelError, OutOfMemoryError, UsageError
+from yoj_cli.errors import ModelError, UsageError
 from yoj_cli.groups import Group
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.model.device import translate_oom
+from yoj_cli.scoring.engine import BATCH_TOKENS, Engine
+from yoj_cli.scoring.oom import Limits
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.train.data import Example, Examples
 from yoj_cli.train.evaluation import evaluate, summarize
@@ -26,19 +28,15 @@ from yoj_cli.train.losses import LOSSES
 from yoj_cli.train.model import RewardModel, base_name
 from yoj_cli.train.optimizer import build_optimizer, build_scheduler
 from yoj_cli.train.order import BalancedOrder
-from yoj_cli.verdicts.agreement import agreement
+from yoj_cli.train.passes import Seen, StepGradients
 
 UNFINISHED = ".unfinished"
-OUT_OF_MEMORY = (
-    "Use --gradient-checkpointing, --quant 4bit, a lower --max-tokens with --on-long skip, fewer --max-frames or a "
-    "smaller --lora-r; --resume goes on from the last saved state."
-)
 CANNOT_WRITE = (OSError, RuntimeError, SafetensorError)
 """What Python, torch and safetensors say when the disk is full."""
 
 
 def build_arguments(config: TrainConfig, out: Path, dtype: torch.dtype, *, is_cpu: bool) -> TrainingArguments:
-    """The recipe in the Trainer's words. A batch is one group; gradients of `batch_size` groups are added up."""
+    """The recipe in the Trainer's words. It hands over one group at a time; `GroupTrainer` reads them together."""
     arguments = TrainingArguments(
         output_dir=str(out),
         use_cpu=is_cpu,
@@ -72,7 +70,7 @@ def build_arguments(config: TrainConfig, out: Path, dtype: torch.dtype, *, is_cp
 
 
 class GroupTrainer(Trainer):  # type: ignore[misc]
-    """Trains on one group after the other, and saves checkpoints that `yoj score` reads.
+    """Trains on groups, several to a pass, and saves checkpoints that `yoj score` reads.
 
     Args:
         builder, held_out_builder: turn a group into a sequence, for training and as the judge will score.
@@ -107,8 +105,18 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
             config.mode,
             config.resolved_order_seed if config.shuffle_responses else None,
         )
-        self._loss = LOSSES[config.resolved_loss]
-        self._seen: list[tuple[float, int]] = []
+        self._gradients = StepGradients(
+            forward=model,
+            loss=LOSSES[config.resolved_loss],
+            backward=lambda loss: self.accelerator.backward(loss),
+            forget=self._forget_step,
+            limits=Limits(
+                config.micro_batch_tokens or BATCH_TOKENS[model.backbone.device.type],
+                max_tokens_per_forward=sys.maxsize,  # a KV cache would have to be kept for the backward pass
+            ),
+        )
+        self._waiting: list[Future[Example]] = []
+        self._seen: list[Seen] = []
         self._saving_aside = False
         super().__init__(
             model=model,
@@ -118,35 +126,6 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
             callbacks=callbacks,
         )
         self.remove_callback(PrinterCallback)  # it prints to standard output
-
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Future[Example]],
-        return_outputs: bool = False,
-        num_items_in_batch: Any = None,
-    ) -> Any:
-        """The loss of one group; see `losses`.
-
-        Raises:
-            InputError: the group cannot be read, or built into a sequence.
-            ModelError: the loss is no number.
-        """
-        example = inputs["example"].result()
-        rankings = example.group.rankings or ()
-        scores = torch.cat(model(example.sequence))
-        near = scores.cpu()  # the one wait for the device: the loss of a few numbers is no work for it
-        loss = self._loss(near, torch.tensor(rankings))
-        if not torch.isfinite(loss):
-            raise ModelError(
-                f"the loss is {loss.item()}",
-                where=example.group.where,
-                hint=f"Group {example.group.id!r}. Lower --learning-rate, or go on from an earlier saved state.",
-            )
-        hit = agreement(near.tolist(), rankings).best
-        self._seen.append((hit or 0.0, example.sequence.n_tokens))
-        loss = loss.to(scores.device)
-        return (loss, scores) if return_outputs else loss
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         if self.config.group_order == "file":
@@ -171,29 +150,44 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         return self.lr_scheduler
 
     def training_step(self, model: torch.nn.Module, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """A group's forward and backward pass.
+        """Collect the groups of an optimizer step; with its last one, read them and add up their gradients.
 
+        The wrapper for several processes is passed by: each adds up its own gradients in as many passes as its groups
+        need, and they are averaged once. So a process that has to begin its step again keeps the others waiting, and
+        no more.
+
+        Returns:
+            () mean loss of the step's groups; 0 for all but the last.
         Raises:
-            OutOfMemoryError: the device has no room for it.
+            YojError: see `StepGradients.add`.
         """
-        example = inputs["example"]
+        self._waiting.append(inputs["example"])
+        if not self.accelerator.sync_gradients:
+            return torch.zeros((), device=self.args.device)
+        waiting, self._waiting = self._waiting, []
+        self._reward_model.train()
+        with self.compute_loss_context_manager():
+            seen = self._gradients.add(waiting)
+        if self.args.world_size > 1:
+            self._average_gradients()
+        self._seen += seen
+        return torch.tensor(sum(each.loss for each in seen) / len(seen), device=self.args.device)
 
-        def build() -> OutOfMemoryError:
-            return OutOfMemoryError(
-                f"out of memory on a group of {example.result().sequence.n_tokens} tokens",
-                where=example.result().group.where,
-                hint=OUT_OF_MEMORY,
-            )
+    def _average_gradients(self) -> None:
+        for parameter in self._reward_model.parameters():
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.args.world_size
 
-        try:
-            with translate_oom(build):
-                loss: Tensor = super().training_step(model, inputs, num_items_in_batch)
-                return loss
-        except OutOfMemoryError as error:  # the forward pass has named it in the scorer's words
-            raise build() from error
+    def _forget_step(self) -> None:
+        self._reward_model.zero_grad(set_to_none=True)
+        if self.args.device.type == "cuda":
+            torch.cuda.empty_cache()
 
-    def take_seen(self) -> list[tuple[float, int]]:
-        """(hit, tokens) of each group since the last call, over this process."""
+    def take_seen(self) -> list[Seen]:
+        """What was seen of each group since the last call, in this process."""
         seen, self._seen = self._seen, []
         return seen
 
@@ -204,7 +198,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         self.model.eval()
         share = self.held_out[self.args.process_index :: self.args.world_size]
         outcomes = evaluate(
-            self.model,
+            Engine(self._reward_model.backbone, self._reward_model.head),
             self.held_out_builder,
             share,
             self.media,
