@@ -347,7 +347,8 @@ def test_two_processes_learn_what_one_learns(groups, tmp_path):
         assert done.returncode == 0, done.stderr.decode()
     one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
     for name, weight in one.items():
-        torch.testing.assert_close(weight, two[name], rtol=1e-3, atol=1e-5)
+        if name != "2.bias":  # moves all scores alike: its gradient is rounding, which Adam makes a step of
+            torch.testing.assert_close(weight, two[name], rtol=1e-3, atol=1e-5)
     n_groups = [
         line["eval_n_groups"]
         for line in read_metrics(tmp_path / "two" / "metrics.jsonl")

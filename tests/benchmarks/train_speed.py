@@ -1,11 +1,16 @@
 """Time and weigh `yoj train` against the plain loop of the released trainer, on one tiny model and the same groups.
 
     python tests/benchmarks/train_speed.py
+    python tests/benchmarks/train_speed.py --short
+    python tests/benchmarks/train_speed.py --short --profile
 
 The plain loop reads a group in the main thread, runs the whole model with its 151,936-wide logits and the hidden
 states of every layer, and throws all but one hidden state a response away. Both train the same adapter from the same
 seed on a random backbone with a real vocabulary, in turn; the last line of standard output is one JSON document.
 Losses must agree, or the comparison means nothing.
+
+--short compares `yoj train` with itself, one group to a pass and several (--micro-batch-tokens), on groups of some 190
+tokens of text: in one process, each in turn, medians over the steps. --profile adds the operations that take most time.
 """
 
 from __future__ import annotations
@@ -19,6 +24,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -40,19 +48,22 @@ VOCABULARY = 151_936
 N_GROUPS, N_RESPONSES, N_STEPS, N_TURNS = 24, 4, 3, 3
 
 
-def write_base(folder: Path) -> None:
-    """A random Molmo2 with a real vocabulary and everything else tiny."""
+def write_base(folder: Path, **sizes: int) -> None:
+    """A random Molmo2 with a real vocabulary and everything else tiny, or its decoder of other sizes."""
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
     config = AutoConfig.from_pretrained(PARITY / "checkpoint")
-    config.text_config.vocab_size = VOCABULARY
+    for name, size in ({"vocab_size": VOCABULARY} | sizes).items():
+        setattr(config.text_config, name, size)
+    config.adapter_config.text_hidden_size = config.text_config.hidden_size
+    config.text_config.rope_scaling_layers = list(range(config.text_config.num_hidden_layers))
     torch.manual_seed(0)
     AutoModelForImageTextToText.from_config(config).save_pretrained(folder)
     AutoProcessor.from_pretrained(PARITY / "checkpoint").save_pretrained(folder)
 
 
-def write_groups(folder: Path) -> Path:
-    """Groups with a picture each and responses of 20 to 60 words."""
+def write_groups(folder: Path, *, with_pictures: bool = True) -> Path:
+    """Groups with a picture each and responses of 20 to 60 words; without, of 190 tokens in all."""
     generator = random.Random(0)
     words = [
         "a",
@@ -74,11 +85,13 @@ def write_groups(folder: Path) -> Path:
     ]
     lines = []
     for index in range(N_GROUPS):
-        Image.effect_noise((120, 90), 60).convert("RGB").save(folder / f"{index}.png")
+        picture = {"image": f"{index}.png"} if with_pictures else {}
+        if with_pictures:
+            Image.effect_noise((120, 90), 60).convert("RGB").save(folder / f"{index}.png")
         responses = [
             " ".join(generator.choices(words, k=generator.randint(20, 60))) for _ in range(N_RESPONSES)
         ]
-        record = {"image": f"{index}.png", "prompt": "What is shown?", "responses": responses}
+        record = picture | {"prompt": "What is shown?", "responses": responses}
         lines.append(
             json.dumps(record | {"rankings": generator.sample(range(1, N_RESPONSES + 1), N_RESPONSES)})
         )
@@ -202,6 +215,57 @@ def _losses(run: dict[str, object]) -> list[float]:
     return losses
 
 
+SMOLLM2 = {
+    "hidden_size": 576,
+    "intermediate_size": 1536,
+    "num_attention_heads": 9,
+    "num_key_value_heads": 3,
+    "head_dim": 64,
+}
+"""The shape of SmolLM2-135M's layers, of which there are 30."""
+
+
+def measure_short(folder: Path, n_layers: int, profiled: bool) -> dict[str, object]:
+    """One group to a pass and several, in turn in this process."""
+    write_base(folder / "base", **SMOLLM2, num_hidden_layers=n_layers)
+    data = write_groups(folder, with_pictures=False)
+    found: dict[str, object] = {"n_layers": n_layers, "n_threads": torch.get_num_threads()}
+    for quant, checkpointing in (("4bit", True), ("none", False)):
+        config = replace(recipe(folder / "base"), quant=quant, gradient_checkpointing=checkpointing)
+        name = f"{quant}{'_checkpointing' if checkpointing else ''}"
+        ways = {"alone": replace(config, micro_batch_tokens=1), "together": config}
+        speeds: dict[str, list[float]] = {way: [] for way in ways}
+        losses: dict[str, list[float]] = {}
+        for turn in range(N_TURNS):
+            for way, one in ways.items():
+                run = prepare([data], folder / f"{name}_{way}{turn}", one)
+                with profile(f"{name}, {way}", on=profiled and turn == 0):
+                    train(run)
+                lines = read_metrics(run.out / METRICS)
+                speeds[way] += [line["tokens_per_s"] for line in lines[1:]]
+                losses[way] = [line["loss"] for line in lines]
+                sys.stderr.write(f"{name}, {way}: {speeds[way][-2:]} tokens/s\n")
+        found["tokens_per_group"] = run.train_report.n_tokens / N_GROUPS
+        middle = {way: statistics.median(each) for way, each in speeds.items()}
+        found |= {f"{name}_{way}_tokens_per_s": round(each) for way, each in middle.items()}
+        found[f"{name}_speed_up"] = round(middle["together"] / middle["alone"], 2)
+        pairs = zip(*losses.values(), strict=True)
+        found[f"{name}_largest_loss_difference_nats"] = max(abs(one - other) for one, other in pairs)
+    return found
+
+
+@contextmanager
+def profile(what: str, *, on: bool) -> Iterator[None]:
+    """Print the operations that take most of the time to standard error."""
+    if not on:
+        yield
+        return
+    with torch.profiler.profile() as seen:
+        yield
+    table = seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=10, max_name_column_width=40)
+    sys.stderr.write(f"{what}\n{table}\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -209,6 +273,9 @@ def main() -> None:
     parser.add_argument("--one", choices=("plain", "ours"), help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--turn", default="0", help=argparse.SUPPRESS)
+    parser.add_argument("--short", action="store_true", help="short groups: one to a pass, and several")
+    parser.add_argument("--layers", type=int, default=8, help="of the decoder with --short")
+    parser.add_argument("--profile", action="store_true", help="with --short: what takes the time")
     args = parser.parse_args()
     if args.one:
         way = train_ours if args.one == "ours" else train_plainly
@@ -219,6 +286,9 @@ def main() -> None:
         sys.stdout.write(json.dumps(found) + "\n")
         return
     with tempfile.TemporaryDirectory() as folder:
+        if args.short:
+            sys.stdout.write(json.dumps(measure_short(Path(folder), args.layers, args.profile)) + "\n")
+            return
         write_base(Path(folder) / "base")
         write_groups(Path(folder))
         sys.stdout.write(json.dumps(measure(Path(folder))) + "\n")
