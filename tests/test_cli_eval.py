@@ -168,7 +168,9 @@ def test_the_table_names_metrics_baselines_and_the_order_read(yoj: Run) -> None:
 def test_the_output_says_how_responses_were_read(yoj: Run, options: list[str], reading: str) -> None:
     code, out, _ = yoj("eval", HELD_OUT, *DEMO, "--limit", 2, "--json", *options)
     assert code == 0
-    assert json.loads(out)["evaluations"][0]["reading"] == reading
+    (found,) = json.loads(out)["evaluations"]
+    assert found["reading"] == reading
+    assert found["judge"]["model"] == "demo"
 
 
 def test_another_models_scores_stand_in_the_same_table(yoj: Run, write_lines: Callable[..., Path]) -> None:
@@ -246,6 +248,18 @@ def test_a_group_that_fails_costs_itself_with_on_error_skip(
     code, out, _ = yoj("eval", "--from", tmp_path / "run")
     assert code == 0
     assert "2 FAILED and are in no figure" in out
+
+
+def test_where_every_group_fails_there_are_no_figures(
+    yoj: Run, write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    bad = {"prompt": "What?", "image": "gone.png", "responses": ["a", "b"], "rankings": [1, 2]}
+    options = ("--on-error", "skip", "--save", tmp_path / "run")
+    code, out, _ = yoj("eval", write_lines(bad, bad), *DEMO, *options, "--json")
+    assert code == 1
+    (found,) = json.loads(out)["evaluations"]
+    assert (found["n_failed"], found["headline"][0]["value"]) == (2, None)
+    assert yoj("eval", "--from", tmp_path / "run")[0] == 0
 
 
 def test_a_run_that_was_stopped_says_so(yoj: Run, saved: Path, tmp_path: Path) -> None:

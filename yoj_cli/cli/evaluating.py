@@ -84,7 +84,9 @@ def evaluate_saved(paths: Sequence[Path], config: EvalConfig) -> Shown:
 
     by_name: dict[str, list[Evaluation]] = {}
     for run in read_runs(paths):
-        found = evaluate(run.judged(), run.benchmark, scorer=run.scorer, reading=_reading_of(run))
+        found = evaluate(
+            run.judged(), run.benchmark, scorer=run.scorer, reading=_reading_of(run), judge=run.judge
+        )
         same = by_name.setdefault(run.name, [])
         same.append(found)
         if config.plot is not None:
@@ -150,7 +152,7 @@ def _evaluate(each: EvalSet, scorer: Scorer, config: EvalConfig) -> Evaluation:
             judged.append(replace(found, record={}, group=None))  # pictures may be in it
         complaints.finish()
         _check_gold(judged, each)
-        evaluation = evaluate(judged, each.benchmark, scorer=scorer.name, reading=scorer.reading)
+        evaluation = evaluate(judged, each.benchmark, scorer=run.scorer, reading=run.reading, judge=run.judge)
         keeper.finish(evaluation)
     return evaluation
 

@@ -9,15 +9,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+from yoj_cli.cli.messages import say
 from yoj_cli.config.evaluate import EvalConfig
 from yoj_cli.errors import UsageError
 from yoj_cli.evaluate.document import document_of
 from yoj_cli.evaluate.evaluation import Evaluation
 from yoj_cli.evaluate.inspect_log import InspectLog
 from yoj_cli.evaluate.judged import Judged
-from yoj_cli.evaluate.plot import draw
+from yoj_cli.evaluate.plot import PICTURES, draw
 from yoj_cli.evaluate.saved import VERDICTS, SavedRun, write_run
 from yoj_cli.evaluate.sets import EvalSet
+from yoj_cli.render.wording import counted
 from yoj_cli.render.writers import render_json
 from yoj_cli.run.result_file import cannot_be_written, open_result
 
@@ -42,6 +44,7 @@ class Keeper:
     ) -> None:
         self._run, self._folder, self._plots = run, folder, plots
         self._stream, self._log = stream, log
+        self.n_kept = 0
 
     def add(self, judged: Judged) -> None:
         if self._stream is None or self._log is None:
@@ -52,6 +55,7 @@ class Keeper:
         self._stream.write(render_json(record) + "\n")
         self._stream.flush()
         self._log.add(judged)
+        self.n_kept += 1
 
     def finish(self, evaluation: Evaluation) -> None:
         if self._plots is not None:
@@ -117,5 +121,12 @@ def keep_run(run: SavedRun, suffix: str, config: EvalConfig) -> Iterator[Keeper]
         raise cannot_be_written(error, folder) from error
     with open_result(folder / VERDICTS, overwrite=config.overwrite) as stream:
         write_run(run, folder)
+        for name in (FIGURES, LOG, *PICTURES):
+            (folder / name).unlink(missing_ok=True)  # of the run that is replaced
         with InspectLog(folder / LOG, run) as log:
-            yield Keeper(run, folder, plots, stream, log)
+            keeper = Keeper(run, folder, plots, stream, log)
+            try:
+                yield keeper
+            except KeyboardInterrupt:
+                say(f"interrupted: {counted(keeper.n_kept, 'group')} kept in {folder}")
+                raise

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from yoj_cli.evaluate.benchmark import Benchmark, Published
 from yoj_cli.evaluate.calibration import (
@@ -38,6 +39,7 @@ class Evaluation:
         name, title: of the benchmark or file.
         scorer: what judged: a model's name, or a file of scores.
         reading: in words, in which order the responses were read.
+        judge: its description; empty for a file of scores.
         n_groups: all, with those that failed or have no ranking to compare with.
         n_clusters: prompts among the groups that figures are about.
         headline: the figures of the benchmark, the published one first.
@@ -72,6 +74,7 @@ class Evaluation:
     flips: Flips | None
     published: tuple[Published, ...] = ()
     note: str = ""
+    judge: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def n_gold(self) -> int:
@@ -80,13 +83,18 @@ class Evaluation:
 
 
 def evaluate(
-    judged: Sequence[Judged], benchmark: Benchmark, *, scorer: str = "", reading: str = ""
+    judged: Sequence[Judged],
+    benchmark: Benchmark,
+    *,
+    scorer: str = "",
+    reading: str = "",
+    judge: Mapping[str, Any] | None = None,
 ) -> Evaluation:
     """Compute every figure.
 
     Args:
         judged: all groups, also those that failed.
-        scorer, reading: see `Evaluation`.
+        scorer, reading, judge: see `Evaluation`.
     """
     gold = [each for each in judged if each.is_gold]
     n_failed = sum(not each.scores for each in judged)
@@ -126,6 +134,7 @@ def evaluate(
         flips=measure_flips(judged),
         published=benchmark.published,
         note=benchmark.note,
+        judge=judge or {},
     )
 
 

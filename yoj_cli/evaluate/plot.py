@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, ORANGE, GREY, GRID = "#0072B2", "#E69F00", "#555555", "#DDDDDD"
-NAMES = ("reliability.png", "positions.png", "risk-coverage.png")
+PICTURES = ("reliability.png", "positions.png", "risk-coverage.png")
 
 
 def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
@@ -29,10 +29,10 @@ def draw(evaluation: Evaluation, folder: Path) -> list[Path]:
     """
     pictures = []
     if evaluation.n_gold:
-        pictures.append((NAMES[0], _reliability(evaluation)))
+        pictures.append((PICTURES[0], _reliability(evaluation)))
         if evaluation.positions:
-            pictures.append((NAMES[1], _positions(evaluation)))
-        pictures.append((NAMES[2], _risk(evaluation)))
+            pictures.append((PICTURES[1], _positions(evaluation)))
+        pictures.append((PICTURES[2], _risk(evaluation)))
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in pictures:

@@ -20,7 +20,10 @@ class Place:
         n: groups with their best response here.
         accuracy: share of them in which it won, with its Wilson interval.
         difference: accuracy here minus accuracy in all other places; NaN where one of the two has no groups.
-        smallest: the smallest such difference that these numbers of groups show with 80 % power (5 % level).
+        smallest: the smallest such difference that these numbers of groups show with 80 % power (5 % level); above 1
+            where none could be shown.
+        is_shown: the difference is larger than what chance does to these numbers of groups, at the 5 % level; never
+            where fewer than 5 right or 5 wrong ones were to be expected here.
         share_won: share of all groups (wherever their best is) whose winner was read here; without a bias, and with
             bests in all places equally often, 1 / N.
     """
@@ -33,11 +36,7 @@ class Place:
     difference: float
     smallest: float
     share_won: float
-
-    @property
-    def is_shown(self) -> bool:
-        """The difference is larger than what chance does to these numbers of groups, at the 5 % level."""
-        return abs(self.difference) > self.smallest * Z_LEVEL / (Z_LEVEL + Z_POWER)
+    is_shown: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +122,19 @@ def _table(n_responses: int, judged: Sequence[Judged]) -> PositionTable:
         n, n_elsewhere = int(n_gold[place]), total - int(n_gold[place])
         accuracy = n_hits[place] / n if n else math.nan
         elsewhere = (all_hits - n_hits[place]) / n_elsewhere if n_elsewhere else math.nan
-        places.append(
-            Place(
-                place=place + 1,
-                n=n,
-                accuracy=accuracy,
-                low=(interval := wilson(n_hits[place], n))[0],
-                high=interval[1],
-                difference=accuracy - elsewhere,
-                smallest=smallest_difference(all_hits / total, n, n_elsewhere),
-                share_won=n_won[place] / total,
-            )
+        smallest = smallest_difference(all_hits / total, n, n_elsewhere)
+        low, high = wilson(n_hits[place], n)
+        is_enough = min(n, n_elsewhere) * min(all_hits, total - all_hits) >= 5 * total
+        found = Place(
+            place=place + 1,
+            n=n,
+            accuracy=accuracy,
+            low=low,
+            high=high,
+            difference=accuracy - elsewhere,
+            smallest=smallest,
+            share_won=n_won[place] / total,
+            is_shown=is_enough and abs(accuracy - elsewhere) > smallest * Z_LEVEL / (Z_LEVEL + Z_POWER),
         )
+        places.append(found)
     return PositionTable(n_responses, total, tuple(places))

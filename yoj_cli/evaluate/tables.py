@@ -154,9 +154,9 @@ def _positions(table: PositionTable) -> Table:
             f"place {place.place}",
             f"{place.n:,}",
             value_text(place.accuracy),
-            interval_text(place.low, place.high),
+            interval_text(place.low, place.high) if place.n else NONE,
             f"{value_text(place.difference, signed=True)}{' *' if place.is_shown else ''}",
-            value_text(place.smallest),
+            ">100 %" if place.smallest > 1 else value_text(place.smallest),
             value_text(place.share_won),
         )
         for place in table.places

@@ -15,7 +15,7 @@ CELL_LENGTH = 60
 MIN_WRAP = 36
 
 NUMBER = re.compile(
-    r"-?|[-+]?[\d.,]+(e-\d+)?( %)?( to -?[\d.]+( %)?)?( \(.*\))?( \*)?( (groups|pairs|prompts))?"
+    r"-?|[-+>]?[\d.,]+(e-\d+)?( %)?( to -?[\d.]+( %)?)?( \(.*\))?( \*)?( (groups|pairs|prompts))?"
 )
 """What is set flush right."""
 
