@@ -227,7 +227,7 @@ SMOLLM2 = {
 
 def measure_short(folder: Path, n_layers: int, profiled: bool) -> dict[str, object]:
     """One group to a pass and several, in turn in this process."""
-    write_base(folder / "base", **SMOLLM2, num_hidden_layers=n_layers)
+    write_base(folder / "base", **SMOLLM2, vocab_size=596, num_hidden_layers=n_layers)
     data = write_groups(folder, with_pictures=False)
     found: dict[str, object] = {"n_layers": n_layers, "n_threads": torch.get_num_threads()}
     for quant, checkpointing in (("4bit", True), ("none", False)):
