@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from yoj_cli.evaluate.calibration import measure_calibration, measure_risk
-from yoj_cli.evaluate.statistics import Resamples
+from yoj_cli.verdicts.intervals import Resamples
 
 FIRST, SECOND = (1, 2), (2, 1)
 

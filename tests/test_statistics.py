@@ -10,14 +10,8 @@ import pytest
 
 from tests.judged import make_judged, pairs
 from yoj_cli.evaluate.metrics import Metric, Term, best_of_n, pooled_accuracy
-from yoj_cli.evaluate.statistics import (
-    Resamples,
-    compute,
-    mcnemar,
-    smallest_difference,
-    value_of,
-    wilson,
-)
+from yoj_cli.evaluate.statistics import compute, mcnemar, smallest_difference, value_of
+from yoj_cli.verdicts.intervals import Resamples, wilson
 
 
 def test_the_interval_is_scipys_percentile_bootstrap() -> None:

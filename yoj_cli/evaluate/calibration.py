@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from yoj_cli.evaluate.metrics import Floats, agreement_of, mean_of
-from yoj_cli.evaluate.statistics import Figure, Resamples, compute, percentile_interval, wilson
+from yoj_cli.evaluate.statistics import Figure, compute
+from yoj_cli.verdicts.intervals import Resamples, percentile_interval, wilson
 
 N_BINS = 15
 """As in C. Guo et al., On Calibration of Modern Neural Networks (2017)."""

@@ -14,13 +14,8 @@ from yoj_cli.evaluate.benchmark import Benchmark
 from yoj_cli.evaluate.judged import Judged
 from yoj_cli.evaluate.metrics import Floats, Metric, Unit, agreement_of, best_of_n, pooled_accuracy
 from yoj_cli.evaluate.positions import winners
-from yoj_cli.evaluate.statistics import (
-    Resamples,
-    distributions_of,
-    mcnemar,
-    percentile_interval,
-    value_of,
-)
+from yoj_cli.evaluate.statistics import distributions_of, mcnemar, value_of
+from yoj_cli.verdicts.intervals import Resamples, percentile_interval
 
 
 @dataclass(frozen=True, slots=True)

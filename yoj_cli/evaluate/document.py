@@ -9,7 +9,7 @@ from typing import Any
 
 from yoj_cli.evaluate.compare import Comparison
 from yoj_cli.evaluate.evaluation import Evaluation
-from yoj_cli.evaluate.statistics import LEVEL, N_RESAMPLES
+from yoj_cli.verdicts.intervals import LEVEL, N_RESAMPLES
 from yoj_cli.version import __version__
 
 

@@ -25,7 +25,8 @@ from yoj_cli.evaluate.metrics import (
     pooled_accuracy,
 )
 from yoj_cli.evaluate.positions import Flips, PositionTable, measure_flips, measure_positions
-from yoj_cli.evaluate.statistics import Figure, Resamples, compute
+from yoj_cli.evaluate.statistics import Figure, compute
+from yoj_cli.verdicts.intervals import Resamples
 
 MAX_CATEGORIES = 40
 """More are counted and not tabulated."""

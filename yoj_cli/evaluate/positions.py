@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yoj_cli.evaluate.judged import Judged
-from yoj_cli.evaluate.statistics import Z_LEVEL, Z_POWER, smallest_difference, wilson
+from yoj_cli.evaluate.statistics import Z_POWER, smallest_difference
+from yoj_cli.verdicts.intervals import Z_LEVEL, wilson
 
 
 @dataclass(frozen=True, slots=True)
