@@ -117,6 +117,21 @@ def _read_run(folder: Path) -> SavedRun:
                 where=str(where),
             )
         known = {name: document[name] for name in SavedRun.__dataclass_fields__ if name in document}
-        return SavedRun(**{**known, "path": str(folder / VERDICTS)})
+        run = SavedRun(**{**known, "path": str(folder / VERDICTS)})
+        _check(run)
+        return run
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InputError(f"is no description of a run: {error}", where=str(where)) from error
+
+
+def _check(run: SavedRun) -> None:
+    """What somebody else may have written.
+
+    Raises:
+        ValueError: a field of another type, or a name that would lead out of a folder.
+    """
+    texts = [run.name, run.title, run.source, run.folder, run.scorer, run.reading]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(run.judge, dict):
+        raise ValueError("a field is of the wrong type")
+    if not run.name or run.name in (".", "..") or set(run.name) & set("/\\"):
+        raise ValueError(f"{run.name!r} is no name of a set")
