@@ -23,7 +23,8 @@ from yoj_cli.groups import Group
 from yoj_cli.model.adapter import adapter_weights
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.records.parse import parse
-from yoj_cli.train.model import base_name, build_sequences, find_base, load_model
+from yoj_cli.train.base import base_name, find_base
+from yoj_cli.train.model import build_sequences, load_model
 
 KINDS = ("llama", "llama-untied", "gemma")
 GROUP = {"prompt": "Which dog?", "responses": ["the dog", "a cat in the park", "two dogs"]}
@@ -49,7 +50,7 @@ def make_judge(folder: Path, base: Path, **options: object) -> list[float]:
     for weight in [*adapter_weights(model.decoder).values(), *model.head.parameters()]:
         weight.data = torch.randn(weight.shape, generator=generator) * 0.2
     folder.mkdir()
-    model.save(folder, base_name(config, folder, folder))
+    model.save(folder, base_name(config, folder))
     group = parse(GROUP)
     assert isinstance(group, Group)
     with torch.no_grad():

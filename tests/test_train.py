@@ -25,8 +25,9 @@ from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, UsageError
 from yoj_cli.model.adapter import adapter_weights
 from yoj_cli.records.parse import read_groups
+from yoj_cli.train.base import find_base
 from yoj_cli.train.metrics import read_metrics
-from yoj_cli.train.model import find_base, load_model
+from yoj_cli.train.model import load_model
 from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
 

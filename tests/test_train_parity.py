@@ -46,7 +46,7 @@ def step(request, write_lines, tmp_path):
     config = TrainConfig(**RECIPE, training_text_bos=request.param == "bos")
     run = prepare([write_lines(*golden["groups"])], tmp_path / "out", config, media_root=ROOT)
     model = load_model(config, run.base)
-    take_saved(model.backbone, model.adapter, load_file(THEIRS / "adapter_before.safetensors"), folder=THEIRS)
+    take_saved(model.backbone, load_file(THEIRS / "adapter_before.safetensors"), folder=THEIRS)
     model.head.load_weights(load_file(THEIRS / "value_head_before.safetensors"), where="")
     builder = build_sequences(config, model.backbone)
     trainer = GroupTrainer(

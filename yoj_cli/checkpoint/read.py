@@ -19,8 +19,8 @@ from torch import Tensor
 
 from yoj_cli.checkpoint.adapter_files import read_adapter
 from yoj_cli.checkpoint.separator import restore_separator
-from yoj_cli.config.judge import Dtype, JudgeConfig, Quant, Role
-from yoj_cli.errors import CheckpointError
+from yoj_cli.config.judge import DEMO, Dtype, JudgeConfig, Quant, Role
+from yoj_cli.errors import CheckpointError, UsageError
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
 from yoj_cli.model.adapter import load_adapter
 from yoj_cli.model.backbone import Backbone
@@ -44,6 +44,7 @@ from yoj_cli.storage.names import (
     FORMAT_VERSION,
     HEAD_PICKLED,
     HEAD_SAFE,
+    MODEL_CONFIG,
     REWARD_CONFIG,
     TOKENIZER_FILES,
 )
@@ -52,6 +53,7 @@ TEXTS: Mapping[str, tuple[type, ...]] = {
     "separator": (str,),
     "base_model": (str, type(None)),
     "base_revision": (str, type(None)),
+    "base_model_type": (str, type(None)),
 }
 SWITCHES = ("training_text_bos", "scoring_text_bos")
 CHOICES: Mapping[str, tuple[str | None, ...]] = {
@@ -80,6 +82,7 @@ class Checkpoint:
         max_frames: frames of a clip it was trained on.
         training_text_bos, scoring_text_bos: whether groups of text alone were trained, and are scored, with the
             leading bos of the family; see `SequenceBuilder`.
+        base_model_type: transformers' name of the base's architecture, where the checkpoint says so.
         registered_separator: the separator's id where the tokenizer files do not have it; known once it is loaded.
     """
 
@@ -97,6 +100,7 @@ class Checkpoint:
     training_text_bos: bool = True
     scoring_text_bos: bool = True
     registered_separator: int | None = None
+    base_model_type: str | None = None
 
 
 def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoint]:
@@ -132,6 +136,23 @@ def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoin
     return backbone, head, checkpoint
 
 
+def check_base(checkpoint: Checkpoint, base: Path) -> None:
+    """Refuse a base of another architecture; its layers may have the same names and sizes.
+
+    Raises:
+        CheckpointError: it is one.
+    """
+    if checkpoint.base_model_type is None:
+        return
+    found = read_json(base / MODEL_CONFIG).get("model_type")
+    if found != checkpoint.base_model_type:
+        raise CheckpointError(
+            f"the judge {checkpoint.name} was trained on a {checkpoint.base_model_type}, and this base is a {found}",
+            where=str(base),
+            hint="Give the base that it was trained on, or a copy.",
+        )
+
+
 def judge_bytes(checkpoint: Checkpoint) -> int:
     """Size of a judge's weight files: the checkpoint's, and its base's where they are kept elsewhere.
 
@@ -151,13 +172,15 @@ def find_base(checkpoint: Checkpoint, *, local_only: bool = False) -> Path:
     Args:
         local_only: do not ask the Hub.
     Raises:
-        ModelError: the base is neither here nor reachable.
+        ModelError: the base is neither here nor reachable, or of another architecture than the judge's.
     """
     if checkpoint.base_model is None:
         return checkpoint.folder
-    return find_base_folder(
+    base = find_base_folder(
         checkpoint.base_model, checkpoint.base_revision, checkpoint.folder, local_only=local_only
     )
+    check_base(checkpoint, base)
+    return base
 
 
 def find_processor(checkpoint: Checkpoint, base: Path) -> Path:
@@ -188,18 +211,21 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         raw["base_model"] = adapter.get("base_model_name_or_path")
         raw.setdefault("base_revision", adapter.get("revision"))
         _check_values(raw, str(folder / ADAPTER_CONFIG))
-        if not raw["base_model"]:
+        if not raw["base_model"] and config.base is None:
             raise CheckpointError(
                 "the adapter does not say what it was trained on",
                 where=str(folder / ADAPTER_CONFIG),
-                hint=f"Name the base as base_model_name_or_path there, or as base_model in {REWARD_CONFIG}.",
+                hint=f"Name it: --base, base_model_name_or_path there, or base_model in {REWARD_CONFIG}.",
             )
+    if config.base is not None:
+        raw |= _given_base(config.base, raw, is_adapter=is_adapter)
     return Checkpoint(
         name=name,
         folder=folder,
         revision=commit_of(folder),
         base_model=str(raw["base_model"]) if is_adapter else None,
         base_revision=raw.get("base_revision"),
+        base_model_type=raw.get("base_model_type"),
         max_frames=raw.get("max_frames", DEFAULT_MAX_FRAMES),
         separator=raw.get("separator", DEFAULT_SEPARATOR),
         role=raw.get("responses_role", "assistant"),
@@ -208,6 +234,24 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         trained=Precision(raw.get("quant"), raw.get("dtype")),
         **{key: raw[key] for key in SWITCHES if key in raw},
     )
+
+
+def _given_base(base: str, raw: Mapping[str, Any], *, is_adapter: bool) -> dict[str, str | None]:
+    """What the checkpoint would say of its base if it were where the user says.
+
+    Raises:
+        UsageError: the checkpoint is merged, so that it has no base.
+        ModelError: there is no such folder.
+    """
+    if not is_adapter:
+        raise UsageError(
+            "the checkpoint is a merged model, which has no base", where="--base", hint="Leave it out."
+        )
+    folder = find_local(base)
+    if folder is None or base == DEMO:
+        revision = raw.get("base_revision") if base == raw.get("base_model") else None
+        return {"base_model": base, "base_revision": revision}
+    return {"base_model": str(folder.resolve()), "base_revision": None}
 
 
 def _check_values(raw: Mapping[str, Any], where: str) -> None:

@@ -74,6 +74,7 @@ def save_checkpoint(
         **asdict(head.config),
         "base_model": base_model,
         "base_revision": base_revision,
+        "base_model_type": backbone.family.name,
         "separator": separator,
         "responses_role": role,
         "mode": mode,
@@ -93,7 +94,11 @@ def write_official_head(folder: Path, checkpoint: Checkpoint, head: ValueHead) -
     torch.save(head.layers.state_dict(), folder / HEAD_PICKLED)
     raw = read_json(checkpoint.folder / REWARD_CONFIG)
     config = {**asdict(checkpoint.head), **raw}
-    config = {key: value for key, value in config.items() if key not in ("base_model", "base_revision")}
+    config = {
+        key: value
+        for key, value in config.items()
+        if key not in ("base_model", "base_revision", "base_model_type")
+    }
     write_json(folder / REWARD_CONFIG, config)
 
 

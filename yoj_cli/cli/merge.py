@@ -22,6 +22,10 @@ def merge(
         Optional[str],  # noqa: UP045  (read at run time, also by Python 3.10)
         typer.Option(help="Branch, tag or commit of the checkpoint on the Hub.", metavar="REV"),
     ] = None,
+    base: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Where the base is, folder or Hub id, if not where it says.", metavar="NAME"),
+    ] = None,
 ) -> None:
     """Merge a judge's LoRA into its base, in the official format: one model that needs no adapter.
 
@@ -30,7 +34,7 @@ def merge(
     from yoj_cli.checkpoint.merge import merge as run
     from yoj_cli.render.wording import render_size
 
-    merged = run(JudgeConfig(model=checkpoint, revision=revision), out)
+    merged = run(JudgeConfig(model=checkpoint, revision=revision, base=base), out)
     say(f"merged {merged.n_layers} layers: {render_size(merged.n_bytes)} in {out}")
     if not merged.has_lm_head:
         say("note: the base has no language-model head, nor has the result; no score uses one")

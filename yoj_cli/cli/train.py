@@ -81,9 +81,12 @@ def train(
     from yoj_cli.train.run import train as run_training
 
     if push_to_hub:
-        from yoj_cli.storage.hub import check_push
+        from yoj_cli.storage.hub import check_push, is_hub_id
+        from yoj_cli.train.base import base_name, resolve_base
 
-        check_push(push_to_hub, config.base, folder=out)
+        resolved = resolve_base(config)
+        name = base_name(resolved, out)
+        check_push(push_to_hub, name if is_hub_id(name) else resolved.base, folder=out)
     run = prepare(
         files,
         out,
@@ -97,7 +100,7 @@ def train(
     )
     # Of several processes (torchrun), one speaks.
     tell = say if os.environ.get("RANK", "0") == "0" else _say_nothing
-    tell(render_recipe(config, named))
+    tell(render_recipe(run.config, named))
     tell(render_run(run))
     if dry_run:
         return

@@ -70,6 +70,8 @@ class BenchConfig(LoadConfig):
             raise UsageError("random weights have no checkpoint: give --model or --random-init")
         if self.random_init and self.revision:
             raise UsageError("random weights have no revision", where="--revision")
+        if self.random_init and self.base:
+            raise UsageError("random weights have no base", where="--base")
         if self.picture_tokens and self.clip_tokens:
             raise UsageError(
                 "a drawn group has a picture or a clip: give one of the two", where="--clip-tokens"
@@ -94,5 +96,10 @@ class BenchConfig(LoadConfig):
     def judge(self) -> JudgeConfig:
         """The judge that is measured."""
         return JudgeConfig(
-            model=self.model, revision=self.revision, device=self.device, quant=self.quant, dtype=self.dtype
+            model=self.model,
+            revision=self.revision,
+            base=self.base,
+            device=self.device,
+            quant=self.quant,
+            dtype=self.dtype,
         )

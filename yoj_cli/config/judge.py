@@ -43,6 +43,11 @@ class LoadConfig(Options):
         metavar="NAME",
     )
     revision: str | None = option(None, "Branch, tag or commit of the model on the Hub.", metavar="REV")
+    base: str | None = option(
+        None,
+        "Where the base model of an adapter is, folder or Hub id, if not where the checkpoint says.",
+        metavar="NAME",
+    )
     device: str = option("auto", "auto, cuda, cuda:N or cpu.", metavar="DEVICE", check=_valid_device)
     quant: QuantChoice = option(
         "auto",

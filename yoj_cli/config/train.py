@@ -10,6 +10,8 @@ from yoj_cli.config.io import OnError
 from yoj_cli.config.judge import Dtype, HeadActivation, HeadType, Quant, RespReprMode
 from yoj_cli.plan.branches import Mode
 
+DEFAULT_BASE = "allenai/Molmo2-4B"
+
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
 OnLong = Literal["error", "skip", "truncate"]
 GroupOrder = Literal["shuffled", "file", "balanced"]
@@ -35,11 +37,21 @@ class TrainConfig(Options):
     """A training recipe; the defaults are the paper's (arXiv 2604.10966 and its released code)."""
 
     base: str = option(
-        "allenai/Molmo2-4B",
-        "Backbone to train on: Hub id, folder, or 'demo' (the demo judge's).",
+        "",
+        "Backbone to train on: Hub id, folder, or 'demo' (the demo judge's). "
+        f"Default: {DEFAULT_BASE}, or that of --init-from.",
         metavar="NAME",
     )
     base_revision: str | None = option(None, "Branch, tag or commit of the base on the Hub.", metavar="REV")
+    init_from: str | None = option(
+        None,
+        "Judge whose adapter and head are trained on: Hub id or folder. Of a merged one the head alone, on the merged "
+        "weights.",
+        metavar="JUDGE",
+    )
+    init_revision: str | None = option(
+        None, "Branch, tag or commit of --init-from on the Hub.", metavar="REV"
+    )
     chat_template: str | None = option(
         None,
         "Jinja file with a chat template, for a base that has none or another one; it is stored in the checkpoint.",

@@ -150,24 +150,44 @@ def saved_adapter(backbone: Backbone, adapter: LoraConfig) -> tuple[LoraConfig, 
     return replace(adapter, target_modules=names, task_type="CAUSAL_LM"), weights
 
 
-def take_saved(backbone: Backbone, adapter: LoraConfig, saved: dict[str, Tensor], *, folder: Path) -> None:
+def take_saved(backbone: Backbone, saved: dict[str, Tensor], *, folder: Path) -> None:
     """Copy a saved adapter into the one of the same shape that is on the backbone.
 
     Args:
-        adapter: the configuration of the LoRA that is on the backbone.
-        saved: weights that `saved_adapter` gave.
+        saved: weights under the names of PEFT's format, ours or the released trainer's; see `load_adapter`.
         folder: where they were read, for errors.
     Raises:
-        CheckpointError: they are of another recipe.
+        CheckpointError: they are of another base or recipe.
     """
-    own = saved_adapter(backbone, adapter)[1]
-    shapes = [{name: tuple(weight.shape) for name, weight in state.items()} for state in (own, saved)]
-    if shapes[0] != shapes[1]:
-        raise CheckpointError("the saved adapter is not of this recipe", where=str(folder))
-    state = _native_state(saved, backbone, str(folder / ADAPTER_WEIGHTS))
+    where = str(folder / ADAPTER_WEIGHTS)
+    every = backbone.model.named_parameters(remove_duplicate=False)
+    own = {name.replace(".default.", "."): weight for name, weight in every if ".lora_" in name}
+    adapted, found = {name.split(".lora_")[0] for name in own}, set(_adapted_layers(saved, backbone, where))
+    for kind, layers in (("lacks", adapted - found), ("has", found - adapted)):
+        if layers:
+            raise CheckpointError(
+                f"the saved adapter is not of this base or these --lora-targets: it {kind} {len(layers)} "
+                f"layers ({first_few(sorted(layers))})",
+                where=where,
+            )
+    state = _native_state(saved, backbone, where)
+    taken: dict[int, Tensor] = {}
+    for name, weight in own.items():
+        if name not in state or state[name].shape != weight.shape:
+            kept = tuple(state[name].shape) if name in state else "missing"
+            raise CheckpointError(
+                f"the saved adapter is not of this recipe: {name} is {kept} in the file and {tuple(weight.shape)} here",
+                where=where,
+            )
+        if not torch.equal(taken.setdefault(id(weight), state[name]), state[name]):
+            raise CheckpointError(
+                f"the saved adapter has an A of its own for {name}, which the recipe shares with other layers",
+                where=where,
+                hint="Give --no-tie-lora.",
+            )
     with torch.no_grad():
-        for name, weight in adapter_weights(backbone.model).items():
-            weight.copy_(state[name.replace(".default.", ".")])
+        for name, weight in own.items():
+            weight.copy_(state[name])
 
 
 def _saved_key(name: str) -> str:

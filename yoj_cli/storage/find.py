@@ -96,9 +96,9 @@ def find_base_folder(name: str, revision: str | None, checkpoint: Path, *, local
         return pull(name, revision, local_only=local_only, why=f"the base model that {checkpoint} names")
     except ModelError as error:
         if Path(name).is_dir():
-            error.hint += (
-                f" The folder {name} here is not it; for that one, put its absolute path into base_model."
-            )
+            error.hint += f" The folder {name} here is not it; for that one, give --base ./{name}."
+        else:
+            error.hint += " Where it is elsewhere on this machine, say so: --base FOLDER."
         raise
 
 
@@ -119,9 +119,16 @@ def find_local_base(name: str, checkpoint: Path) -> Path | None:
         raise ModelError(
             "there is no such folder; it is the base model that the checkpoint names",
             where=str(checkpoint / name),
-            hint=f"Put it there, or correct base_model in {checkpoint}: an absolute path, or a name on the Hub.",
+            hint="Put it there, say where it is (--base, a folder or a name on the Hub), or correct base_model in "
+            f"{checkpoint}.",
         )
     return None
+
+
+def hub_id_of(folder: Path) -> str | None:
+    """The Hub id whose snapshot a folder is; None for a folder that is no snapshot of the Hub's cache."""
+    kind, _, name = folder.parent.parent.name.partition("--")
+    return name.replace("--", "/", 1) if kind == "models" and commit_of(folder) and name else None
 
 
 def commit_of(folder: Path) -> str | None:

@@ -19,7 +19,8 @@ CARD = "README.md"
 TASK = "text-ranking"
 """The Hub's task for models that order texts for a query; "image-text-to-text" is for those that write."""
 
-TAGS = ("reward-model", "judge", "best-of-n", "vision-language", "lora", "yoj-cli")
+TAGS = ("reward-model", "judge", "best-of-n", "lora", "yoj-cli")
+MEDIA_TAG = "vision-language"
 LOSSES = {
     "ce": "cross-entropy on the best response",
     "plackett-luce": "Plackett-Luce on the whole ranking",
@@ -57,6 +58,7 @@ class CardFacts:
     Attributes:
         name: the Hub id that it is pushed to, else the folder's name; what `-m` would be given.
         base_model: the backbone's Hub id, 'demo', or a folder.
+        reads_media: the backbone reads pictures and clips, not text only.
         recipe: every option with the value that was used.
         data: counts of the training data, under the names of data.json.
         evaluations: the lines of metrics.jsonl that are of held-out groups, in the order of the steps.
@@ -72,6 +74,7 @@ class CardFacts:
 
     name: str
     base_model: str
+    reads_media: bool = True
     recipe: Mapping[str, object]
     data: Mapping[str, int | float | str]
     evaluations: Sequence[Mapping[str, float]]
@@ -130,7 +133,7 @@ def _front_matter(facts: CardFacts) -> str:
         datasets=[name for name in facts.datasets if is_hub_id(name)] or None,
         library_name="yoj-cli",
         pipeline_tag=TASK,
-        tags=list(TAGS),
+        tags=[*TAGS, MEDIA_TAG] if facts.reads_media else list(TAGS),
         model_name=_line(facts.name) if results else None,
         eval_results=results or None,
     )
@@ -143,9 +146,10 @@ def _introduction(facts: CardFacts) -> str:
         if facts.mode == "multi"
         else "reads each of them alone, all in one forward pass"
     )
+    what = "its pictures or clip, " if facts.reads_media else ""
     return (
         f"# {_text(facts.name)}\n\n"
-        "A judge: given a prompt, its pictures or clip, and N candidate responses, it gives each response a score; "
+        f"A judge: given a prompt, {what}and N candidate responses, it gives each response a score; "
         f"the highest is the best. It {how} ([You Only Judge Once](https://arxiv.org/abs/2604.10966)).\n\n"
         f"It is a LoRA adapter and a value head on {_code(facts.base_model)}, which is frozen and has a "
         "licence of its own."
@@ -155,11 +159,15 @@ def _introduction(facts: CardFacts) -> str:
 def _usage(facts: CardFacts) -> str:
     name = _line(facts.name)
     command = f"yoj score candidates.jsonl -m {shlex.quote(name)}"
-    record = '{"prompt": "What is this?", "images": ["a.jpg"], "responses": ["A dog.", "Two cats."]}'
+    asked, answered = '"What is this?"', '["A dog.", "Two cats."]'
+    if not facts.reads_media:
+        asked, answered = '"Why is the sky blue?"', '["Air scatters blue light most.", "It mirrors the sea."]'
+    shown = ['"images": ["a.jpg"], ', 'images=["a.jpg"], '] if facts.reads_media else ["", ""]
+    record = f'{{"prompt": {asked}, {shown[0]}"responses": {answered}}}'
     python = (
         "from yoj_cli import Judge\n\n"
         f"judge = Judge.load({json.dumps(name, ensure_ascii=False)})\n"
-        'verdict = judge.score(prompt="What is this?", images=["a.jpg"], responses=["A dog.", "Two cats."])\n'
+        f"verdict = judge.score(prompt={asked}, {shown[1]}responses={answered})\n"
         "print(verdict.scores, verdict.order[0])"
     )
     return (

@@ -8,13 +8,16 @@ from importlib.metadata import version
 
 from yoj_cli.config.recipes import against_official
 from yoj_cli.errors import ModelError
-from yoj_cli.storage.names import REWARD_CONFIG
+from yoj_cli.model.family import family_of
+from yoj_cli.storage.files import read_json
+from yoj_cli.storage.names import MODEL_CONFIG, REWARD_CONFIG
+from yoj_cli.train.base import base_name
 from yoj_cli.train.card import CardFacts, write_card
 from yoj_cli.train.curves import CURVES, draw_curves
 from yoj_cli.train.metrics import METRICS, read_metrics
-from yoj_cli.train.model import RewardModel, base_name
+from yoj_cli.train.model import RewardModel
 from yoj_cli.train.prepare import Run
-from yoj_cli.train.recipe import resolve
+from yoj_cli.train.recipe import publish
 from yoj_cli.train.trainer import CANNOT_WRITE, UNFINISHED
 from yoj_cli.version import __version__
 
@@ -29,7 +32,7 @@ def write_checkpoint(run: Run, model: RewardModel) -> None:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir()
-        model.save(aside, base_name(run.config, run.out, run.out))
+        model.save(aside, base_name(run.config, run.out))
         for path in sorted(aside.iterdir(), key=lambda path: path.name == REWARD_CONFIG):
             os.replace(path, run.out / path.name)
         aside.rmdir()
@@ -54,8 +57,9 @@ def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
             run.out,
             CardFacts(
                 name=run.name,
-                base_model=run.config.base,
-                recipe=resolve(run.config),
+                base_model=base_name(run.config, run.out),
+                reads_media=_reads_media(run),
+                recipe=publish(run.config, run.out),
                 data=run.train_report.counts(),
                 evaluations=[line for line in metrics if "eval_loss" in line],
                 curves=CURVES,
@@ -67,6 +71,10 @@ def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
                 n_shared=run.n_shared,
             ),
         )
+
+
+def _reads_media(run: Run) -> bool:
+    return family_of(read_json(run.base / MODEL_CONFIG)["model_type"]).reads_media
 
 
 def _versions() -> dict[str, str]:

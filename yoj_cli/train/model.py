@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from yoj_cli.checkpoint.save import save_checkpoint
-from yoj_cli.checkpoint.separator import begin_separator
-from yoj_cli.config.judge import DEMO, Dtype, JudgeConfig
+from yoj_cli.checkpoint.separator import begin_separator, read_rows, restore_separator
+from yoj_cli.config.judge import Dtype, JudgeConfig
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.errors import ModelError, UsageError
+from yoj_cli.errors import UsageError
 from yoj_cli.model.adapter import add_adapter, take_saved
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import TRAINING_WAYS_OUT, resolve_device
@@ -29,8 +29,10 @@ from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.sequence.tokens import use_as_separator
 from yoj_cli.storage.files import read_weights
-from yoj_cli.storage.find import commit_of, count_weight_bytes, find_folder
-from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
+from yoj_cli.storage.find import commit_of, count_weight_bytes
+from yoj_cli.storage.names import ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
+from yoj_cli.train.base import find_start_processor, read_start
+from yoj_cli.train.start import check_head, take_judge
 from yoj_cli.train.template import read_template
 
 
@@ -115,70 +117,52 @@ class RewardModel(nn.Module):
         Raises:
             CheckpointError: it is not of this recipe.
         """
-        take_saved(self.backbone, self.adapter, read_weights(folder / ADAPTER_WEIGHTS), folder=folder)
+        take_saved(self.backbone, read_weights(folder / ADAPTER_WEIGHTS), folder=folder)
+        if (rows := read_rows(folder)) is not None and self._added_rows is not None:
+            embedding: Any = self.decoder.get_input_embeddings()  # type: ignore[operator]
+            embedding.weight.data[-len(rows) :] = rows
+            self._added_rows = rows
         self.head.load_weights(read_weights(folder / HEAD_SAFE), where=str(folder / HEAD_SAFE))
 
 
 def fresh_head(config: TrainConfig, hidden_size: int) -> ValueHead:
     """A value head as the recipe wants it, its weights drawn from torch's random numbers."""
-    mode = config.resp_repr_mode
-    head = ValueHead(
-        HeadConfig(
-            config.head_type,
-            config.head_dim,
-            config.head_activation,
-            head_width(mode, hidden_size),
-            math.sqrt(hidden_size),
-            mode,
-        )
-    )
+    head = ValueHead(head_config(config, hidden_size))
     head.draw_weights(config.head_std)
     return head
 
 
-def find_base(config: TrainConfig) -> Path:
-    """The folder of the base model's files.
-
-    Raises:
-        ModelError: it is neither here nor reachable, or is an adapter.
-    """
-    folder = find_folder(config.base, config.base_revision, revision_option="--base-revision")
-    if config.base == DEMO:
-        folder /= "backbone"
-    if (folder / ADAPTER_CONFIG).is_file():
-        raise ModelError(
-            "this is an adapter, not a backbone",
-            where=str(folder),
-            hint="Train on its base, or make a whole model of it first (`yoj merge`).",
-        )
-    return folder
-
-
-def base_name(config: TrainConfig, checkpoint: Path, out: Path) -> str:
-    """How a checkpoint names its base: relatively if that lies in `out` too, so that all can move together.
-
-    Args:
-        checkpoint: the folder that the checkpoint will lie in: `out` or one inside.
-    """
-    folder = Path(config.base).expanduser()
-    if config.base == DEMO or not folder.is_dir():
-        return config.base
-    folder = folder.resolve()
-    return (
-        os.path.relpath(folder, checkpoint.resolve()) if folder.is_relative_to(out.resolve()) else str(folder)
+def head_config(config: TrainConfig, hidden_size: int) -> HeadConfig:
+    """The value head that the recipe wants."""
+    mode = config.resp_repr_mode
+    return HeadConfig(
+        config.head_type,
+        config.head_dim,
+        config.head_activation,
+        head_width(mode, hidden_size),
+        math.sqrt(hidden_size),
+        mode,
     )
 
 
 def load_model(config: TrainConfig, folder: Path) -> RewardModel:
-    """Load the base onto the device and put a fresh adapter and head on it, drawn from the seed."""
+    """Load the base onto the device and put adapter and head on it: drawn from the seed, or of the judge to go on from.
+
+    Raises:
+        UsageError: that judge's adapter or head is not of this recipe.
+        ModelError, DeviceError: the base or the judge cannot be loaded.
+    """
     device = training_device(config, folder)
-    judge = replace(_judge_config(config), dtype=training_dtype(config, device))
-    template = read_template(config.chat_template)
-    backbone = load_backbone(folder, judge, device, processor_folder=folder, chat_template=template)
+    how = replace(_judge_config(config), dtype=training_dtype(config, device))
+    processor, template = find_start_processor(config, folder), read_template(config.chat_template)
+    backbone = load_backbone(folder, how, device, processor_folder=processor, chat_template=template)
     separator = add_separator(backbone, config, folder)
     set_max_crops(backbone, config)
     torch.manual_seed(config.seed)
-    return RewardModel(backbone, config, commit_of(folder), separator)
+    model = RewardModel(backbone, config, commit_of(folder), separator)
+    if judge := read_start(config):
+        take_judge(judge, backbone, model.head, config)
+    return model
 
 
 def training_device(config: TrainConfig, folder: Path) -> torch.device:
@@ -225,9 +209,12 @@ def build_sequences(config: TrainConfig, backbone: Backbone, *, held_out: bool =
 
 def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:
     """The base without its weights: enough to build sequences and to count."""
-    backbone = load_on_meta(folder, _judge_config(config), chat_template=read_template(config.chat_template))
+    processor, template = find_start_processor(config, folder), read_template(config.chat_template)
+    backbone = load_on_meta(folder, _judge_config(config), processor_folder=processor, chat_template=template)
     add_separator(backbone, config, folder)
     set_max_crops(backbone, config)
+    if judge := read_start(config):
+        check_head(judge, head_config(config, backbone.hidden_size))
     return backbone
 
 
@@ -254,14 +241,27 @@ def add_separator(backbone: Backbone, config: TrainConfig, folder: Path) -> tupl
         CheckpointError: there is no row for the official one, and this architecture's vocabulary cannot grow.
     """
     separator = separator_text(backbone, config)
+    if judge := read_start(config):
+        return separator, restore_separator(backbone, separator, judge.folder)[1]
     return separator, begin_separator(backbone, separator, where=str(folder))
 
 
 def separator_text(backbone: Backbone, config: TrainConfig) -> str:
-    """The text between two responses; a token that was named for it is registered as special."""
-    if config.separator_token is None:
+    """The text between two responses; a token that was named for it is registered as special.
+
+    Raises:
+        UsageError: that token cannot be one, or the judge to go on from has another.
+    """
+    token, judge = config.separator_token, read_start(config)
+    if judge is not None:
+        if token is not None and judge.separator.strip() != token:
+            raise UsageError(
+                f"the judge to go on from has the separator {judge.separator!r}", where="--separator-token"
+            )
+        return judge.separator
+    if token is None:
         return DEFAULT_SEPARATOR
-    return use_as_separator(backbone.processor, config.separator_token, where="--separator-token")
+    return use_as_separator(backbone.processor, token, where="--separator-token")
 
 
 def _judge_config(config: TrainConfig) -> JudgeConfig:

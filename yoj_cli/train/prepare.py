@@ -15,11 +15,11 @@ from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.precision import DTYPES
 from yoj_cli.storage.names import REWARD_CONFIG
+from yoj_cli.train.base import find_base, resolve_base
 from yoj_cli.train.data import read_ranked
 from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory
 from yoj_cli.train.model import (
     build_sequences,
-    find_base,
     load_base_on_meta,
     training_device,
     training_dtype,
@@ -80,8 +80,8 @@ def prepare(
 
     Args:
         data: JSON Lines files whose lines have rankings (or are chosen/rejected pairs).
-        out: folder of the new checkpoint. A base model that lies inside it is referred to by its relative
-            path, so that the folder can be moved as a whole.
+        out: folder of the new checkpoint. A base model that is a folder is referred to by its path from there, so
+            that both can be moved together.
         held_out: like `data`, to evaluate on.
         media_root: see `read_groups`.
         media: the limits of media; the frames of a clip are the config's.
@@ -96,6 +96,7 @@ def prepare(
     check_output(out)
     check_reports(config)
     state = _find_state(out, resume)
+    config = resolve_base(config)
     base = find_base(config)
     shape = load_base_on_meta(config, base)
     builder = build_sequences(config, shape)

@@ -11,6 +11,7 @@ from typing import Any
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
 from yoj_cli.storage.files import write_json
+from yoj_cli.train.base import with_full_paths, without_paths
 
 RECIPE = "recipe.toml"
 DATA = "data.json"
@@ -25,6 +26,11 @@ def resolve(config: TrainConfig) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
+def publish(config: TrainConfig, out: Path) -> dict[str, Any]:
+    """`resolve` without paths of this machine: what the run's folder says of itself when it is moved or pushed."""
+    return resolve(config) | without_paths(config, out)
+
+
 def write_recipe(
     out: Path,
     config: TrainConfig,
@@ -37,7 +43,12 @@ def write_recipe(
     Args:
         also: further options of the command, that are none of the recipe's.
     """
-    options = resolve(config) | dict(also) | {"data": [str(path.resolve()) for path in data]}
+    options = (
+        resolve(config)
+        | with_full_paths(config)
+        | dict(also)
+        | {"data": [str(path.resolve()) for path in data]}
+    )
     if held_out:
         options["eval"] = [str(path.resolve()) for path in held_out]
     # JSON's strings, numbers, booleans and lists are TOML's too.
@@ -60,7 +71,7 @@ def check_resume(out: Path, config: TrainConfig, fingerprint: str) -> None:
         began = json.loads((out / DATA).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError("there is no run to resume", where=str(out), hint="Drop --resume.") from error
-    now = resolve(config)
+    now = publish(config, out)
     changed = sorted(
         f"--{name.replace('_', '-')} was {began['recipe'].get(name)}, is {now.get(name)}"
         for name in {*began["recipe"], *now} - FREE_TO_CHANGE

@@ -13,7 +13,7 @@ from yoj_cli.train.finish import describe_run, write_checkpoint
 from yoj_cli.train.metrics import METRICS, read_metrics
 from yoj_cli.train.model import build_sequences, load_model
 from yoj_cli.train.prepare import Run
-from yoj_cli.train.recipe import resolve, write_data, write_recipe
+from yoj_cli.train.recipe import publish, write_data, write_recipe
 from yoj_cli.train.trainer import GroupTrainer, build_arguments
 
 
@@ -101,7 +101,7 @@ def _begin(run: Run) -> None:
     write_data(
         run.out,
         {
-            "recipe": resolve(run.config),
+            "recipe": publish(run.config, run.out),
             "fingerprint": run.train_report.fingerprint,
             "train": run.train_report.counts(),
             "eval": run.eval_report.counts() if run.eval_report else None,

@@ -22,10 +22,11 @@ from yoj_cli.media.options import MediaOptions
 from yoj_cli.scoring.engine import BATCH_TOKENS, Engine
 from yoj_cli.scoring.oom import Limits
 from yoj_cli.sequence.build import SequenceBuilder
+from yoj_cli.train.base import base_name
 from yoj_cli.train.data import Example, Examples
 from yoj_cli.train.evaluation import evaluate, summarize
 from yoj_cli.train.losses import LOSSES
-from yoj_cli.train.model import RewardModel, base_name
+from yoj_cli.train.model import RewardModel
 from yoj_cli.train.optimizer import build_optimizer, build_scheduler
 from yoj_cli.train.order import BalancedOrder
 from yoj_cli.train.passes import Seen, StepGradients
@@ -252,7 +253,7 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         if self.args.should_save:
             folder.mkdir(parents=True, exist_ok=True)
             final = self._out / folder.name
-            self._reward_model.save(folder, base_name(self.config, final, self._out))
+            self._reward_model.save(folder, base_name(self.config, final))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         self._reward_model.restore(Path(resume_from_checkpoint))
