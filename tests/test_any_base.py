@@ -23,8 +23,8 @@ from yoj_cli.groups import Group
 from yoj_cli.model.adapter import adapter_weights
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.records.parse import parse
-from yoj_cli.train.base import base_name, find_base
 from yoj_cli.train.model import build_sequences, load_model
+from yoj_cli.train.starting_point import base_name, find_base
 
 KINDS = ("llama", "llama-untied", "gemma")
 GROUP = {"prompt": "Which dog?", "responses": ["the dog", "a cat in the park", "two dogs"]}

@@ -19,9 +19,9 @@ from yoj_cli.errors import UsageError
 from yoj_cli.model.adapter import adapter_weights, saved_adapter, target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.family import MOLMO2
-from yoj_cli.train.base import find_base
 from yoj_cli.train.memory_estimate import count_adapter
 from yoj_cli.train.model import load_model
+from yoj_cli.train.starting_point import find_base
 
 TEXT = {"prompt": "p", "responses": ["a red dog", "two cats", "the sky"]}
 TIED = SMALL | {"quant": "none"}

@@ -23,10 +23,10 @@ from yoj_cli.errors import CheckpointError, ModelError, UsageError
 from yoj_cli.groups import Group
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.records.parse import parse
-from yoj_cli.train.base import base_name, find_base, resolve_base
 from yoj_cli.train.model import build_sequences, load_model
 from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
+from yoj_cli.train.starting_point import base_name, find_base, resolve_base
 
 GROUP = {"prompt": "Which dog?", "responses": ["the dog", "a cat in the park", "two dogs"]}
 MOLMO = PARITY / "checkpoint"

@@ -25,11 +25,11 @@ from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, UsageError
 from yoj_cli.model.adapter import adapter_weights
 from yoj_cli.records.parse import read_groups
-from yoj_cli.train.base import find_base
 from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.model import load_model
 from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
+from yoj_cli.train.starting_point import find_base
 
 BASE = str(PARITY / "checkpoint")
 SMALL = {"base": BASE, "device": "cpu", "lora_r": 8, "lora_alpha": 16, "lora_dropout": 0.0, "head_dim": 32}

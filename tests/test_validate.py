@@ -11,11 +11,11 @@ from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import InputError
 from yoj_cli.groups import Failure
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.train.base import find_base
 from yoj_cli.train.data import read_ranked, shuffle_responses
 from yoj_cli.train.memory_estimate import estimate_memory
 from yoj_cli.train.model import build_sequences, load_base_on_meta
 from yoj_cli.train.prepare import prepare
+from yoj_cli.train.starting_point import find_base
 from yoj_cli.train.validate import count_shared, validate_data
 
 BASE = str(PARITY / "checkpoint")

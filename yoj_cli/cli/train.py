@@ -82,7 +82,7 @@ def train(
 
     if push_to_hub:
         from yoj_cli.storage.hub import check_push, is_hub_id
-        from yoj_cli.train.base import base_name, resolve_base
+        from yoj_cli.train.starting_point import base_name, resolve_base
 
         resolved = resolve_base(config)
         name = base_name(resolved, out)

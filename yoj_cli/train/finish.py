@@ -11,13 +11,13 @@ from yoj_cli.errors import ModelError
 from yoj_cli.model.family import family_of
 from yoj_cli.storage.files import read_json
 from yoj_cli.storage.names import MODEL_CONFIG, REWARD_CONFIG
-from yoj_cli.train.base import base_name
 from yoj_cli.train.card import CardFacts, write_card
 from yoj_cli.train.curves import CURVES, draw_curves
 from yoj_cli.train.metrics import METRICS, read_metrics
 from yoj_cli.train.model import RewardModel
 from yoj_cli.train.prepare import Run
 from yoj_cli.train.recipe import publish
+from yoj_cli.train.starting_point import base_name
 from yoj_cli.train.trainer import CANNOT_WRITE, UNFINISHED
 from yoj_cli.version import __version__
 

@@ -31,8 +31,8 @@ from yoj_cli.sequence.tokens import use_as_separator
 from yoj_cli.storage.files import read_weights
 from yoj_cli.storage.find import commit_of, count_weight_bytes
 from yoj_cli.storage.names import ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
-from yoj_cli.train.base import find_start_processor, read_start
 from yoj_cli.train.start import check_head, take_judge
+from yoj_cli.train.starting_point import find_start_processor, read_start
 from yoj_cli.train.template import read_template
 
 

@@ -15,7 +15,6 @@ from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.precision import DTYPES
 from yoj_cli.storage.names import REWARD_CONFIG
-from yoj_cli.train.base import find_base, resolve_base
 from yoj_cli.train.data import read_ranked
 from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory
 from yoj_cli.train.model import (
@@ -25,6 +24,7 @@ from yoj_cli.train.model import (
     training_dtype,
 )
 from yoj_cli.train.recipe import check_resume
+from yoj_cli.train.starting_point import find_base, resolve_base
 from yoj_cli.train.validate import DataReport, count_shared, validate_data
 
 TRAINER_STATE = "trainer_state.json"

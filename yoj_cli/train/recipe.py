@@ -11,7 +11,7 @@ from typing import Any
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
 from yoj_cli.storage.files import write_json
-from yoj_cli.train.base import with_full_paths, without_paths
+from yoj_cli.train.starting_point import with_full_paths, without_paths
 
 RECIPE = "recipe.toml"
 DATA = "data.json"

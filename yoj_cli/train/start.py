@@ -15,7 +15,7 @@ from yoj_cli.model.adapter import take_saved
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
-from yoj_cli.train.base import INIT
+from yoj_cli.train.starting_point import INIT
 
 if TYPE_CHECKING:
     from peft import LoraConfig  # slow to import

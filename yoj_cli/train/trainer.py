@@ -22,7 +22,6 @@ from yoj_cli.media.options import MediaOptions
 from yoj_cli.scoring.engine import BATCH_TOKENS, Engine
 from yoj_cli.scoring.oom import Limits
 from yoj_cli.sequence.build import SequenceBuilder
-from yoj_cli.train.base import base_name
 from yoj_cli.train.data import Example, Examples
 from yoj_cli.train.evaluation import evaluate, summarize
 from yoj_cli.train.losses import LOSSES
@@ -30,6 +29,7 @@ from yoj_cli.train.model import RewardModel
 from yoj_cli.train.optimizer import build_optimizer, build_scheduler
 from yoj_cli.train.order import BalancedOrder
 from yoj_cli.train.passes import Seen, StepGradients
+from yoj_cli.train.starting_point import base_name
 
 UNFINISHED = ".unfinished"
 CANNOT_WRITE = (OSError, RuntimeError, SafetensorError)
