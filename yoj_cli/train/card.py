@@ -146,10 +146,10 @@ def _introduction(facts: CardFacts) -> str:
         if facts.mode == "multi"
         else "reads each of them alone, all in one forward pass"
     )
-    what = "its pictures or clip, " if facts.reads_media else ""
+    what = ", its pictures or clip," if facts.reads_media else ""
     return (
         f"# {_text(facts.name)}\n\n"
-        f"A judge: given a prompt, {what}and N candidate responses, it gives each response a score; "
+        f"A judge: given a prompt{what} and N candidate responses, it gives each response a score; "
         f"the highest is the best. It {how} ([You Only Judge Once](https://arxiv.org/abs/2604.10966)).\n\n"
         f"It is a LoRA adapter and a value head on {_code(facts.base_model)}, which is frozen and has a "
         "licence of its own."

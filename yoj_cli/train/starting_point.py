@@ -49,7 +49,7 @@ def resolve_base(config: TrainConfig) -> TrainConfig:
     here = find_local_base(named, judge.folder)
     if here is None:
         return replace(config, base=named, base_revision=judge.base_revision)
-    return replace(config, base=DEMO if here == EMBEDDED / "backbone" else str(here))
+    return replace(config, base=DEMO if here == EMBEDDED / "backbone" else str(here.resolve()))
 
 
 def read_start(config: TrainConfig) -> Checkpoint | None:
