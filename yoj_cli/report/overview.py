@@ -14,6 +14,7 @@ from yoj_cli.evaluate.judged import Judged
 from yoj_cli.evaluate.positions import measure_flips, winners
 from yoj_cli.evaluate.statistics import Figure
 from yoj_cli.evaluate.tables import interval_text, value_text
+from yoj_cli.render.wording import counted
 from yoj_cli.report.charts import Chart, calibration_chart, lengths_chart, margins_chart, places_chart
 from yoj_cli.report.entries import Entry, Outcome, margin, outcome
 from yoj_cli.report.lists import N_LISTED, build_lists, link_to, list_failures
@@ -68,7 +69,7 @@ def _figures(evaluation: Evaluation) -> list[dict[str, Any]]:
         _row(Figure("best of N of a blind pick", evaluation.chance, None, None, evaluation.n_gold, "groups"))
         | {"kind": "base"},
         *(
-            {**_row(figure), "name": f"best of N where the {name}", "kind": "base"}
+            {**_row(figure), "name": f"{figure.name}: {name}", "kind": "base"}
             for name, figures in evaluation.baselines
             for figure in figures
         ),
@@ -115,7 +116,7 @@ def _remarks(judged: Sequence[Judged], evaluation: Evaluation | None) -> list[st
             )
     n_abstained = sum(each.record.get("abstained") is True for each in judged)
     if n_abstained:
-        remarks.append(f"The judge abstained from {n_abstained:,} groups.")
+        remarks.append(f"The judge abstained from {counted(n_abstained, 'group')}.")
     return remarks
 
 

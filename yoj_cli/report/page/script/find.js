@@ -117,7 +117,12 @@ function buildFinder() {
     event.preventDefault();
     byId("rows").focus();
   });
+  byId("blind").addEventListener("click", toggleBlind);
   byId("regex").addEventListener("click", () => go({ v: "groups", re: state.re ? "" : "1" }));
+}
+
+function toggleBlind() {
+  go({ v: "groups", blind: state.blind ? "" : "1" });
 }
 
 function clearFinder() {
@@ -142,6 +147,7 @@ function showFinder() {
   byId("sort").value = state.s in SORTS ? state.s : "file";
   if (document.activeElement !== byId("search")) byId("search").value = state.q;
   byId("regex").setAttribute("aria-pressed", Boolean(state.re));
+  byId("blind").setAttribute("aria-pressed", Boolean(state.blind));
   byId("search").setAttribute("aria-invalid", Boolean(patternProblem));
   const all = index.groups.length;
   byId("found").textContent = patternProblem

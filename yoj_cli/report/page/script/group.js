@@ -15,7 +15,7 @@ function showGroup() {
   byId("groups").classList.toggle("chosen", Boolean(state.g));
   if (selected < 0) {
     drawnGroup = "";
-    article.replaceChildren(el("p.empty", {}, shown.length ? "Choose a group." : "No group to show: widen the search, or clear the filters."));
+    article.replaceChildren(shown.length ? el("p.empty", {}, "Choose a group.") : buildEmpty());
     return;
   }
   const { key } = index.groups[selected];
@@ -27,6 +27,10 @@ function showGroup() {
   article.replaceChildren(...buildGroup(selected));
   if (!isSame) article.scrollTop = 0;
   focused?.();
+}
+
+function buildEmpty() {
+  return el("p.empty", {}, "No group to show. ", el("button.link", { type: "button", onclick: clearFinder }, "Clear the search and the filters"));
 }
 
 /** A way to give the focus back to what has it, once the group is drawn anew. */
@@ -114,8 +118,19 @@ function buildTurn(group, turn, id) {
     `div.turn.${["system", "developer", "user", "assistant", "tool"].includes(turn.role) ? turn.role : "user"}`,
     {},
     isOnly ? null : el("span.role", {}, turn.role),
-    turn.blocks.map((block, at) => (typeof block === "string" ? buildText(`${id}-${at}`, block) : buildMedium(block.media))),
+    buildBlocks(turn.blocks, id),
   );
+}
+
+/** Texts and media in their order; media in a row stand in a row. */
+function buildBlocks(blocks, id) {
+  const nodes = [];
+  for (const [at, block] of blocks.entries()) {
+    if (typeof block === "string") nodes.push(buildText(`${id}-${at}`, block));
+    else if (nodes.at(-1)?.className === "media") nodes.at(-1).append(buildMedium(block.media));
+    else nodes.push(el("div.media", {}, buildMedium(block.media)));
+  }
+  return nodes;
 }
 
 function buildComment(key) {

@@ -11,7 +11,7 @@ const KEYS = [
   ["c", "comment", () => withGroup(() => byId("comment")?.focus())],
   ["d", "mark the words in which two responses differ", () => withGroup(compareUsual)],
   ["x", "unfold all long responses", () => withGroup(unfold)],
-  ["h", "hide verdicts until you have chosen", () => go({ v: "groups", blind: state.blind ? "" : "1" })],
+  ["h", "hide verdicts until you have chosen", toggleBlind],
   ["g", "overview, and back to the groups", () => go({ v: state.v === "groups" ? "overview" : "groups" })],
   ["e", "export your marks", openExport],
   ["?", "these keys", () => byId("help").showModal()],

@@ -79,7 +79,7 @@ function buildResponse({ place, group, key, i, at, words, isCompared }) {
       ),
     ),
     hidden ? null : group.verdicts.map((verdict, judge) => buildMeter(verdict, i, judge)),
-    criteriaOf(group, i),
+    hidden ? null : criteriaOf(group, i),
     buildText(`${place}-${i}`, group.responses[i], words),
   );
 }
