@@ -127,3 +127,14 @@ def test_a_layer_adapted_in_part_is_saved_by_the_decoders_names(groups, tmp_path
     mlp = model.decoder.language_model.layers[0].mlp
     assert mlp.up_proj.lora_A["default"].weight is mlp.gate_proj.lora_A["default"].weight
     Judge.load(str(out), device="cpu", quant="none").score(**TEXT)
+
+
+def test_recomputed_activations_are_dropped_out_by_the_same_masks(groups, tmp_path):  # noqa: F811
+    for name, recompute in (("kept", False), ("recomputed", True)):
+        options = {"gradient_checkpointing": recompute, "lora_dropout": 0.3, "quant": "none", "limit": 4}
+        run(groups, tmp_path / name, epochs=2, **options)
+    kept, recomputed = (
+        load_file(tmp_path / name / "adapter_model.safetensors") for name in ("kept", "recomputed")
+    )
+    for key, weight in kept.items():
+        torch.testing.assert_close(weight, recomputed[key], rtol=1e-5, atol=1e-7)

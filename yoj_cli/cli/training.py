@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -22,14 +23,18 @@ def render_recipe(config: TrainConfig, named: str | None) -> str:
     if named:
         values = {name: getattr(config, name) for name in RECIPES[named]}
         shown = ", ".join(f"{name} {_plain(value)}" for name, value in values.items())
-        lines.append(f"recipe {named}: {shown}")
+        lines += _wrapped(f"recipe {named}: {shown}")
         lines.append(f"note: {PAPER}")
     differences = against_official(config)
     told = ", ".join(
         f"{name} {_plain(here)} (there {_plain(there)})" for name, (here, there) in differences.items()
     )
-    lines.append(f"against the released training script: {told or 'no difference'}")
+    lines += _wrapped(f"against the released training script: {told or 'no difference'}")
     return "\n".join(lines)
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def _plain(value: object) -> str:
