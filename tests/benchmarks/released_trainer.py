@@ -12,8 +12,8 @@ must be told to scale and normalize, and text needs media types to be trained on
 Without --long: groups of text, pictures and clips, warm-up and weight decay. With it: text and pictures, long groups
 truncated, large pictures with fewer crops, activation recomputation. Checked: the same groups in every step, token for
 token, their scores, and the weights after the last step. The last line is one JSON document; the exit status is 1
-where weights differ by more than 1e-5 of their size, or scores by more than 1e-4: the head's last bias, whose gradient is
-rounding, moves all of them alike.
+where weights differ by more than 1e-5 of their size, or scores by more than 1e-4: the head's last bias, whose
+gradient is rounding, moves all of them alike.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ def run_theirs(checkout: Path, folder: Path, recipe: dict[str, Any]) -> None:
     except (
         AttributeError
     ) as error:  # at its very end: PEFT looks for the fused layers of a model that has none
-        print(f"their trainer could not save: {error}", file=sys.stderr)
+        sys.stderr.write(f"their trainer could not save: {error}\n")
     torch.save(trained(made[0]), folder / "after.pt")
     (folder / "log.json").write_text(json.dumps(log))
 
@@ -259,7 +259,8 @@ def run_ours(
     training.load_model = load_and_record
     run = prepare([folder / "data.json"], folder / "ours", config)
     counts = run.train_report.counts()
-    print({name: counts[name] for name in counts if "left_out" in name or name in COUNTED}, file=sys.stderr)
+    told = {name: counts[name] for name in counts if "left_out" in name or name in COUNTED}
+    sys.stderr.write(f"{told}\n")
     training.train(run)
     adapter = saved_adapter(made[0].backbone, made[0].adapter)[1]
     after = {
@@ -317,7 +318,7 @@ def main() -> None:
         child = [sys.executable, __file__, *sys.argv[1:], "--theirs-in", name]
         subprocess.run(child, check=True, stdout=sys.stderr, env={**os.environ, "HF_HUB_OFFLINE": "1"})
         found = compare(folder, recipe)
-    print(json.dumps(found))
+    sys.stdout.write(json.dumps(found) + "\n")
     good = found["same_tokens"] and found["worst_weight_difference_relative"] < 1e-5
     raise SystemExit(not (good and found["worst_score_difference"] < 1e-4))
 
