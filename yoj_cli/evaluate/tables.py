@@ -55,6 +55,11 @@ def interval_text(low: float | None, high: float | None, unit: Unit = "share") -
     return f"{value_text(low, unit).removesuffix(' %')} to {value_text(high, unit)}"
 
 
+def n_of(figure: Figure) -> str:
+    """1 pair, 1,250 pairs."""
+    return counted(figure.n, figure.counted.removesuffix("s"))
+
+
 def _facts(each: Evaluation) -> list[str]:
     facts = [counted(each.n_groups, "group")]
     if each.n_failed:
@@ -79,7 +84,7 @@ def _summary(evaluations: Sequence[Evaluation]) -> Table:
             (f"  ties, {each.scorer}", *(f"{figure.n_ties:,}: {figure.ties}" for figure in each.headline))
             for each in evaluations
         ]
-    rows.append(("  counted", *(f"{figure.n:,} {figure.counted}" for figure in first.headline)))
+    rows.append(("  counted", *(n_of(figure) for figure in first.headline)))
     return Table("95 % intervals in brackets", tuple(names), tuple(rows))
 
 
@@ -96,7 +101,7 @@ def _categories(evaluations: Sequence[Evaluation]) -> Table:
     rows = tuple(
         (
             name,
-            f"{figure.n:,} {figure.counted}",
+            n_of(figure),
             *(_with_interval(found[name]) if name in found else NONE for found in by_name),
         )
         for name, figure in evaluations[0].categories
@@ -140,7 +145,7 @@ def _details(each: Evaluation) -> list[Block]:
 
 def _row(figure: Figure, note: str = "") -> tuple[str, ...]:
     interval = interval_text(figure.low, figure.high, figure.unit)
-    facts = [f"{figure.n:,} {figure.counted}"]
+    facts = [n_of(figure)]
     if figure.n_ties:
         facts.append(f"{figure.n_ties:,} ties ({figure.ties})")
     if note:
