@@ -54,7 +54,7 @@ def make_judge(folder: Path, base: Path, **options: object) -> list[float]:
     group = parse(GROUP)
     assert isinstance(group, Group)
     with torch.no_grad():
-        (scores,) = model(build_sequences(config, model.backbone).build(group, [], build_plan(3)))
+        ((scores,),) = model([build_sequences(config, model.backbone).build(group, [], build_plan(3))])
     return scores.tolist()
 
 

@@ -58,7 +58,7 @@ def first_scores(config: TrainConfig) -> list[float]:
     group = parse(GROUP)
     assert isinstance(group, Group)
     with torch.no_grad():
-        (found,) = model(build_sequences(config, model.backbone).build(group, [], build_plan(3)))
+        ((found,),) = model([build_sequences(config, model.backbone).build(group, [], build_plan(3))])
     return found.tolist()
 
 

@@ -31,7 +31,7 @@ from yoj_cli.sequence.tokens import use_as_separator
 from yoj_cli.storage.files import read_weights
 from yoj_cli.storage.find import commit_of, count_weight_bytes
 from yoj_cli.storage.names import ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
-from yoj_cli.train.start import check_head, take_judge
+from yoj_cli.train.start import check_fit, take_judge
 from yoj_cli.train.starting_point import find_start_processor, read_start
 from yoj_cli.train.template import read_template
 
@@ -214,7 +214,7 @@ def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:
     add_separator(backbone, config, folder)
     set_max_crops(backbone, config)
     if judge := read_start(config):
-        check_head(judge, head_config(config, backbone.hidden_size))
+        check_fit(judge, head_config(config, backbone.hidden_size), config)
     return backbone
 
 

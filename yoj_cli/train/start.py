@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from yoj_cli.checkpoint.adapter_files import read_adapter
+from yoj_cli.checkpoint.adapter_files import read_adapter, read_lora_config
 from yoj_cli.checkpoint.read import Checkpoint, load_head
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
 from yoj_cli.model.adapter import take_saved
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import HeadConfig, ValueHead
-from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from yoj_cli.storage.names import ADAPTER_CONFIG
 from yoj_cli.train.starting_point import INIT
 
 if TYPE_CHECKING:
@@ -31,20 +29,26 @@ def take_judge(judge: Checkpoint, backbone: Backbone, head: ValueHead, config: T
         UsageError: the recipe is for another adapter or head; it says which options are.
         CheckpointError: the judge's files are damaged, or its adapter is for another base.
     """
-    check_head(judge, head.config)
+    check_fit(judge, head.config, config)
     if judge.base_model is not None:
-        adapter, saved = read_adapter(judge.folder)
-        _check_adapter(judge, adapter, saved, config)
+        _, saved = read_adapter(judge.folder)
         take_saved(backbone, saved, folder=judge.folder)
     head.load_weights(load_head(judge, backbone).layers.state_dict(), where=str(judge.folder))
 
 
-def check_head(judge: Checkpoint, wanted: HeadConfig) -> None:
-    """Refuse a judge whose head is not the recipe's.
+def check_fit(judge: Checkpoint, wanted: HeadConfig, config: TrainConfig) -> None:
+    """Refuse a judge whose head or adapter is not the recipe's, without reading a weight.
 
     Raises:
         UsageError: it says which options fit.
+        CheckpointError: the adapter's configuration is damaged.
     """
+    _check_head(judge, wanted)
+    if judge.base_model is not None:
+        _check_adapter(judge, read_lora_config(judge.folder / ADAPTER_CONFIG), config)
+
+
+def _check_head(judge: Checkpoint, wanted: HeadConfig) -> None:
     found = judge.head
     if found.hidden_size != wanted.hidden_size:
         raise UsageError(
@@ -67,9 +71,7 @@ def check_head(judge: Checkpoint, wanted: HeadConfig) -> None:
         )
 
 
-def _check_adapter(
-    judge: Checkpoint, adapter: LoraConfig, saved: dict[str, Tensor], config: TrainConfig
-) -> None:
+def _check_adapter(judge: Checkpoint, adapter: LoraConfig, config: TrainConfig) -> None:
     """See that the judge's adapter computes as the recipe's does: one rank, one scale, and no more than a product."""
     for key in ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "fan_in_fan_out"):
         if getattr(adapter, key):
@@ -78,8 +80,6 @@ def _check_adapter(
                 where=f"{INIT}: {judge.folder / ADAPTER_CONFIG}",
                 hint="Go on from the merged model instead: `yoj merge`, then --init-from MERGED.",
             )
-    if not saved:
-        raise UsageError("the judge's adapter is empty", where=f"{INIT}: {judge.folder / ADAPTER_WEIGHTS}")
     pairs = {"--lora-r": (adapter.r, config.lora_r), "--lora-alpha": (adapter.lora_alpha, config.lora_alpha)}
     different = {name: (f"{has:g}", f"{wants:g}") for name, (has, wants) in pairs.items() if has != wants}
     _refuse(different, "adapter")
