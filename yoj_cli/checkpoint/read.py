@@ -142,8 +142,8 @@ def check_base(checkpoint: Checkpoint, base: Path) -> None:
     Raises:
         CheckpointError: it is one.
     """
-    if checkpoint.base_model_type is None:
-        return
+    if checkpoint.base_model_type is None or not (base / MODEL_CONFIG).is_file():
+        return  # the files that are missing are said when they are loaded
     found = read_json(base / MODEL_CONFIG).get("model_type")
     if found != checkpoint.base_model_type:
         raise CheckpointError(
