@@ -197,7 +197,9 @@ def test_what_is_seen_is_in_the_address_and_comes_back_with_it(look: Any, tmp_pa
     assert shown_group(again) == group
 
 
-def test_marks_stay_in_the_browser_and_come_out_as_votes_and_rankings(look: Any, tmp_path: Path) -> None:
+def test_marks_stay_in_the_browser_and_come_out_as_votes_and_rankings(
+    look: Any, yoj: Any, tmp_path: Path
+) -> None:
     lines = three_groups()
     lines[1] |= {"__proto__": {"n": 12345678901234567890}, "note": "two\nlines   apart"}
     path = write_page(tmp_path, lines)
@@ -225,6 +227,12 @@ def test_marks_stay_in_the_browser_and_come_out_as_votes_and_rankings(look: Any,
     assert saved["votes"][-1]["b_text"] == "no"
     assert saved["votes"][-1]["prompt"] == "A question about pears"
     assert saved["notes"][-1] == {"id": "wrong", "preferred": 2, "star": True, "comment": "too <short>"}
+    code, out, _ = yoj("votes", "rank", tmp_path / "votes.jsonl", "--quiet")
+    ranked = {
+        line["id"]: dict(zip(line["names"], line["rankings"], strict=True))
+        for line in map(json.loads, out.splitlines())
+    }
+    assert (code, ranked) == (0, {"right": {"0": 1, "1": 1, "2": 1}, "wrong": {"0": 2, "1": 2, "2": 1}})
     (group,) = read_groups(str(tmp_path / "rankings.jsonl"))
     assert (group.id, group.rankings) == ("wrong", (2.0, 2.0, 1.0))
     assert list(group.responses) == ASKED["responses"]

@@ -15,13 +15,11 @@ from yoj_cli.report.entries import LOW_MARGIN, Entry, best_of, facts_of, is_shak
 from yoj_cli.report.pictures import Shown
 from yoj_cli.verdicts.record import OUTPUT_KEYS
 from yoj_cli.verdicts.verdict import rank
+from yoj_cli.votes.parse import NAMES
 
 SNIPPET_LENGTH = 140
 LONG_SOURCE = 2000
 """Characters of a medium's source; a longer one is the medium itself (a data: URL), which is in the page once."""
-
-VOTE_NAMES = ("names", "models")
-"""Where a line says what its responses are called."""
 
 Places = Mapping[Media, int]
 """The number of each medium in the page."""
@@ -136,14 +134,14 @@ def _whiskers(each: Judged) -> tuple[list[float] | None, list[float] | None]:
 
 def names_of(group: Group) -> list[str]:
     """What each response is called: the line's "labels" or "models" where they fit, else its number from 1."""
-    return _own_names(group, ("labels", *VOTE_NAMES)) or [
+    return _own_names(group, ("labels", *NAMES)) or [
         f"response {i}" for i in range(1, len(group.responses) + 1)
     ]
 
 
 def vote_names_of(group: Group) -> list[str]:
     """What a vote calls each response, so that it fits votes from elsewhere: "names" or "models", else "0", "1" …"""
-    return _own_names(group, VOTE_NAMES) or [str(i) for i in range(len(group.responses))]
+    return _own_names(group, NAMES) or [str(i) for i in range(len(group.responses))]
 
 
 def _own_names(group: Group, keys: Sequence[str]) -> list[str] | None:
