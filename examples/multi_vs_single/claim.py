@@ -2,7 +2,7 @@
 
     python examples/multi_vs_single/claim.py work --backbone work/backbone
 
-Every judge is trained on the same 800 groups of four, each seen once, and measured on the same held-out groups of 2, 4
+Every judge is trained on the same 640 groups of four, each seen once, and measured on the same held-out groups of 2, 4
 and 8, read together and one by one. Results are added to `work/claim.jsonl`; what is there is not done again.
 """
 
@@ -18,7 +18,7 @@ from yoj_cli.train.data import read_ranked
 
 SEEDS = (0, 1, 2)
 SIZES = (2, 4, 8)
-N_TRAIN, N_HELD_OUT = 800, 100
+N_TRAIN, N_HELD_OUT = 640, 60
 RECIPE: dict[str, Any] = {
     "lora_r": 16,
     "lora_alpha": 32,
@@ -26,7 +26,8 @@ RECIPE: dict[str, Any] = {
     "head_dim": 128,
     "epochs": 1,
     "batch_size": 8,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
+    "head_learning_rate": 1e-2,
     "warmup_ratio": 0.05,
 }
 SETTINGS = (

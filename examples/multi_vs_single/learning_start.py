@@ -2,7 +2,7 @@
 
     python examples/multi_vs_single/learning_start.py work --base demo
 
-Every run takes 16 steps of 8 groups, and is measured on 40 held-out groups of four. Results are added to
+Every run takes 50 steps of 8 groups, and is measured on 40 held-out groups of four. Results are added to
 `work/learning_start_BASE.jsonl`; what is there is not done again.
 """
 
@@ -39,15 +39,15 @@ def main() -> None:
     parser.add_argument("--base", default="demo", help="'demo' or a folder")
     parser.add_argument("--data", type=Path, help="ranked groups to train on, instead of drawn scenes")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
-    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--n-held-out", type=int, default=40)
     args = parser.parse_args()
     if args.data:
         groups = read(args.data)
         train, held_out = groups[args.n_held_out :], groups[: args.n_held_out]
     else:
-        train = read(near_misses.write_groups(args.out / "train", 1000, (4,), "train", 0))
-        held_out = read(near_misses.write_groups(args.out / "held-out-4", 100, (4,), "heldout", 4))
+        train = read(near_misses.write_groups(args.out / "train", 2000, (4,), "train", 0))[:1000]
+        held_out = read(near_misses.write_groups(args.out / "held-out-4", 60, (4,), "heldout", 4))
     path = args.out / f"learning_start_{Path(args.base).name}.jsonl"
     for seed in args.seeds:
         for setting in SETTINGS:

@@ -1,4 +1,4 @@
-"""Harder scenes than the demo judge's: three or four shapes, and descriptions that are near misses.
+"""Pictures with one or two shapes, and descriptions that are near misses of each other.
 
 The world and the words are those of `../demo_judge/scenes.py`. As there, a group's N descriptions are of N variations
 on one scene that is never shown, and a uniform draw decides which of them is drawn: the text alone tells nothing.
