@@ -229,7 +229,7 @@ def _parse_rankings(record: Mapping[str, Any], n: int) -> tuple[float, ...] | No
     if len(raw) != n:
         raise InputError(f"{key!r} has {len(raw)} entries for {n} response{'s' * (n != 1)}")
     if key == "ratings":
-        return _rank(raw)
+        return rank_ratings(raw)
     for value in raw:
         if not 1 <= value <= n:  # 1.5 is one: tied ranks, or several people's, are averaged in practice
             raise InputError(
@@ -239,7 +239,7 @@ def _parse_rankings(record: Mapping[str, Any], n: int) -> tuple[float, ...] | No
     return tuple(float(rank) for rank in raw)
 
 
-def _rank(ratings: Sequence[float]) -> tuple[float, ...]:
+def rank_ratings(ratings: Sequence[float]) -> tuple[float, ...]:
     """1 + the number of strictly higher ratings, so equal ones share a rank."""
     ascending = sorted(ratings)
     return tuple(1.0 + len(ratings) - bisect_right(ascending, rating) for rating in ratings)

@@ -12,11 +12,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from yoj_cli.errors import CheckpointError, UsageError, YojError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager

@@ -1,0 +1,37 @@
+"""Public preference sets as training records: one file a set, each a pure function of one row."""
+
+from __future__ import annotations
+
+from yoj_cli.records.sets import (
+    helpsteer3,
+    hh_rlhf,
+    llava_critic,
+    mm_rlhf,
+    nectar,
+    pku_saferlhf,
+    povid,
+    rlaif_v,
+    skywork,
+    tulu,
+    ultrafeedback,
+    vlfeedback,
+    wildvision,
+)
+from yoj_cli.records.sets.public_set import PublicSet
+
+SETS: tuple[PublicSet, ...] = (
+    ultrafeedback.SET,
+    nectar.SET,
+    helpsteer3.SET,
+    vlfeedback.SET,
+    rlaif_v.SET,
+    llava_critic.SET,
+    mm_rlhf.SET,
+    hh_rlhf.SET,
+    skywork.SET,
+    pku_saferlhf.SET,
+    wildvision.SET,
+    povid.SET,
+    tulu.SET,
+)
+"""As `yoj data --list` shows them."""
