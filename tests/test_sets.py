@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import Run
 from tests.judged import pairs
 from yoj_cli.errors import InputError
-from yoj_cli.evaluate.benchmark import Benchmark, Published, Record, Source
+from yoj_cli.evaluate.benchmark import Benchmark, Published, Record
 from yoj_cli.evaluate.evaluation import evaluate
 from yoj_cli.evaluate.judged import Judged
 from yoj_cli.evaluate.metrics import Metric, macro_accuracy
@@ -21,16 +21,15 @@ from yoj_cli.evaluate.sets import PAPER, open_sets
 from yoj_cli.groups import Failure, Group
 
 
-def read(source: Source) -> Iterator[Record]:
-    for row in source.rows():
-        yield {
-            "id": row["ID"],
-            "prompt": row["Text"],
-            "responses": [row["A"], row["B"]],
-            "rankings": [1, 2] if row["Better"] == "A" else [2, 1],
-            "category": row["Kind"],
-            "cluster": row["ID"],
-        }
+def convert(row: Mapping[str, Any]) -> Record:
+    return {
+        "id": row["ID"],
+        "prompt": row["Text"],
+        "responses": [row["A"], row["B"]],
+        "rankings": [1, 2] if row["Better"] == "A" else [2, 1],
+        "category": row["Kind"],
+        "cluster": row["ID"],
+    }
 
 
 def headline(judged: Sequence[Judged]) -> list[Metric]:
@@ -41,7 +40,17 @@ def benchmark(name: str, value: float = 0.5) -> Benchmark:
     """A benchmark that is complete, and small."""
     printed = (Published("their model", value, "their paper"),)
     return Benchmark(
-        name, name.title(), "", "", "MIT", 3, "macro accuracy over kinds", read, headline, printed
+        name,
+        name.title(),
+        "",
+        "",
+        "MIT",
+        3,
+        "macro accuracy over kinds",
+        convert,
+        headline,
+        ("*.jsonl",),
+        published=printed,
     )
 
 
@@ -76,7 +85,7 @@ def test_a_benchmark_gives_groups_with_its_categories_and_clusters(
         ("a1", (1, 2)),
         ("a2", (2, 1)),
     ]
-    assert groups[0].where == f"{PAPER[0]}:1"
+    assert groups[0].where == "data.jsonl:1"
     assert list(found.groups()) == groups, "a second scorer reads them again"
 
 

@@ -4,35 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from yoj_cli.evaluate.judged import Judged
 from yoj_cli.evaluate.metrics import Metric
 
 Record = dict[str, Any]
-"""A group in the training format; "category" and "cluster" beside it where the benchmark has them."""
-
-
-class Source(Protocol):
-    """Where a benchmark's rows and media lie: on the Hub, or a local copy (parquet, JSON, JSONL, zip)."""
-
-    @property
-    def name(self) -> str:
-        """For errors: a path, or a Hub id with its revision."""
-
-    @property
-    def revision(self) -> str:
-        """The commit on the Hub, as resolved; "" for a local copy."""
-
-    @property
-    def folder(self) -> str:
-        """Where relative media paths of the records start."""
-
-    def rows(self, *likely: str) -> Iterator[Mapping[str, Any]]:
-        """All rows of the first of these files that is there; of the only data file where none is named."""
-
-    def save_media(self, content: bytes, name: str) -> str:
-        """Keep the bytes of a picture in a file; the absolute path of it."""
+"""A group in the training format; "category", "cluster" and "preferences" beside it where the benchmark has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +41,10 @@ class Benchmark:
         size: rows as published; None where nobody says.
         metric_name: of the headline figure.
         note: what is uncertain: the schema, the protocol; "" where nothing is.
-        read: a source's records, in its order.
+        files: patterns of the files with rows, the first that matches any file.
+        archives: patterns of further files on the Hub with pictures and clips.
+        convert: one row to a record, its media as the row has them; None where the benchmark is not about it.
+        join: all records of the rows to other ones, where a row is only part of a group.
         headline: the figures as published, the first one the benchmark's own; of groups that are gold.
         published: rows for the table.
     """
@@ -75,7 +56,10 @@ class Benchmark:
     licence: str
     size: int | None
     metric_name: str
-    read: Callable[[Source], Iterator[Record]]
+    convert: Callable[[Mapping[str, Any]], Record | None]
     headline: Callable[[Sequence[Judged]], Sequence[Metric]]
+    files: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
+    join: Callable[[Sequence[Record]], Iterator[Record]] | None = None
     published: tuple[Published, ...] = ()
     note: str = ""

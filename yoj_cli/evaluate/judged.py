@@ -37,6 +37,8 @@ class Judged:
         category: the line's "category"; "" where it has none.
         cluster: what tells prompts apart: groups of one cluster are not independent. The line's "cluster", else a
             digest of its texts (see `normalise`) and media.
+        preferences: pairs (better, worse) of responses where the gold is a graph that `rankings` does not say whole;
+            the line's "preferences".
         seconds: time spent on the group; None where it was not kept.
         record: the whole line.
         error: {"type", "message"} of a group that failed.
@@ -56,6 +58,7 @@ class Judged:
     reversed_scores: tuple[float, ...] | None = None
     category: str = ""
     cluster: str = ""
+    preferences: tuple[tuple[int, int], ...] | None = None
     seconds: float | None = None
     record: Mapping[str, Any] = field(default_factory=dict, repr=False)
     error: Mapping[str, str] | None = None
@@ -116,6 +119,7 @@ def of_verdict(
         reversed_scores=None if reversed_scores is None else tuple(reversed_scores),
         category=_category(group.record),
         cluster=cluster_of(group),
+        preferences=_preferences(group.record, len(group.responses), group.where),
         seconds=verdict.seconds,
         record=group.record if record is None else record,
         group=group,
@@ -173,6 +177,7 @@ def _of_line(item: Group | Failure) -> Judged:
         reversed_scores=_optional(judge, "reversed_scores", n, item.where),
         category=_category(record),
         cluster=cluster_of(item),
+        preferences=_preferences(record, n, item.where),
         seconds=_number(judge, "seconds"),
         record=record,
         group=item,
@@ -241,3 +246,15 @@ def _order_of(judge: Mapping[str, Any], n: int, where: str) -> tuple[int, ...] |
 def _category(record: Mapping[str, Any]) -> str:
     found = record.get("category")
     return "" if found is None else str(found)
+
+
+def _preferences(record: Mapping[str, Any], n: int, where: str) -> tuple[tuple[int, int], ...] | None:
+    raw = record.get("preferences")
+    if not isinstance(raw, list) or not raw or not all(isinstance(pair, list) for pair in raw):
+        return None  # anybody may have such a field
+    pairs = [tuple(pair) for pair in raw]
+    if any(len(pair) != 2 or not set(pair) <= set(range(n)) for pair in pairs):
+        raise InputError(
+            f"'preferences' must be pairs of indices of {n} responses, the better one first", where=where
+        )
+    return tuple((int(better), int(worse)) for better, worse in pairs)

@@ -6,8 +6,8 @@ from typing import Any
 
 from yoj_cli.evaluate.benchmarks import BENCHMARKS
 from yoj_cli.evaluate.sets import PAPER
-from yoj_cli.evaluate.sources import is_cached
 from yoj_cli.render.blocks import Block, Lines, Table
+from yoj_cli.storage.data_sets import is_data_set_cached
 
 
 def list_benchmarks() -> list[dict[str, Any]]:
@@ -21,7 +21,7 @@ def list_benchmarks() -> list[dict[str, Any]]:
             "licence": each.licence,
             "hub_id": each.hub_id or None,
             "revision": each.revision or None,
-            "cached": bool(each.hub_id) and is_cached(each.hub_id, each.revision),
+            "cached": bool(each.hub_id) and is_data_set_cached(each.hub_id, each.revision),
             "in_paper": each.name in PAPER,
             "note": each.note,
         }

@@ -8,13 +8,13 @@ from itertools import islice
 from pathlib import Path
 
 from yoj_cli.errors import InputError, UsageError, YojError, errors_at
-from yoj_cli.evaluate.benchmark import Benchmark, Source
+from yoj_cli.evaluate.benchmark import Benchmark, Record
 from yoj_cli.evaluate.benchmarks import BENCHMARKS
 from yoj_cli.evaluate.judged import Judged
 from yoj_cli.evaluate.metrics import Metric, best_of_n, pooled_accuracy
-from yoj_cli.evaluate.sources import open_source
 from yoj_cli.groups import Failure, Group
 from yoj_cli.records.parse import parse, read_groups
+from yoj_cli.rows.source import MEDIA_KEYS, Source, open_source
 
 PAPER = (
     "vl-rewardbench",
@@ -73,7 +73,7 @@ def open_sets(
             found = _open_file(name, limit, media_root)
         else:
             copy = data if data is None or n_benchmarks == 1 else copy_of(name, data)
-            found = _open_benchmark(benchmark, open_source(benchmark.hub_id, benchmark.revision, copy), limit)
+            found = _open_benchmark(benchmark, benchmark_source(benchmark, copy, media_root), limit)
         if any(found.name == other.name for other in sets):
             raise UsageError(
                 f"two sets are called {found.name!r}", where=name, hint="Evaluate them in two runs."
@@ -109,7 +109,7 @@ def file_benchmark(name: str, title: str) -> Benchmark:
         licence="",
         size=None,
         metric_name="best of N",
-        read=lambda source: iter(()),
+        convert=lambda row: None,
         headline=_file_headline,
     )
 
@@ -140,22 +140,80 @@ def _open_file(path: str, limit: int | None, media_root: Path | None) -> EvalSet
     )
 
 
+def benchmark_source(benchmark: Benchmark, data: Path | None, media: Path | None = None) -> Source:
+    """Where a benchmark's rows are.
+
+    Args:
+        data: a local copy; None takes the Hub's.
+        media: where its pictures and clips lie, if elsewhere.
+    Raises:
+        InputError: it is not there.
+    """
+    return open_source(
+        benchmark.hub_id,
+        benchmark.revision,
+        files=benchmark.files,
+        archives=benchmark.archives,
+        data=data,
+        media=media,
+    )
+
+
 def _open_benchmark(benchmark: Benchmark, source: Source, limit: int | None) -> EvalSet:
     where = f"{source.name}@{source.revision}" if source.revision else source.name
+    source.data_files(benchmark.files)  # that there are any is found out before a judge is loaded
     return EvalSet(
         benchmark.name,
         benchmark,
         where,
         source.folder,
-        lambda: islice(_read(benchmark, source), limit),
+        lambda: islice(read_benchmark(benchmark, source), limit),
     )
 
 
-def _read(benchmark: Benchmark, source: Source) -> Iterator[Group | Failure]:
-    for number, record in enumerate(benchmark.read(source), start=1):
-        where = f"{benchmark.name}:{number}"
+def read_benchmark(benchmark: Benchmark, source: Source) -> Iterator[Group | Failure]:
+    """A benchmark's groups; a row that gives none is a Failure in its place."""
+    found: Iterator[tuple[str, Record] | Failure] = _records(benchmark, source)
+    if benchmark.join is not None:
+        found = _joined(benchmark.join, found)
+    for number, item in enumerate(found, start=1):
+        if isinstance(item, Failure):
+            yield item
+            continue
+        where, record = item
         try:
             with errors_at(where):
-                yield parse(record, where=where, default_id=str(number), folder=source.folder)
+                kept = source.keep_media(record, where)
+                yield parse(kept, where=where, default_id=str(number), folder=source.folder)
         except YojError as error:
-            yield Failure(where, record, error)
+            yield Failure(where, _without_bytes(record), error)
+
+
+def _records(benchmark: Benchmark, source: Source) -> Iterator[tuple[str, Record] | Failure]:
+    for where, row in source.rows(benchmark.files):
+        try:
+            with errors_at(where):
+                record = benchmark.convert(row)
+        except YojError as error:
+            yield Failure(where, {}, error)
+            continue
+        if record is not None:
+            yield where, record
+
+
+def _joined(
+    join: Callable[[Sequence[Record]], Iterator[Record]], found: Iterator[tuple[str, Record] | Failure]
+) -> Iterator[tuple[str, Record] | Failure]:
+    records = []
+    for item in found:
+        if isinstance(item, Failure):
+            yield item
+        else:
+            records.append(item[1])
+    for record in join(records):
+        yield f"id {record.get('id')}", record
+
+
+def _without_bytes(record: Record) -> Record:
+    """What is written beside an error; pictures are not."""
+    return {key: value for key, value in record.items() if key not in MEDIA_KEYS}

@@ -32,7 +32,14 @@ STARTS = {
 }
 """First bytes -> ending."""
 
-BRANDS = {b"avif": ".avif", b"avis": ".avif", b"heic": ".heic", b"heix": ".heic", b"mif1": ".heic", b"qt  ": ".mov"}
+BRANDS = {
+    b"avif": ".avif",
+    b"avis": ".avif",
+    b"heic": ".heic",
+    b"heix": ".heic",
+    b"mif1": ".heic",
+    b"qt  ": ".mov",
+}
 """Brands of ISO media files that are no .mp4."""
 
 

@@ -120,7 +120,9 @@ def _read_parquet(stream: BinaryIO, name: str) -> Iterator[tuple[str, Mapping[st
                 number += 1
                 yield f"{name}, row {number}", row
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"the parquet file cannot be read: {str(error).splitlines()[0]}", where=name) from error
+        raise InputError(
+            f"the parquet file cannot be read: {str(error).splitlines()[0]}", where=name
+        ) from error
 
 
 def check_pyarrow(where: str) -> None:

@@ -1,10 +1,9 @@
-"""Where a data set's rows and media lie: a local copy, or the Hub's; read in one way for benchmarks and for training."""
+"""Where a data set's rows and media lie, a local copy or the Hub's: one way for benchmarks and for training sets."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +12,7 @@ from yoj_cli.groups import scheme_of
 from yoj_cli.rows.media_folder import MediaFolder, default_folder
 from yoj_cli.rows.read import kind_of_file, read_rows
 from yoj_cli.rows.tree import Folder, Tree, Zip, clean_name
+from yoj_cli.storage.data_sets import matching, pull_data_set
 
 MEDIA_KEYS = ("image", "images", "video", "videos")
 
@@ -50,6 +50,11 @@ class Source:
         for tree, name in self.data_files(patterns):
             with tree.open(name) as stream:
                 yield from read_rows(stream, name)
+
+    @property
+    def folder(self) -> str:
+        """Where the set lies; media paths of its records are absolute."""
+        return next((str(tree.root) for tree in self.trees if isinstance(tree, Folder)), "")
 
     def data_files(self, patterns: Sequence[str]) -> list[tuple[Tree, str]]:
         found = [(tree, name) for tree in self.trees for name in sorted(tree.names) if kind_of_file(name)]
@@ -172,8 +177,6 @@ def open_source(
         return Source(str(data), "", trees, keep, [*beside, *more], copies)
     if not hub_id:
         raise InputError("is not on the Hub", where="--data", hint="Give a local copy with --data PATH.")
-    from yoj_cli.storage.hub import pull_data_set
-
     snapshot = pull_data_set(hub_id, revision or None, files, archives)
     tree = Folder(snapshot, within=snapshot.parents[1])
     return Source(hub_id, snapshot.name, [tree], keep, more, copies)

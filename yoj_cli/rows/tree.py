@@ -89,7 +89,9 @@ class Folder:
         folder = self.root / name
         if not folder.is_dir():
             return []
-        return sorted((f"{name}/{path.name}" for path in folder.iterdir() if path.is_file()), key=_natural_key)
+        return sorted(
+            (f"{name}/{path.name}" for path in folder.iterdir() if path.is_file()), key=_natural_key
+        )
 
     def path_of(self, name: str) -> str:
         """The absolute path of a file or folder.
@@ -151,9 +153,7 @@ class Zip:
     def open(self, name: str) -> Iterator[BinaryIO]:
         member = self._members[name]
         ratio = member.file_size / max(member.compress_size, 1)
-        if member.file_size > MAX_MEMBER_BYTES or (
-            member.file_size > MIN_BOMB_BYTES and ratio > MAX_RATIO
-        ):
+        if member.file_size > MAX_MEMBER_BYTES or (member.file_size > MIN_BOMB_BYTES and ratio > MAX_RATIO):
             raise InputError(
                 f"unpacks to {member.file_size:,} bytes from {member.compress_size:,}, which no data set does",
                 where=f"{self._path}:{name}",
@@ -175,7 +175,10 @@ class Zip:
             yield
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
             raise InputError(f"the zip is damaged: {error}", where=where, hint="Get it again.") from error
-        except (NotImplementedError, RuntimeError) as error:  # a packing that Python does not know; a password
+        except (
+            NotImplementedError,
+            RuntimeError,
+        ) as error:  # a packing that Python does not know; a password
             raise InputError(f"the zip cannot be unpacked: {error}", where=where) from error
         except OSError as error:
             raise InputError(f"cannot be read ({error.strerror or error})", where=where) from error
@@ -199,4 +202,6 @@ def clean_name(name: str) -> str:
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part]
+    return [
+        (0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name) if part
+    ]

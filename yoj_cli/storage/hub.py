@@ -1,4 +1,4 @@
-"""The Hugging Face Hub: models and data sets pulled from it, and a checkpoint pushed to it."""
+"""The Hugging Face Hub: models pulled from it, and a checkpoint pushed to it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import logging
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from yoj_cli.config.judge import DEMO
-from yoj_cli.errors import InputError, ModelError, UsageError, first_few
+from yoj_cli.errors import InputError, ModelError, UsageError
 from yoj_cli.storage.files import read_json
 from yoj_cli.storage.names import ADAPTER_CONFIG, HEAD_PICKLED, REWARD_CONFIG
 
@@ -43,62 +42,12 @@ def pull(name: str, revision: str | None, *, local_only: bool = False, why: str 
 
     # Said explicitly: older releases ask the Hub for the files of a commit even in offline mode, and fail.
     here_only = local_only or constants.HF_HUB_OFFLINE
-    with _reading_errors(name, revision, local_only=local_only):
+    with reading_errors(name, revision, local_only=local_only):
         if not here_only:
-            _announce(name, revision, why, PULLED)
+            announce(name, revision, why, PULLED)
         return Path(
             snapshot_download(name, revision=revision, allow_patterns=PULLED, local_files_only=here_only)
         )
-
-
-def pull_data_set(
-    name: str, revision: str | None, files: Sequence[str], archives: Sequence[str] = ()
-) -> Path:
-    """The local snapshot of those files of a data set that are needed, downloaded at first use.
-
-    Args:
-        name, revision: as for `pull`.
-        files: patterns of the files with rows; those are fetched that match the first that matches any. One without
-            a folder is about a file's own name.
-        archives: patterns of further files.
-    Raises:
-        InputError: there is no such data set, none of its files match, or it is not here and the Hub is out of reach.
-    """
-    from huggingface_hub import HfApi, constants, snapshot_download
-
-    with _reading_errors(name, revision, is_data=True):
-        if constants.HF_HUB_OFFLINE:
-            # Some file of the commit; which ones are needed shows when they are read.
-            return Path(snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True))
-        info = HfApi().dataset_info(name, revision=revision)
-        names = [each.rfilename for each in info.siblings or []]
-        wanted = next((found for each in files if (found := matching(names, each))), [])
-        if not wanted:
-            raise InputError(
-                f"no file is called {' or '.join(files)}: it has {first_few(names, 6)}", where=name
-            )
-        patterns = [*wanted, *(found for each in archives for found in matching(names, each))]
-        _announce(name, info.sha, "", patterns, repo_type="dataset")
-        folder = snapshot_download(name, repo_type="dataset", revision=info.sha, allow_patterns=patterns)
-        return Path(folder)
-
-
-def matching(names: Sequence[str], pattern: str) -> list[str]:
-    """The names that a pattern means; one without a folder is about a file's own name."""
-    return [
-        name
-        for name in names
-        if fnmatchcase(name, pattern) or ("/" not in pattern and fnmatchcase(name.rpartition("/")[2], pattern))
-    ]
-
-
-def is_data_set_cached(name: str, revision: str) -> bool:
-    """Whether a snapshot of a data set (of one commit, or of any) is in the local cache."""
-    from huggingface_hub import constants
-    from huggingface_hub.file_download import repo_folder_name
-
-    folder = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="dataset") / "snapshots"
-    return any(not revision or path.name == revision for path in folder.glob("*"))
 
 
 def list_weight_bytes(name: str, revision: str | None) -> int:
@@ -111,13 +60,13 @@ def list_weight_bytes(name: str, revision: str | None) -> int:
     """
     from huggingface_hub import HfApi
 
-    with _reading_errors(name, revision):
+    with reading_errors(name, revision):
         files = HfApi().model_info(name, revision=revision, files_metadata=True).siblings or []
     return sum(file.size or 0 for file in files if file.rfilename.endswith(".safetensors"))
 
 
 @contextmanager
-def _reading_errors(
+def reading_errors(
     name: str, revision: str | None, *, local_only: bool = False, is_data: bool = False
 ) -> Iterator[None]:
     """Whatever can go wrong when a model or data set is read from the Hub, as our errors."""
@@ -151,7 +100,9 @@ def _reading_errors(
         ) from error
     except (LocalEntryNotFoundError, HfHubHTTPError, TransportError, OSError) as error:
         if local_only:
-            raise error_class("not on this machine; downloaded from the Hub at first use", where=at) from error
+            raise error_class(
+                "not on this machine; downloaded from the Hub at first use", where=at
+            ) from error
         option = " --repo-type dataset" if is_data else ""
         otherwise = "or give a local copy with --data" if is_data else "give a folder, or try `--model demo`"
         raise error_class(
@@ -161,7 +112,7 @@ def _reading_errors(
         ) from error
 
 
-def _announce(
+def announce(
     name: str, revision: str | None, why: str, patterns: Sequence[str], repo_type: str = "model"
 ) -> None:
     """Say what is about to be fetched: nobody should wonder where 9 GB come from, or who asked for them."""

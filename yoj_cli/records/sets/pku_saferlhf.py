@@ -1,8 +1,8 @@
 """PKU-SafeRLHF: pairs of answers to harmful and harmless prompts, compared for helpfulness and for safety.
 
 Source: Hub `PKU-Alignment/PKU-SafeRLHF` (card and public code that reads it). Licence: CC-BY-NC-4.0.
-Columns: `prompt, response_0, response_1, better_response_id, safer_response_id, is_response_0_safe, …`. The ranking here
-is by `better_response_id` (helpfulness); which one is safer is kept beside it as `safer`, and they often differ.
+Columns: `prompt, response_0, response_1, better_response_id, safer_response_id, is_response_0_safe, …`. The ranking
+here is by `better_response_id` (helpfulness); which one is safer is kept beside it as `safer`, and they often differ.
 """
 
 from __future__ import annotations
