@@ -1,4 +1,4 @@
-"""As much of the Hugging Face Hub as creating, uploading and downloading a model needs, on 127.0.0.1."""
+"""As much of the Hugging Face Hub as models and data sets need to be made, uploaded and downloaded, on 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -170,11 +170,11 @@ ROUTES = {
     r"/api/whoami-v2": "whoami",
     r"/api/repos/create": "create",
     r"/api/validate-yaml": "card",
-    r"/api/models/([^/]+/[^/]+)(?:/revision/.+)?": "info",
-    r"/api/models/([^/]+/[^/]+)/tree/.+": "tree",
+    r"/api/(?:models|datasets)/([^/]+/[^/]+)(?:/revision/.+)?": "info",
+    r"/api/(?:models|datasets)/([^/]+/[^/]+)/tree/.+": "tree",
     r"/api/models/([^/]+/[^/]+)/preupload/main": "modes",
     r"/api/models/([^/]+/[^/]+)/commit/main": "commit",
-    r"/([^/]+/[^/]+)/resolve/[^/]+/(.+)": "file",
+    r"(?:/datasets)?/([^/]+/[^/]+)/resolve/[^/]+/(.+)": "file",
 }
 
 

@@ -118,6 +118,7 @@ CHEAP = [
             "quantize",
             "bench-speed",
             "eval",
+            "data",
             "report",
             "info",
         )
@@ -153,6 +154,10 @@ CHEAP = [
     ["eval", "--json", "--format", "markdown", "x.jsonl"],
     ["eval", "--list", "--compare", "a", "b"],
     ["eval", "--from", "a", "x.jsonl"],
+    ["data"],
+    ["data", "--list"],
+    ["data", "nope", "-o", "x.jsonl"],
+    ["data", "nectar", "-o", "x.jsonl", "--split", "2"],
     ["bench-speed", "--n", "0"],
     ["bench-speed", "nope.jsonl"],
     ["report"],

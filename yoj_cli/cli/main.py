@@ -41,6 +41,7 @@ COMMANDS = {
     "plan-run": "plan_run:plan_run",
     "eval": "eval:evaluate",
     "votes": "votes:votes",
+    "data": "data:data",
     "report": "report:report",
     "info": "info:info",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -73,8 +74,25 @@ class MediaFolder:
     def __init__(self, path: Path, *, prefix: str | None = None) -> None:
         self.path = path
         self._prefix = str(path.absolute()) if prefix is None else prefix
-        self.n_files = 0
-        """Files that were not there before."""
+        self._new: list[Path] = []
+
+    @property
+    def n_files(self) -> int:
+        """Pictures, clips and folders of frames that were not there before."""
+        return len(self._new)
+
+    def mark(self) -> int:
+        """For `undo`: what is kept from here on can be taken back."""
+        return len(self._new)
+
+    def undo(self, mark: int) -> None:
+        """Remove what was new since then: its group was dropped."""
+        for path in self._new[mark:]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        del self._new[mark:]
 
     def save_bytes(self, content: bytes, where: str) -> str:
         return self.save(io.BytesIO(content), where)
@@ -93,19 +111,25 @@ class MediaFolder:
         """Keep the pictures of a clip in a folder, numbered in their order; the folder's path."""
         whole = hashlib.sha256()
         names: list[tuple[str, str]] = []
-        for number, frame in enumerate(frames):
-            if number >= MAX_FRAMES:
-                raise InputError(f"the clip has more than {MAX_FRAMES:,} frames", where=where)
-            temporary, digest, ending = self._copy(frame, where)
-            whole.update(digest.encode())
-            names.append((temporary, f"{number:06}{ending}"))
-        folder = self.path / f"frames-{whole.hexdigest()[:N_DIGITS]}"
         try:
-            folder.mkdir(exist_ok=True)
-            for temporary, name in names:
-                os.replace(temporary, folder / name)
+            for number, frame in enumerate(frames):
+                if number >= MAX_FRAMES:
+                    raise InputError(f"the clip has more than {MAX_FRAMES:,} frames", where=where)
+                temporary, digest, ending = self._copy(frame, where)
+                names.append((temporary, f"{number:06}{ending}"))
+                whole.update(digest.encode())
+            folder = self.path / f"frames-{whole.hexdigest()[:N_DIGITS]}"
+            if not folder.is_dir():
+                folder.mkdir()
+                self._new.append(folder)
+                for temporary, name in names:
+                    os.chmod(temporary, 0o666 & ~_umask())
+                    os.replace(temporary, folder / name)
         except OSError as error:
             raise self._unwritable(error) from error
+        finally:
+            for temporary, _ in names:
+                Path(temporary).unlink(missing_ok=True)
         return "/".join(filter(None, [self._prefix, folder.name]))
 
     def _copy(self, stream: BinaryIO, where: str) -> tuple[str, str, str]:
@@ -143,7 +167,7 @@ class MediaFolder:
             else:
                 os.chmod(temporary, 0o666 & ~_umask())
                 os.replace(temporary, self.path / name)
-                self.n_files += 1
+                self._new.append(self.path / name)
         except OSError as error:
             raise self._unwritable(error) from error
         return "/".join(filter(None, [self._prefix, name]))

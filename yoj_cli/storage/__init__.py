@@ -1,1 +1,1 @@
-"""Files of models, here and on the Hub: names, JSON, weights."""
+"""Files of models and data sets, here and on the Hub: names, JSON, weights."""

@@ -24,14 +24,18 @@ def pull_data_set(
         InputError: there is no such data set, none of its files match, or it is not here and the Hub is out of reach.
     """
     from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
 
     with reading_errors(name, revision, is_data=True):
         if constants.HF_HUB_OFFLINE:
-            # Some file of the commit; which ones are needed shows when they are read.
-            return Path(
-                snapshot_download(name, repo_type="dataset", revision=revision, local_files_only=True)
-            )
-        info = HfApi().dataset_info(name, revision=revision)
+            return _find_cached(name, revision, files, archives)
+        try:
+            info = HfApi().dataset_info(name, revision=revision)
+        except HfHubHTTPError:
+            raise
+        except (TransportError, OSError):  # out of reach
+            return _find_cached(name, revision, files, archives)
         names = [each.rfilename for each in info.siblings or []]
         wanted = next((found for each in files if (found := matching(names, each))), [])
         if not wanted:
@@ -39,9 +43,29 @@ def pull_data_set(
                 f"no file is called {' or '.join(files)}: it has {first_few(names, 6)}", where=name
             )
         patterns = [*wanted, *(found for each in archives for found in matching(names, each))]
-        announce(name, info.sha, "", patterns, repo_type="dataset")
-        folder = snapshot_download(name, repo_type="dataset", revision=info.sha, allow_patterns=patterns)
-        return Path(folder)
+        announce(name, revision, "", patterns, repo_type="dataset")
+        return Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=patterns))
+
+
+def _find_cached(name: str, revision: str | None, files: Sequence[str], archives: Sequence[str]) -> Path:
+    """The snapshot in the cache, if it has the files of the first pattern that any of its files match.
+
+    Raises:
+        LocalEntryNotFoundError: it is not there, or lacks some of them.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    for pattern in files:
+        patterns = [form for each in (pattern, *archives) for form in (each, f"*/{each}")]
+        folder = Path(
+            snapshot_download(
+                name, repo_type="dataset", revision=revision, allow_patterns=patterns, local_files_only=True
+            )
+        )
+        if matching([path.relative_to(folder).as_posix() for path in folder.rglob("*")], pattern):
+            return folder
+    raise LocalEntryNotFoundError(f"none of {', '.join(files)} is in the cache")
 
 
 def matching(names: Sequence[str], pattern: str) -> list[str]:

@@ -35,8 +35,11 @@ def convert(row: Mapping[str, Any]) -> Record | None:
         raise InputError(f"criteria_preference must be response1, response2 or tie, found {side[:40]!r}")
     prompt = text_column(row, "the prompt", "prompt")
     criterion = text_column(row, "the criterion", "criteria")
+    texts = (prompt, f"\n\nJudge the answer by this criterion: {criterion}")
+    blocks = [{"type": key.removesuffix("s")} for key, media in shown.items() for _ in media]
+    blocks += [{"type": "text", "text": text} for text in texts]
     record = {
-        "prompt": f"{prompt}\n\nJudge the answer by this criterion: {criterion}",
+        "messages": [{"role": "user", "content": blocks}],
         **shown,
         **preferred(first, second, SIDES[side]),
         "category": str(find_optional(row, "task") or ("video" if "videos" in shown else "image")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from yoj_cli.errors import UsageError
 from yoj_cli.records.sets import (
     helpsteer3,
     hh_rlhf,
@@ -35,3 +36,17 @@ SETS: tuple[PublicSet, ...] = (
     tulu.SET,
 )
 """As `yoj data --list` shows them."""
+
+
+def find_set(name: str) -> PublicSet:
+    """The set of that name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = next((each for each in SETS if each.name == name.lower()), None)
+    if found is None:
+        raise UsageError(
+            f"there is no set {name!r}", hint=f"One of: {', '.join(each.name for each in SETS)}."
+        )
+    return found

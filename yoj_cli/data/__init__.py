@@ -1,0 +1,1 @@
+"""Public preference sets to training files: converted, counted, split, checked against benchmarks."""
