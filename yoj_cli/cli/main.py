@@ -109,6 +109,7 @@ def root(
 
 def main() -> NoReturn:
     """The console script."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # nobody is told what is judged here
     hide_warnings()
     code = _run()  # the command's frames, and with them its generators, are gone after this
     if code == ExitCode.INTERRUPTED:

@@ -24,7 +24,7 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
 
     The decorated function takes each dataclass whole, under the keyword given here; on the command line
     every field is an option of its own, with the flags and help of its `option(...)` declaration.
-    Every command also gets --debug.
+    Every command also gets --offline and --debug.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -36,7 +36,9 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
         expanded = {name: _parameters(cls) for name, cls in groups.items()}
 
         @functools.wraps(command)
-        def run(*, debug: bool = False, **values: Any) -> None:
+        def run(*, debug: bool = False, offline: bool = False, **values: Any) -> None:
+            if offline:  # before any library of the Hub is imported, in this process and its children
+                os.environ["HF_HUB_OFFLINE"] = "1"
             if debug:
                 os.environ[DEBUG_VARIABLE] = "1"
                 logging.disable(logging.NOTSET)
@@ -44,16 +46,11 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
                 values[name] = groups[name](**{each.name: values.pop(each.name) for each in parameters})
             command(**values)
 
-        debug = inspect.Parameter(
-            "debug",
-            inspect.Parameter.KEYWORD_ONLY,
-            default=False,
-            annotation=Annotated[
-                bool,
-                typer.Option("--debug", help="Show tracebacks and libraries' warnings (also YOJ_DEBUG=1)."),
-            ],
+        offline = _flag(
+            "--offline", "Use what is on this machine; never ask the Hub (also HF_HUB_OFFLINE=1)."
         )
-        parameters = [*own, *(each for group in expanded.values() for each in group), debug]
+        debug = _flag("--debug", "Show tracebacks and libraries' warnings (also YOJ_DEBUG=1).")
+        parameters = [*own, *(each for group in expanded.values() for each in group), offline, debug]
         signature = inspect.Signature(
             [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in parameters]
         )
@@ -62,6 +59,12 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
         return run
 
     return decorate
+
+
+def _flag(name: str, help_text: str) -> inspect.Parameter:
+    annotation = Annotated[bool, typer.Option(name, help=help_text)]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name.removeprefix("--"), keyword, default=False, annotation=annotation)
 
 
 def _parameters(cls: type) -> list[inspect.Parameter]:

@@ -18,6 +18,8 @@ from yoj_cli.records.stores import is_store, open_store
 
 ENDING = ".manifest.json"
 FORMAT_VERSION = 1
+MAX_SHARDS = 1_000_000
+MAX_COUNT = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -170,10 +172,16 @@ def fingerprint(paths: Sequence[str]) -> tuple[InputFile, ...]:
 
 
 def _check_types(manifest: Manifest) -> None:
-    counts = (manifest.shard, manifest.n_shards, manifest.n_done, manifest.n_failed, manifest.n_bytes)
-    if not all(isinstance(count, int) and count >= 0 for count in counts):
+    counts = [manifest.shard, manifest.n_shards, manifest.n_done, manifest.n_failed, manifest.n_bytes]
+    counts += [each.n_bytes for each in manifest.inputs]
+    if not all(type(count) is int and 0 <= count < MAX_COUNT for count in counts):
+        raise TypeError
+    if not manifest.shard < manifest.n_shards <= MAX_SHARDS or not isinstance(manifest.finished, bool):
         raise TypeError
     if not isinstance(manifest.judge, dict) or not isinstance(manifest.settings, dict):
+        raise TypeError
+    texts = (*manifest.notes, *(text for each in manifest.inputs for text in (each.path, each.blake2b)))
+    if not all(isinstance(text, str) for text in texts):
         raise TypeError
 
 

@@ -135,6 +135,7 @@ def _room(n_gpus: float, n_cpus: float) -> int:
 @contextmanager
 def _connected(config: RunConfig) -> Iterator[None]:
     """A connection to the cluster, else a Ray of this machine for as long as it is needed; quiet."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ part speaks on standard error
     try:
         import ray
