@@ -51,7 +51,7 @@ def groups_with_the_best_first(n_groups: int, n: int) -> list[Group]:
     return [parse(record, where=f"data.jsonl:{i}", default_id=str(i)) for i, record in enumerate(records, 1)]
 
 
-def evaluate_first_wins(reading: Reading, n: int = 4, n_groups: int = 2000) -> Evaluation:
+def evaluate_first_wins(reading: Reading, n: int = 4, n_groups: int = 400) -> Evaluation:
     found = judge_groups(FirstWins(), groups_with_the_best_first(n_groups, n), reading, MediaOptions())
     return evaluate([each for each in found if isinstance(each, Judged)], FILE)
 
