@@ -365,6 +365,21 @@ def test_a_run_that_yoj_eval_kept_is_shown_by_its_folder(yoj: Any, tmp_path: Pat
     assert block(out, "index")["judges"][0]["file"] == "today"
 
 
+def test_files_of_failures_and_lines_that_name_no_judge_are_shown(yoj: Any, tmp_path: Path) -> None:
+    failed = [
+        failed_line({"foo": 1}, "InputError", "no responses"),
+        failed_line({}, "InputError", "not JSON"),
+    ]
+    plain = [ASKED | {"scores": [1, 2, 3]}, {"id": "one", "prompt": "p", "responses": ["a"], "scores": [0]}]
+    first, second = (
+        write_verdicts(tmp_path / name, lines) for name, lines in (("a.jsonl", failed), ("b.jsonl", plain))
+    )
+    for paths in ([first], [second], [first, second]):
+        code, out, _ = yoj("report", *paths, "-o", "-")
+        assert code == 0
+        assert len(block(out, "index")["groups"]) == 2 * len(paths)
+
+
 def test_three_files_are_too_many(yoj: Any, tmp_path: Path) -> None:
     paths = [write_verdicts(tmp_path / f"{i}.jsonl", many_lines(1)) for i in range(3)]
     code, _, err = yoj("report", *paths, "-o", tmp_path / "r.html")

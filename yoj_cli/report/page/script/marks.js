@@ -34,6 +34,7 @@ function setMark(key, changes) {
 
 /** The response at a place, 0 for the first; the same one again takes the mark back. */
 function prefer(key, choice) {
+  if (index.groups[places.get(key)].n < 2) return toast("There is nothing to choose between.");
   setMark(key, { preferred: markOf(key).preferred === choice ? null : choice });
 }
 
