@@ -20,7 +20,7 @@ from torch import Tensor
 from yoj_cli.checkpoint.adapter_files import read_adapter
 from yoj_cli.checkpoint.separator import restore_separator
 from yoj_cli.config.judge import DEMO, Dtype, JudgeConfig, Quant, Role
-from yoj_cli.errors import CheckpointError, UsageError
+from yoj_cli.errors import CheckpointError, InputError, UsageError
 from yoj_cli.media.options import DEFAULT_MAX_FRAMES
 from yoj_cli.model.adapter import load_adapter
 from yoj_cli.model.backbone import Backbone
@@ -48,6 +48,7 @@ from yoj_cli.storage.names import (
     REWARD_CONFIG,
     TOKENIZER_FILES,
 )
+from yoj_cli.verdicts.calibration import Calibration, parse_calibration
 
 TEXTS: Mapping[str, tuple[type, ...]] = {
     "separator": (str,),
@@ -83,6 +84,7 @@ class Checkpoint:
         training_text_bos, scoring_text_bos: whether groups of text alone were trained, and are scored, with the
             leading bos of the family; see `SequenceBuilder`.
         base_model_type: transformers' name of the base's architecture, where the checkpoint says so.
+        calibration: of P(best), as `yoj calibrate --store` put it there.
         registered_separator: the separator's id where the tokenizer files do not have it; known once it is loaded.
     """
 
@@ -99,6 +101,7 @@ class Checkpoint:
     max_frames: int = DEFAULT_MAX_FRAMES
     training_text_bos: bool = True
     scoring_text_bos: bool = True
+    calibration: Calibration | None = None
     registered_separator: int | None = None
     base_model_type: str | None = None
 
@@ -232,6 +235,7 @@ def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpo
         mode=raw.get("mode", "multi"),
         head=HeadConfig.parse(raw, where=str(where)),
         trained=Precision(raw.get("quant"), raw.get("dtype")),
+        calibration=_calibration_of(raw, str(where)),
         **{key: raw[key] for key in SWITCHES if key in raw},
     )
 
@@ -252,6 +256,15 @@ def _given_base(base: str, raw: Mapping[str, Any], *, is_adapter: bool) -> dict[
         revision = raw.get("base_revision") if base == raw.get("base_model") else None
         return {"base_model": base, "base_revision": revision}
     return {"base_model": str(folder.resolve()), "base_revision": None}
+
+
+def _calibration_of(raw: Mapping[str, Any], where: str) -> Calibration | None:
+    if raw.get("calibration") is None:
+        return None
+    try:
+        return parse_calibration(raw["calibration"], where)
+    except InputError as error:
+        raise CheckpointError(error.what, where=where, hint=error.hint) from error
 
 
 def _check_values(raw: Mapping[str, Any], where: str) -> None:

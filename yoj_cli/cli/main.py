@@ -40,6 +40,7 @@ COMMANDS = {
     "bench-speed": "bench_speed:bench_speed",
     "plan-run": "plan_run:plan_run",
     "eval": "eval:evaluate",
+    "calibrate": "calibrate:calibrate",
     "votes": "votes:votes",
     "data": "data:data",
     "report": "report:report",

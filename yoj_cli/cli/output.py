@@ -11,12 +11,14 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
 from yoj_cli.cli.messages import Complaints, say
 from yoj_cli.cli.options import is_debugging
+from yoj_cli.config.calibrate import AbstainConfig
 from yoj_cli.config.io import OutputConfig, WrittenFormat
 from yoj_cli.errors import UsageError
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from yoj_cli.render.blocks import Block
     from yoj_cli.verdicts.verdict import Verdict
 
+NEVER = AbstainConfig()
+
 
 class Report:
     """Writes verdicts and failures as they come, and a summary at the end.
@@ -32,12 +36,22 @@ class Report:
     Args:
         stream: from `open_output`.
         judge: what scored the groups and how, written into every JSON line.
+        abstain: when no response is called the best.
+        escalated: where the input lines of such groups go besides.
     """
 
-    def __init__(self, config: OutputConfig, stream: IO[str], judge: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        config: OutputConfig,
+        stream: IO[str],
+        judge: Mapping[str, Any],
+        abstain: AbstainConfig = NEVER,
+        escalated: IO[str] | None = None,
+    ) -> None:
         from yoj_cli.verdicts.agreement import Summary
 
         self.summary = Summary()
+        self._abstain_below, self._escalated = abstain.abstain_below, escalated
         self._config, self._judge = config, judge
         self._started = time.perf_counter()
         self._complaints = Complaints()
@@ -52,9 +66,20 @@ class Report:
         self._writer = open_writer(output_format, stream, judge=self._judge, top=config.top, raw=config.raw)
 
     def write(self, verdict: Verdict) -> None:
+        if self._abstain_below is not None and max(verdict.p_best) < self._abstain_below:
+            verdict = replace(verdict, abstained=True)
+            self._escalate(verdict)
         with writing(self._stream):
             self._writer.write(verdict)
         self.summary.add(verdict)
+
+    def _escalate(self, verdict: Verdict) -> None:
+        from yoj_cli.render.writers import render_json
+        from yoj_cli.verdicts.record import input_fields
+
+        if self._escalated is not None:
+            with writing(self._escalated):
+                self._escalated.write(render_json(input_fields(verdict.group.record)) + "\n")
 
     def write_failure(self, failure: Failure) -> None:
         with writing(self._stream):
@@ -75,6 +100,10 @@ class Report:
         from yoj_cli.render.wording import render_summary
 
         self._complaints.finish()
+        if self._escalated is not None:
+            with writing(self._escalated):
+                self._escalated.write("")  # an empty file says that there was none
+                self._escalated.flush()
         if not self._config.quiet and self.summary.n_scored + self.summary.n_failed != 1:
             say(render_summary(self.summary, seconds=time.perf_counter() - self._started))
 

@@ -15,6 +15,7 @@ from yoj_cli.cli.options import is_debugging, with_options
 from yoj_cli.cli.output import open_output
 from yoj_cli.cli.progress import show_loading
 from yoj_cli.cli.score_run import ScoreRun
+from yoj_cli.config.calibrate import AbstainConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.run import RunConfig
@@ -22,12 +23,13 @@ from yoj_cli.errors import ExitCode
 from yoj_cli.run.targets import find_targets
 
 
-@with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig, run=RunConfig)
+@with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig, run=RunConfig, abstain=AbstainConfig)
 def score(
     judge: JudgeConfig,
     media: InputConfig,
     output: OutputConfig,
     run: RunConfig,
+    abstain: AbstainConfig,
     files: Annotated[
         Optional[list[str]],  # noqa: UP045  (read at run time, also by Python 3.10)
         typer.Argument(
@@ -66,7 +68,11 @@ def score(
             stack.enter_context(open_output(replace(output, output=each.output), paths, resume=run.resume))
             for each in targets
         ]
-        score_run = ScoreRun(targets, streams, media, output, run, limit, on_error)
+        escalated = None
+        if abstain.escalate is not None:
+            config = OutputConfig(output=abstain.escalate, overwrite=output.overwrite, format="jsonl")
+            escalated = stack.enter_context(open_output(config, paths))
+        score_run = ScoreRun(targets, streams, media, output, run, limit, on_error, abstain, escalated)
         score_run.check()
         stdin = look_at_files(paths, media, skip=on_error == "skip", limit=limit)
         with show_loading(judge, output):

@@ -8,13 +8,14 @@ import stat
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from yoj_cli.cli.input import build_media_options, read_files
 from yoj_cli.cli.look import stopped_by
 from yoj_cli.cli.messages import say
 from yoj_cli.cli.output import Report, resolve_format, writing
 from yoj_cli.cli.progress import count_lines, show_progress
+from yoj_cli.config.calibrate import AbstainConfig
 from yoj_cli.config.io import InputConfig, OnError, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.run import RunConfig
@@ -41,6 +42,8 @@ class ScoreRun:
         targets: which output belongs to which inputs.
         streams: the outputs, opened.
         limit: groups of all inputs of a target that are scored; None for all.
+        abstain: when no response is called the best, and where such groups go.
+        escalated: the stream of these groups, opened; None where they go nowhere.
     """
 
     targets: Sequence[Target]
@@ -50,6 +53,8 @@ class ScoreRun:
     run: RunConfig
     limit: int | None
     on_error: OnError
+    abstain: AbstainConfig
+    escalated: IO[str] | None
 
     def check(self) -> None:
         """See that a run that is to go on can be told from others.
@@ -57,6 +62,13 @@ class ScoreRun:
         Raises:
             UsageError: it cannot.
         """
+        goes_on = self.run.resume or self.run.shard or self.run.output_dir
+        if self.escalated is not None and goes_on:
+            raise UsageError(
+                "is for a run in one piece, not for --resume, --shard or --output-dir",
+                where="--escalate",
+                hint="Take the groups out of the results: jq -c 'select(.abstained)' FILE | yoj score - -m JUDGE.",
+            )
         asked_for = "--resume" if self.run.resume else "--shard" if self.run.shard else None
         if asked_for and not all(map(self._has_manifest, self.targets, self.streams)):
             raise UsageError(
@@ -82,7 +94,11 @@ class ScoreRun:
         Raises:
             YojError: what ended the run.
         """
-        report = Report(self.output, self.streams[0], scorer.description)
+        below = self.abstain.abstain_below
+        said = {} if below is None else {"abstain_below": below}
+        report = Report(
+            self.output, self.streams[0], {**scorer.description, **said}, self.abstain, self.escalated
+        )
         n_failed = 0
         for target, stream in zip(self.targets, self.streams, strict=True):
             progress = self._progress(scorer, target, stream)
@@ -185,7 +201,7 @@ class ScoreRun:
         shard, n_shards = self.run.shard_of
         manifest = Manifest(
             judge=scorer.settings(),
-            settings={"top": self.output.top, "limit": self.limit},
+            settings=self._settings(),
             inputs=fingerprint(target.inputs),
             shard=shard,
             n_shards=n_shards,
@@ -197,6 +213,13 @@ class ScoreRun:
                 _say_where_it_goes_on(progress.manifest, target)
         stream.before_first_write = progress.begin
         return progress
+
+    def _settings(self) -> dict[str, Any]:
+        """What decides about a line beside the judge and the input."""
+        settings = {"top": self.output.top, "limit": self.limit, "abstain_below": self.abstain.abstain_below}
+        if self.abstain.abstain_below is None:  # as in manifests before there was such an option
+            del settings["abstain_below"]
+        return settings
 
     def _has_manifest(self, target: Target, stream: IO[str]) -> bool:
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from yoj_cli.config.field import Options, option, positive
@@ -96,6 +97,11 @@ class JudgeConfig(LoadConfig):
         "Frames read from a clip, at most 2 a second. Default: as the checkpoint was trained, 16 if it does not say.",
         metavar="F",
         check=positive,
+    )
+    calibration: Path | None = option(
+        None,
+        "Divide scores by the temperature of this file for P(best); see `yoj calibrate`.",
+        metavar="FILE",
     )
     trust_remote_code: bool = option(
         False, "Let code from the model's repository run; Molmo2 and Qwen3-VL never need it."

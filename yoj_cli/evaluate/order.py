@@ -66,4 +66,5 @@ def restore(verdict: Verdict, group: Group, order: Sequence[int]) -> Verdict:
         n_orders=verdict.n_orders,
         n_tokens=verdict.n_tokens,
         seconds=verdict.seconds,
+        temperature=verdict.temperature,
     )

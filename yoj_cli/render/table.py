@@ -78,7 +78,7 @@ class TableWriter:
             table.add_column("given", no_wrap=True)
         table.add_column("text")
         for i in verdict.order[: self.top]:
-            is_best = verdict.ranks[i] == 1
+            is_best = verdict.ranks[i] == 1 and not verdict.abstained
             cells = [
                 self._text(f"{'★' if is_best else ' '} {verdict.ranks[i]}"),
                 self._text(labels[i]),

@@ -87,6 +87,8 @@ def facts_of(verdict: Verdict) -> str:
     n = len(verdict.scores)
     facts = [f"{media.kind} {one_line(_media_name(media), LABEL_LENGTH)}" for media in verdict.group.media]
     facts.append(counted(n, "response"))
+    if verdict.abstained:
+        facts.append("abstained: no response is likely enough to be the best")
     if verdict.order_agreement is not None:
         n_agreeing = verdict.order_agreement * verdict.n_orders  # no whole number where responses tie
         facts.append(f"best in {n_agreeing:.3g} of {verdict.n_orders} orders")
@@ -143,6 +145,8 @@ def render_summary(summary: Summary, *, seconds: float | None = None) -> str:
         seconds: wall time of the whole run, to say how fast it went.
     """
     facts = [f"{counted(summary.n_scored, 'group')} judged"]
+    if summary.n_abstained:
+        facts.append(f"{summary.n_abstained:,} abstained")
     if summary.n_failed:
         facts.append(f"{summary.n_failed:,} failed")
     if summary.n_tokens:

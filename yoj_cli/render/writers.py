@@ -209,7 +209,7 @@ class MarkdownWriter:
             if group.rankings is not None:
                 hit = {None: "", True: " ✓", False: " ✗"}[is_hit(verdict, i)]
                 cells.append(f"{group.rankings[i]:g}{hit}")
-            bold = "**" if verdict.ranks[i] == 1 else ""
+            bold = "**" if verdict.ranks[i] == 1 and not verdict.abstained else ""
             cells = [f"{bold}{cell}{bold}" for cell in cells]
             lines.append(f"| {' | '.join(cells)} | {escape_markdown(group.responses[i])} |")
         n_hidden = len(verdict.order) - len(verdict.order[: self.top])

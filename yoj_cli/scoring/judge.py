@@ -17,6 +17,7 @@ from yoj_cli.model.head import ValueHead
 from yoj_cli.model.side_effects import keep_random_state, quietly
 from yoj_cli.plan.branches import Plan, build_plan, check_plan_options
 from yoj_cli.records.parse import parse, parse_records
+from yoj_cli.scoring.calibrated import find_calibration
 from yoj_cli.scoring.engine import Engine
 from yoj_cli.scoring.lifetime import UntilClosed, close_judge, open_judge
 from yoj_cli.scoring.stream import score_stream
@@ -68,6 +69,7 @@ class Judge:
         self.role = config.responses_role or checkpoint.role
         self.mode = config.mode or checkpoint.mode
         check_plan_options(self.mode, config.orders, config.window)
+        self.calibration, self.temperature = find_calibration(config, checkpoint, self.mode)
         self.max_frames = config.max_frames or checkpoint.max_frames
         self.max_tokens = config.max_tokens or min(DEFAULT_MAX_TOKENS, backbone.context)
         if self.max_tokens > backbone.context:
@@ -153,6 +155,7 @@ class Judge:
             "max_frames": self.max_frames,
             "resp_repr_mode": self.head.config.resp_repr_mode,
             **({} if self.checkpoint.scoring_text_bos else {"text_bos": False}),
+            **({} if self.calibration is None else {"calibration": self.calibration}),
             **({} if registered is None else {"separator_registered_as": registered}),
             "device": str(self.backbone.device),
             "versions": {

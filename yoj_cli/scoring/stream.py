@@ -39,6 +39,8 @@ class Prepared:
 class Scorer(Protocol):
     """What a stream asks of a judge, each time anew: the judge may be closed before the stream ends."""
 
+    temperature: float
+
     @property
     def engine(self) -> Engine: ...
 
@@ -104,7 +106,7 @@ def score_stream(
 
                     # 5. Join the scores of each group's branches.
                     for each, outcome in zip(batch, outcomes, strict=True):
-                        results[each] = _conclude(prepared[each], outcome)
+                        results[each] = _conclude(prepared[each], outcome, judge.temperature)
                     usage.busy_s += time.perf_counter() - started
 
                 # 6. Emit, in the order of the input.
@@ -130,7 +132,7 @@ def _size(item: Prepared | Failure) -> int:
     return item.sequence.n_tokens if isinstance(item, Prepared) else FAILURE_TOKENS
 
 
-def _conclude(prepared: Prepared, outcome: Outcome) -> Verdict | Failure | YojError:
+def _conclude(prepared: Prepared, outcome: Outcome, temperature: float) -> Verdict | Failure | YojError:
     """What is said of a group; an error that is not of this group alone stays as it is."""
     if isinstance(outcome, YojError) and not is_of_one_group(outcome):
         return outcome
@@ -138,12 +140,12 @@ def _conclude(prepared: Prepared, outcome: Outcome) -> Verdict | Failure | YojEr
         with errors_at(prepared.group.where):
             if isinstance(outcome, YojError):
                 raise outcome
-            return _build_verdict(prepared, outcome)
+            return _build_verdict(prepared, outcome, temperature)
     except YojError as error:
         return Failure(prepared.group.where, prepared.group.record, error)
 
 
-def _build_verdict(prepared: Prepared, scored: Scored) -> Verdict:
+def _build_verdict(prepared: Prepared, scored: Scored, temperature: float) -> Verdict:
     if not all(math.isfinite(value) for branch in scored.values for value in branch):
         raise ModelError(
             "the judge gave a score that is no number",
@@ -158,4 +160,5 @@ def _build_verdict(prepared: Prepared, scored: Scored) -> Verdict:
         n_orders=prepared.plan.n_orders,
         n_tokens=prepared.sequence.n_tokens,
         seconds=scored.seconds,
+        temperature=temperature,
     )

@@ -82,11 +82,13 @@ class MeanAgreement:
 class Summary:
     """Running totals over a stream of groups, in constant memory.
 
-    `n_reordered` groups were read in several orders; in `n_changed` of them the orders do not all agree on the best.
+    Of the `n_scored` groups `n_abstained` have no response that is likely enough to be the best. `n_reordered` groups
+    were read in several orders; in `n_changed` of them the orders do not all agree on the best.
     """
 
     n_scored: int = 0
     n_failed: int = 0
+    n_abstained: int = 0
     n_tokens: int = 0
     n_reordered: int = 0
     n_changed: int = 0
@@ -99,6 +101,7 @@ class Summary:
 
     def add(self, verdict: Verdict) -> None:
         self.n_scored += 1
+        self.n_abstained += verdict.abstained
         self.n_tokens += verdict.n_tokens
         if verdict.order_agreement is not None:
             self.n_reordered += 1

@@ -7,7 +7,9 @@ from typing import Any
 
 from yoj_cli.verdicts.verdict import Verdict
 
-OUTPUT_KEYS = ("scores", "ranks", "p_best", "spread", "order_agreement", "best", "top", "judge", "error")
+OUTPUT_KEYS = (
+    *("scores", "ranks", "p_best", "spread", "order_agreement", "best", "abstained", "top", "judge", "error"),
+)
 """What `to_record` and `to_error_record` write; see `input_fields` for an input line that has such a key."""
 
 
@@ -26,7 +28,9 @@ def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = N
         record["spread"] = [shortest_float32(spread) for spread in verdict.spread]
     if verdict.order_agreement is not None:
         record["order_agreement"] = shortest_float32(verdict.order_agreement)
-    record["best"] = verdict.best
+    record["best"] = None if verdict.abstained else verdict.best
+    if verdict.abstained:
+        record["abstained"] = True
     if top is not None:
         record["top"] = [
             {

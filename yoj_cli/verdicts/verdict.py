@@ -17,13 +17,15 @@ class Verdict:
         group: the group that was judged.
         scores: (N,) float32 values; higher is better, the zero means nothing.
         ranks: (N,) 1 = best; ties share the better rank ("1224").
-        p_best: (N,) softmax of the scores, sums to 1.
+        p_best: (N,) softmax of the scores over the temperature, sums to 1.
         spread: (N,) how far each score moved between branches; None where there was one branch.
         order_agreement: the share of the orders whose own best response is the best one here; None where the
             group was not read in several orders (one order, `single`, windows). See `plan.join`.
         n_orders: orders that were read (a group of N has N! at most), or rounds of windows.
         n_tokens: tokens read for this group, over all branches.
         seconds: time spent on this group.
+        temperature: of P(best); 1 without a calibration.
+        abstained: P(best) was too low to say which is best (`--abstain-below`).
     """
 
     group: Group
@@ -35,6 +37,8 @@ class Verdict:
     n_orders: int
     n_tokens: int
     seconds: float
+    temperature: float = 1.0
+    abstained: bool = False
 
     @property
     def best(self) -> int:
@@ -56,6 +60,7 @@ def build_verdict(
     n_orders: int = 1,
     n_tokens: int = 0,
     seconds: float = 0.0,
+    temperature: float = 1.0,
 ) -> Verdict:
     """The verdict that follows from a group's scores.
 
@@ -69,12 +74,13 @@ def build_verdict(
         group=group,
         scores=tuple(scores),
         ranks=rank(scores),
-        p_best=p_best(scores),
+        p_best=p_best(scores, temperature),
         spread=None if spread is None else tuple(spread),
         order_agreement=order_agreement,
         n_orders=n_orders,
         n_tokens=n_tokens,
         seconds=seconds,
+        temperature=temperature,
     )
 
 
@@ -91,15 +97,17 @@ def rank(scores: Sequence[float]) -> tuple[int, ...]:
     return tuple(first[score] for score in scores)
 
 
-def p_best(scores: Sequence[float]) -> tuple[float, ...]:
+def p_best(scores: Sequence[float], temperature: float = 1.0) -> tuple[float, ...]:
     """Softmax of the scores in float64: the judge's probability that each response is the best one.
 
+    Args:
+        temperature: what the scores are divided by, above 0; see `verdicts.calibration`.
     Raises:
         ValueError: if a score is NaN or infinite.
     """
     _check_finite(scores)
     highest = max(scores, default=0.0)
-    weights = [math.exp(score - highest) for score in scores]
+    weights = [math.exp((score - highest) / temperature) for score in scores]
     total = math.fsum(weights)
     return tuple(weight / total for weight in weights)
 
