@@ -18,16 +18,14 @@ import typer
 
 from yoj_cli.cli.messages import Complaints, say
 from yoj_cli.cli.options import is_debugging
-from yoj_cli.config.calibrate import AbstainConfig
 from yoj_cli.config.io import OutputConfig, WrittenFormat
 from yoj_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from yoj_cli.config.calibrate import AbstainConfig
     from yoj_cli.groups import Failure
     from yoj_cli.render.blocks import Block
     from yoj_cli.verdicts.verdict import Verdict
-
-NEVER = AbstainConfig()
 
 
 class Report:
@@ -36,7 +34,7 @@ class Report:
     Args:
         stream: from `open_output`.
         judge: what scored the groups and how, written into every JSON line.
-        abstain: when no response is called the best.
+        abstain: when no response is called the best; None for never.
         escalated: where the input lines of such groups go besides.
     """
 
@@ -45,13 +43,14 @@ class Report:
         config: OutputConfig,
         stream: IO[str],
         judge: Mapping[str, Any],
-        abstain: AbstainConfig = NEVER,
+        abstain: AbstainConfig | None = None,
         escalated: IO[str] | None = None,
     ) -> None:
         from yoj_cli.verdicts.agreement import Summary
 
         self.summary = Summary()
-        self._abstain_below, self._escalated = abstain.abstain_below, escalated
+        self._abstain_below = abstain.abstain_below if abstain else None
+        self._escalated = escalated
         self._config, self._judge = config, judge
         self._started = time.perf_counter()
         self._complaints = Complaints()
