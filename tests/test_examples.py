@@ -106,3 +106,21 @@ def test_the_readmes_training_command_trains(tmp_path):
     assert (done.returncode, done.stdout) == (0, "")
     assert "step 16/16  held out: loss" in done.stderr
     assert (tmp_path / "judge" / "README.md").exists()
+
+
+@pytest.mark.slow
+def test_mr2bench_goes_from_votes_to_a_figure(tmp_path):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", EXAMPLES / "mr2bench" / "run.sh", tmp_path / "data", "8"],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "8 groups" in done.stdout
+    assert "best of N" in done.stdout
+    groups = [json.loads(line) for line in (tmp_path / "data" / "groups.jsonl").read_text().splitlines()]
+    assert {len(group["responses"]) for group in groups} == {4}
+    assert all(group["rankings"].count(1) == 1 for group in groups)
