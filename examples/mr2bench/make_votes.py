@@ -16,8 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "demo_judge"))
 
-import make_data  # noqa: E402
-import scenes  # noqa: E402
+import make_data
+import scenes
 
 N_MODELS = 8
 WRONG = {"ann": 0.1, "ben": 0.15, "cleo": 0.35}
