@@ -11,12 +11,13 @@ from typing import Any
 from yoj_cli.errors import InputError
 from yoj_cli.evaluate.calibration import Calibration, measure_calibration
 from yoj_cli.evaluate.judged import Judged
-from yoj_cli.evaluate.statistics import Figure, Resamples
+from yoj_cli.evaluate.statistics import Figure
 from yoj_cli.evaluate.tables import interval_text, value_text
 from yoj_cli.plan.branches import Mode
 from yoj_cli.render.blocks import Block, Heading, Lines, Table
 from yoj_cli.render.wording import counted
 from yoj_cli.verdicts.calibration import MIN_PROMPTS, PRECISION, Temperature, fit_temperature
+from yoj_cli.verdicts.intervals import Resamples
 from yoj_cli.verdicts.verdict import p_best
 
 N_FOLDS = 5
