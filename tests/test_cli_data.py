@@ -289,3 +289,26 @@ def test_nothing_usable_is_an_error_with_the_reasons(yoj: Run, tmp_path: Path) -
     assert code == 2
     assert "gave no group" in err
     assert "1 rows: an answer has no rank." in err
+
+
+def test_what_json_or_utf_8_has_not_is_written_in_escapes_or_an_error(yoj: Run, tmp_path: Path) -> None:
+    import datetime
+
+    import pyarrow
+    from pyarrow import parquet
+
+    data = write(tmp_path / "in.jsonl", [dialogue("half \ud800")])
+    assert yoj("data", "hh-rlhf", "--data", data, "-o", tmp_path / "o.jsonl")[0] == 0
+    assert read(tmp_path / "o.jsonl")[0]["prompt"] == "half \ud800"
+    answer = {"response": "a", "overall_score": 1.0, "model": datetime.datetime(2020, 1, 1)}
+    broken = pyarrow.StringArray.from_buffers(
+        1, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0"), pyarrow.py_buffer(b"\xff\xfe")
+    )
+    for name, table, message in (
+        ("ultrafeedback", {"instruction": ["p"], "completions": [[answer]]}, "a value that JSON has not"),
+        ("hh-rlhf", {"chosen": broken, "rejected": broken}, "cannot be read"),
+    ):
+        parquet.write_table(pyarrow.table(table), tmp_path / "in.parquet")
+        code, _, err = yoj("data", name, "--data", tmp_path / "in.parquet", "-o", tmp_path / "x.jsonl")
+        assert code == 2
+        assert message in err

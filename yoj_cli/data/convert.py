@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from yoj_cli.errors import InputError, UsageError, YojError, errors_at
 from yoj_cli.groups import Group
 from yoj_cli.records.parse import parse, rank_ratings
 from yoj_cli.records.sets.public_set import LeftOutError, PublicSet, Record
+from yoj_cli.render.writers import render_json
 from yoj_cli.rows.media_folder import MediaFolder
 from yoj_cli.rows.source import Source, open_source
 from yoj_cli.run.result_file import open_result
@@ -151,15 +151,15 @@ def _lines(conversion: Conversion) -> Iterator[tuple[int, str]]:
         if made is None:
             keep.undo(mark)
             continue
-        record, group = made
-        _count(conversion, record, group)
-        yield _part(conversion, group), json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n"
+        line, group = made
+        _count(conversion, group)
+        yield _part(conversion, group), line
         if config.limit is not None and counts.written >= config.limit:
             return
 
 
-def _convert_row(conversion: Conversion, row: Any, where: str) -> tuple[Record, Group] | None:
-    """The record and the group it is; None where the row is left out or dropped, which is counted."""
+def _convert_row(conversion: Conversion, row: Any, where: str) -> tuple[str, Group] | None:
+    """The line and the group it is; None where the row is left out or dropped, which is counted."""
     counts, config, held = conversion.counts, conversion.config, conversion.held
     try:
         record = conversion.public_set.convert(row)
@@ -171,13 +171,17 @@ def _convert_row(conversion: Conversion, row: Any, where: str) -> tuple[Record, 
         counts.drawn += 1
     record = conversion.source.keep_media(record, where)
     group = parse(record, where=where, folder=conversion.outputs[0].parent)
+    try:
+        line = render_json(record) + "\n"
+    except (TypeError, ValueError) as error:  # a date, bytes: parquet has more than JSON
+        raise InputError(f"the row holds a value that JSON has not: {error}") from error
     by_text, by_media = held.has_text(group), held.has_media(group)
     counts.contaminated_text += by_text
     counts.contaminated_media += by_media
     if by_text or by_media:
         counts.contaminated += 1
         return None
-    return record, group
+    return line, group
 
 
 def draw(record: Record, n: int, seed: str) -> Record:
@@ -192,13 +196,13 @@ def draw(record: Record, n: int, seed: str) -> Record:
     return {**drawn, "rankings": [int(rank) for rank in ranks]}
 
 
-def _count(conversion: Conversion, record: Record, group: Group) -> None:
+def _count(conversion: Conversion, group: Group) -> None:
     counts, rankings = conversion.counts, group.rankings or ()
     counts.written += 1
     counts.by_n_responses[len(rankings)] += 1
     counts.with_ties += len(set(rankings)) < len(rankings)
     counts.all_tied += len(set(rankings)) == 1
-    counts.corrected += "corrected_scores" in record
+    counts.corrected += "corrected_scores" in group.record
     if conversion.held.sources:
         counts.unchecked_media += sum(is_remote(each) for each in group.media)
     conversion.seen.add(group, counts)

@@ -119,7 +119,7 @@ def _read_parquet(stream: BinaryIO, name: str) -> Iterator[tuple[str, Mapping[st
             for row in rows:
                 number += 1
                 yield f"{name}, row {number}", row
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:  # ValueError: a text that is not UTF-8
         raise InputError(
             f"the parquet file cannot be read: {str(error).splitlines()[0]}", where=name
         ) from error
