@@ -114,6 +114,9 @@ def test_targets_are_named_as_the_decoder_or_the_release_names_them():
     assert {name for name in adapted if name != "weight"} == {"q_proj", "k_proj", "v_proj", "o_proj"}
     with pytest.raises(UsageError, match=r"has no layer .*wq"):
         target_names(backbone, "wq")
+    with pytest.raises(UsageError, match="names no layer"):
+        target_names(backbone, " , ")
+    assert target_names(backbone, "q_proj,") == {"q_proj"}
 
 
 def test_a_layer_adapted_in_part_is_saved_by_the_decoders_names(groups, tmp_path):  # noqa: F811

@@ -18,7 +18,7 @@ from yoj_cli.errors import InputError, UsageError
 from yoj_cli.groups import Group
 from yoj_cli.train.data import drop_empty_responses, read_ranked
 from yoj_cli.train.metrics import read_metrics
-from yoj_cli.train.model import fresh_head
+from yoj_cli.train.model import build_sequences, find_base, fresh_head, load_model
 from yoj_cli.train.optimizer import build_optimizer, build_scheduler
 from yoj_cli.train.order import BalancedOrder
 from yoj_cli.train.prepare import prepare
@@ -104,12 +104,14 @@ def trainer_of(data, out, **options) -> GroupTrainer:
     config = TrainConfig(**SMALL | options)
     checked = prepare([data], out, config)
     arguments = build_arguments(config, out, torch.float32, is_cpu=True)
+    model = load_model(config, find_base(config))
+    builder = build_sequences(config, model.backbone)
     return GroupTrainer(
-        torch.nn.Linear(1, 1),
+        model,
         arguments,
         config,
-        builder=None,
-        held_out_builder=None,
+        builder=builder,
+        held_out_builder=builder,
         groups=checked.train_report.groups,
         held_out=[],
         media=checked.media,

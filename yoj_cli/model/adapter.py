@@ -65,10 +65,13 @@ def target_names(backbone: Backbone, targets: str) -> set[str]:
             known.setdefault(alias, set()).add(leaf)
     if targets == ALL_LAYERS:
         return set().union(*known.values())
-    asked = [name.strip() for name in targets.split(",")]
-    if unknown := [name for name in asked if name not in known]:
+    asked = [name.strip() for name in targets.split(",") if name.strip()]
+    unknown = [name for name in asked if name not in known]
+    if unknown or not asked:
         raise UsageError(
-            f"the backbone ({backbone.family.name}) has no layer {first_few(unknown)}",
+            f"the backbone ({backbone.family.name}) has no layer {first_few(unknown)}"
+            if asked
+            else "names no layer to adapt",
             where="--lora-targets",
             hint=f"Its layers: {', '.join(sorted(known))}; or 'all'.",
         )
