@@ -109,14 +109,13 @@ def test_a_tied_adapter_is_saved_as_the_official_trainer_does_and_scores_as_it_w
 
 def test_targets_are_named_as_the_decoder_or_the_release_names_them():
     backbone = load().backbone
-    model = load(lora_targets="att_proj, o_proj")
+    model = load(lora_targets="att_proj, o_proj,")
     adapted = {name.split(".lora_B")[0].rpartition(".")[2] for name in adapter_weights(model.decoder)}
     assert {name for name in adapted if name != "weight"} == {"q_proj", "k_proj", "v_proj", "o_proj"}
     with pytest.raises(UsageError, match=r"has no layer .*wq"):
         target_names(backbone, "wq")
     with pytest.raises(UsageError, match="names no layer"):
         target_names(backbone, " , ")
-    assert target_names(backbone, "q_proj,") == {"q_proj"}
 
 
 def test_a_layer_adapted_in_part_is_saved_by_the_decoders_names(groups, tmp_path):  # noqa: F811

@@ -16,8 +16,9 @@ from yoj_cli.records.parse import parse, read_groups
 from yoj_cli.scoring.oom import Limits
 from yoj_cli.train.data import Example
 from yoj_cli.train.losses import LOSSES
-from yoj_cli.train.model import build_sequences, find_base, load_model
+from yoj_cli.train.model import build_sequences, load_model
 from yoj_cli.train.passes import StepGradients
+from yoj_cli.train.starting_point import find_base
 
 
 def build(groups, *, base=SMALL["base"], mode="multi", **options):

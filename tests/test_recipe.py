@@ -18,10 +18,11 @@ from yoj_cli.errors import InputError, UsageError
 from yoj_cli.groups import Group
 from yoj_cli.train.data import drop_empty_responses, read_ranked
 from yoj_cli.train.metrics import read_metrics
-from yoj_cli.train.model import build_sequences, find_base, fresh_head, load_model
+from yoj_cli.train.model import build_sequences, fresh_head, load_model
 from yoj_cli.train.optimizer import build_optimizer, build_scheduler
 from yoj_cli.train.order import BalancedOrder
 from yoj_cli.train.prepare import prepare
+from yoj_cli.train.starting_point import find_base
 from yoj_cli.train.trainer import GroupTrainer, build_arguments
 
 

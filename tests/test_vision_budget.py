@@ -18,7 +18,8 @@ from yoj_cli.plan.branches import build_plan
 from yoj_cli.records.parse import parse
 from yoj_cli.sequence.vision_budget import Shown, shrink
 from yoj_cli.train.data import Examples
-from yoj_cli.train.model import build_sequences, find_base, load_base_on_meta
+from yoj_cli.train.model import build_sequences, load_base_on_meta
+from yoj_cli.train.starting_point import find_base
 from yoj_cli.train.validate import validate_data
 
 BASE = PARITY / "checkpoint"
