@@ -242,6 +242,8 @@ def test_the_official_recipe_is_what_the_released_script_sets():
     assert against_official(config) == {}
     assert (config.lora_r, config.lora_alpha, config.batch_size, config.quant) == (128, 16, 64, "none")
     assert against_official(TrainConfig())["quant"] == ("4bit", "none")
+    own_rate = against_official(TrainConfig(**OFFICIAL, head_learning_rate=1e-3))
+    assert own_rate == {"head_learning_rate": (1e-3, None)}
     assert against_official(TrainConfig(**OFFICIAL | {"max_tokens": 4096}))["max_tokens"] == (4096, 24576)
 
 
@@ -278,3 +280,4 @@ def test_the_card_says_what_is_otherwise_than_in_the_released_script(groups, tmp
     card = (tmp_path / "out" / "README.md").read_text()
     assert "`quant` is `4bit`, there `none`" in card
     assert "`training_text_bos` is `yes`, there `no`" in card
+    assert "`max_vision_tokens` is `unset`, there `16384`" in card

@@ -50,8 +50,8 @@ what the trainer that it starts does where the script says nothing."""
 
 RECIPES: Mapping[str, Mapping[str, object]] = {"official": OFFICIAL}
 
-THERE = {**OFFICIAL, "max_tokens": 24_576}
-"""With the one limit that is not set by name, as a base with a shorter context cannot have it: it is the default."""
+THERE = {**OFFICIAL, "max_tokens": 24_576, "head_learning_rate": None, "init_from": None}
+"""With what is not set by name: a limit that a base with a shorter context cannot have, and what is not done there."""
 
 PAPER = "The paper's text says LoRA r 64; the released script sets 128."
 

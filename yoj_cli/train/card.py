@@ -284,6 +284,8 @@ def _number(value: object) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if value is None:
+        return "unset"
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 
