@@ -29,7 +29,10 @@ def test_the_command_trains_and_the_result_scores(yoj, data, tmp_path):
     assert (code, out) == (0, "")
     assert "6 groups, 18 responses" in err
     assert re.search(r"step 0/1  held out: loss \d.\d+  best of N", err)
-    assert re.search(r"step 1/1  loss \d.\d+  best of N \d.\d+  [\d,]+ tokens/s", err)
+    assert re.search(
+        r"step 1/1  mean of 1 step: loss \d.\d+ \(all alike 1.0986\)  best of N \d.\d+ \(blind 0.333\)", err
+    )
+    assert re.search(r"spread \S+  gradient \S+  [\d,]+ tokens/s  \S+ groups/s", err)
     assert "6 held-out groups are in the training data too" in err
     code, out, _ = yoj("score", data, "-m", tmp_path / "out", "--device", "cpu")
     assert code == 0

@@ -150,7 +150,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(groups, tmp_path, 
     assert (tmp_path / "parts" / f"checkpoint-{stop_at + 1}").is_dir()
     assert run(groups, tmp_path / "parts", held_out=[groups], resume=True, **options)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
-    timing = {"tokens_per_s"}
+    timing = {"tokens_per_s", "groups_per_s"}
     whole, parts = (
         [{name: value for name, value in line.items() if name not in timing} for line in lines]
         for lines in (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("whole", "parts"))
@@ -245,6 +245,46 @@ def test_held_out_groups_are_evaluated_before_the_first_step_and_after_each_epoc
     verdicts = judge.score_groups(read_groups(str(groups)))
     hits = [verdict.group.rankings[verdict.best] == 1 for verdict in verdicts]
     assert evaluations[-1]["eval_best_of_n"] == pytest.approx(sum(hits) / 8)
+
+
+def test_the_judge_is_the_state_that_evaluated_best_and_the_run_stops_when_none_is_better(groups, tmp_path):
+    options = {"epochs": 6, "eval_every": 1, "learning_rate": 1e-2, "save_every": 100, "early_stopping": 2}
+    run(groups, tmp_path / "out", held_out=[groups], keep_best="flipped", **options)
+    lines = [line for line in read_metrics(tmp_path / "out" / "metrics.jsonl") if "eval_loss" in line]
+    flipped = {line["step"]: line["eval_flipped"] for line in lines if line["step"]}
+    best = min(flipped, key=lambda step: (flipped[step], step))
+    assert max(flipped) == best + 2 or max(flipped) == 12
+    assert (
+        f"of step {best:.0f}, which evaluated best by `flipped`"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
+    assert not list((tmp_path / "out").glob("best-*"))
+    judge = Judge.load(str(tmp_path / "out"), device="cpu", orders=2)
+    verdicts = list(judge.score_groups(read_groups(str(groups))))
+    assert sum(verdict.order_agreement < 1 for verdict in verdicts) / 8 == pytest.approx(flipped[best])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"keep_best": "tau"}, "no held-out groups"), ({"early_stopping": 2}, "Add --keep-best")],
+)
+def test_a_best_state_needs_something_to_be_the_best_by(groups, tmp_path, options, message):
+    with pytest.raises(UsageError, match=message):
+        prepare([groups], tmp_path / "out", TrainConfig(**SMALL | options))
+
+
+def test_a_run_that_learns_nothing_is_warned_about_in_the_metrics_the_card_and_at_the_terminal(
+    groups, tmp_path
+):
+    said = []
+    config = TrainConfig(**SMALL | {"learning_rate": 1e-12, "epochs": 3, "head_std": 1e-4})
+    assert train(prepare([groups], tmp_path / "out", config), say=said.append)
+    assert any("the judge does not tell responses apart" in text for text in said)
+    assert any("nothing has been learnt" in text for text in said)
+    last = read_metrics(tmp_path / "out" / "metrics.jsonl")[-1]
+    assert last["collapsed"] == last["nothing_learnt"] == 1
+    assert last["spread"] < 0.01
+    assert "**Warning**: over the last 6 steps" in (tmp_path / "out" / "README.md").read_text()
 
 
 def test_the_folder_tells_what_was_done(groups, tmp_path):

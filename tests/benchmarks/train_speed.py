@@ -45,6 +45,7 @@ from yoj_cli.train.run import train
 
 PARITY = Path(__file__).parents[1] / "data" / "parity"
 VOCABULARY = 151_936
+SHORT_WORDS = (9, 19)
 N_GROUPS, N_RESPONSES, N_STEPS, N_TURNS = 24, 4, 3, 3
 
 
@@ -64,7 +65,7 @@ def write_base(folder: Path, **sizes: int) -> None:
 
 def write_groups(folder: Path, *, with_pictures: bool = True) -> Path:
     """Groups with a picture each and responses of 20 to 60 words; without, of 190 tokens in all."""
-    generator = random.Random(0)
+    generator, n_words = random.Random(0), (20, 60) if with_pictures else SHORT_WORDS
     words = [
         "a",
         "the",
@@ -89,7 +90,7 @@ def write_groups(folder: Path, *, with_pictures: bool = True) -> Path:
         if with_pictures:
             Image.effect_noise((120, 90), 60).convert("RGB").save(folder / f"{index}.png")
         responses = [
-            " ".join(generator.choices(words, k=generator.randint(20, 60))) for _ in range(N_RESPONSES)
+            " ".join(generator.choices(words, k=generator.randint(*n_words))) for _ in range(N_RESPONSES)
         ]
         record = picture | {"prompt": "What is shown?", "responses": responses}
         lines.append(
@@ -227,11 +228,14 @@ SMOLLM2 = {
 
 def measure_short(folder: Path, n_layers: int, profiled: bool) -> dict[str, object]:
     """One group to a pass and several, in turn in this process."""
-    write_base(folder / "base", **SMOLLM2, vocab_size=596, num_hidden_layers=n_layers)
+    base = folder / "base"
+    if n_layers:
+        write_base(base, **SMOLLM2, vocab_size=596, num_hidden_layers=n_layers)
     data = write_groups(folder, with_pictures=False)
     found: dict[str, object] = {"n_layers": n_layers, "n_threads": torch.get_num_threads()}
     for quant, checkpointing in (("4bit", True), ("none", False)):
-        config = replace(recipe(folder / "base"), quant=quant, gradient_checkpointing=checkpointing)
+        config = replace(recipe(base), quant=quant, gradient_checkpointing=checkpointing)
+        config = config if n_layers else replace(config, base="demo")
         name = f"{quant}{'_checkpointing' if checkpointing else ''}"
         ways = {"alone": replace(config, micro_batch_tokens=1), "together": config}
         speeds: dict[str, list[float]] = {way: [] for way in ways}
@@ -274,7 +278,9 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--turn", default="0", help=argparse.SUPPRESS)
     parser.add_argument("--short", action="store_true", help="short groups: one to a pass, and several")
-    parser.add_argument("--layers", type=int, default=8, help="of the decoder with --short")
+    parser.add_argument(
+        "--layers", type=int, default=0, help="with --short: of a decoder of SmolLM2's width; 0 is the demo's"
+    )
     parser.add_argument("--profile", action="store_true", help="with --short: what takes the time")
     args = parser.parse_args()
     if args.one:

@@ -76,7 +76,7 @@ def train(
         raise UsageError("no DATA to train on", hint="Name a JSON Lines file with rankings.")
     files = [Path(path) for path in _check_files(data)]
     evals = [Path(path) for path in _check_files(held_out or [])]
-    from yoj_cli.cli.training import render_recipe, render_run, show_line
+    from yoj_cli.cli.training import Display, render_recipe, render_run
     from yoj_cli.train.prepare import prepare
     from yoj_cli.train.run import train as run_training
 
@@ -104,7 +104,7 @@ def train(
     tell(render_run(run))
     if dry_run:
         return
-    if not run_training(run, report=show_line, say=tell):
+    if not run_training(run, report=Display(config).show, say=tell):
         tell(f"interrupted; go on with: yoj train --config {out / 'recipe.toml'} -o {out} --resume")
         raise typer.Exit(ExitCode.INTERRUPTED)
     tell(f"trained: yoj score FILE -m {out}")

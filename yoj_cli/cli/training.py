@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from yoj_cli.config.recipes import PAPER, RECIPES, against_official
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import first_few
 from yoj_cli.render.wording import counted, render_size
+from yoj_cli.train.memory_estimate import LEFT_OUT
+from yoj_cli.train.progress import SIGNS, RunningMeans
 from yoj_cli.train.validate import DataReport, list_errors
 
 if TYPE_CHECKING:
@@ -53,16 +57,22 @@ def render_run(run: Run) -> str:
         f"{run.n_steps} steps of {config.batch_size} groups, {counted(config.epochs, 'epoch')}; "
         f"{config.mode}, {config.resolved_loss}, LoRA r {config.lora_r} on {config.base}"
     )
-    if run.memory:
-        total, weights, trained, activations = map(
-            render_size,
-            (run.memory.total, run.memory.weights, run.memory.trained, run.memory.activations),
-        )
-        lines.append(
-            f"about {total} of memory: weights {weights}, adapter and optimizer {trained}, activations {activations}"
-        )
+    lines.append(_render_memory(run))
     lines += [f"note: {warning}" for warning in _warnings(run)]
     return "\n".join(lines)
+
+
+def _render_memory(run: Run) -> str:
+    memory = run.memory
+    total, weights, trained, activations, process = map(
+        render_size, (memory.total, memory.weights, memory.trained, memory.activations, memory.process)
+    )
+    so_far = f"this process so far {process}, " if memory.process else ""
+    unknown = "" if run.config.check else " (lengths were not counted: a longer group takes more)"
+    return (
+        f"about {total} of memory: {so_far}weights {weights}, adapter and optimizer {trained}, activations of a pass "
+        f"of {memory.n_tokens:,} tokens {activations}{unknown}; left out: {LEFT_OUT}"
+    )
 
 
 def _render_data(report: DataReport) -> str:
@@ -113,16 +123,71 @@ def _warnings(run: Run) -> list[str]:
     return found
 
 
-def show_line(line: Mapping[str, float], n_steps: int) -> None:
-    """Print one line of metrics.jsonl for a person."""
-    where = f"step {line['step']}/{n_steps}"
-    if "eval_loss" in line:
-        sys.stderr.write(
-            f"{where}  held out: loss {line['eval_loss']:.4f}  best of N {line['eval_best_of_n']:.3f}"
-            f"  pairs {line['eval_pairs']:.3f}  tau {line['eval_tau']:.3f}  flipped {line['eval_flipped']:.3f}\n"
+class Display:
+    """Prints lines of metrics.jsonl for a person: every few seconds the means of the last steps, and each evaluation.
+
+    Args:
+        every_s: seconds between lines; 0 prints every step.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        self._means, self._every_s = RunningMeans(config.batch_size), config.log_every
+        self._began: tuple[float, float] | None = None  # time and step of the first line
+        self._shown_s = -math.inf
+        self._warned: set[str] = set()
+
+    def show(self, line: Mapping[str, float], n_steps: int) -> None:
+        """Take one line, and print what is to be said now."""
+        now = time.monotonic()
+        if "eval_loss" in line:
+            sys.stderr.write(f"step {line['step']}/{n_steps}  {_render_evaluation(line)}\n")
+            return
+        self._means.add(line)
+        self._began = self._began or (now, line["step"])
+        if now - self._shown_s >= self._every_s or line["step"] >= n_steps:
+            self._shown_s = now
+            sys.stderr.write(
+                f"step {line['step']}/{n_steps}  {self._render_means()}{self._left(line, n_steps)}\n"
+            )
+        for sign in SIGNS:
+            if (
+                sign in line and sign not in self._warned and line["step"] < n_steps
+            ):  # at the end all are told
+                sys.stderr.write(f"warning: {self._means.describe(sign)}\n")
+                self._warned.add(sign)
+        if "micro_batch_tokens" in line and "memory" not in self._warned:
+            tokens = int(line["micro_batch_tokens"])
+            sys.stderr.write(
+                f"note: out of memory; passes now hold {tokens} tokens (--micro-batch-tokens {tokens})\n"
+            )
+            self._warned.add("memory")
+
+    def _render_means(self) -> str:
+        mean = self._means.mean
+        return (
+            f"mean of {counted(self._means.n_steps, 'step')}: loss {mean('loss'):.4f} (all alike "
+            f"{mean('constant_loss'):.4f})  best of N {mean('best_of_n'):.3f} (blind {mean('chance'):.3f})  "
+            f"spread {mean('spread'):.2g}  gradient {mean('grad_norm'):.2g}  "
+            f"{mean('tokens_per_s'):,.0f} tokens/s  {mean('groups_per_s'):.3g} groups/s"
         )
-        return
-    sys.stderr.write(
-        f"{where}  loss {line['loss']:.4f}  best of N {line['best_of_n']:.3f}"
-        f"  {line['tokens_per_s']:,.0f} tokens/s\n"
-    )
+
+    def _left(self, line: Mapping[str, float], n_steps: int) -> str:
+        """The time that is left at the pace of this session, its evaluations included."""
+        assert self._began is not None
+        began_s, first = self._began
+        if line["step"] <= first or line["step"] >= n_steps:
+            return ""
+        seconds = (time.monotonic() - began_s) / (line["step"] - first) * (n_steps - line["step"])
+        minutes = math.ceil(seconds / 60)
+        left = f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+        return f"  {left if seconds >= 60 else f'{seconds:.0f} s'} left"
+
+
+def _render_evaluation(line: Mapping[str, float]) -> str:
+    def interval(name: str) -> str:
+        low, high = line.get(f"{name}_low"), line.get(f"{name}_high")
+        return "" if low is None or high is None else f" ({low:.3f} to {high:.3f})"
+
+    names = {"best of N": "best_of_n", "pairs": "pairs", "tau": "tau", "flipped": "flipped"}
+    parts = [f"{label} {line[f'eval_{name}']:.3f}{interval(f'eval_{name}')}" for label, name in names.items()]
+    return f"held out: loss {line['eval_loss']:.4f}  " + "  ".join(parts)

@@ -15,6 +15,7 @@ DEFAULT_BASE = "allenai/Molmo2-4B"
 Loss = Literal["ce", "plackett-luce", "bradley-terry"]
 OnLong = Literal["error", "skip", "truncate"]
 GroupOrder = Literal["shuffled", "file", "balanced"]
+KeepBest = Literal["best_of_n", "pairs", "tau", "loss", "flipped"]
 Scheduler = Literal["linear", "cosine", "constant"]
 
 
@@ -185,6 +186,19 @@ class TrainConfig(Options):
         "Evaluate every S steps. Default: before the first step and after each epoch.",
         metavar="S",
         check=positive,
+    )
+    keep_best: KeepBest | None = option(
+        None,
+        "The judge is the state that evaluated best by this, not the last: best_of_n, pairs, tau, loss or flipped.",
+    )
+    early_stopping: int | None = option(
+        None, "Stop after N evaluations in a row without a better one.", metavar="N", check=positive
+    )
+    log_every: float = option(
+        10.0,
+        "Print a line at most every S seconds, and 0 each step; metrics.jsonl has them all.",
+        metavar="S",
+        check=not_negative,
     )
     save_every: int = option(20, "Save the state of the training every S steps.", metavar="S", check=positive)
     keep: int = option(2, "Saved states to keep.", metavar="K", check=positive)

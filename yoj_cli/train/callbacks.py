@@ -16,6 +16,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.train.metrics import read_metrics
+from yoj_cli.train.progress import RunningMeans
 from yoj_cli.train.trainer import GroupTrainer
 
 STEP_FIELDS = ("loss", "learning_rate", "grad_norm")
@@ -98,8 +99,11 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
 
     trainer: GroupTrainer
 
-    def __init__(self, path: Path, report: Callable[[Mapping[str, float], int], None]) -> None:
+    def __init__(
+        self, path: Path, report: Callable[[Mapping[str, float], int], None], batch_size: int
+    ) -> None:
         self._path, self._report = path, report
+        self._means = RunningMeans(batch_size)
         self._started = time.perf_counter()
 
     def on_train_begin(
@@ -108,6 +112,9 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
         """Forget the steps that a resumed run will do again."""
         before = read_metrics(self._path) if self._path.exists() else []
         kept = [line for line in before if line["step"] <= state.global_step]
+        for line in kept:
+            if "loss" in line:
+                self._means.add(line)
         if state.is_world_process_zero:
             self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
         self._started = time.perf_counter()
@@ -125,6 +132,8 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
             line |= {name: value for name, value in logs.items() if name.startswith("eval_")}
         elif "loss" in logs:
             line |= {name: logs[name] for name in STEP_FIELDS if name in logs} | self._own()
+            self._means.add(line)
+            line |= dict.fromkeys(self._means.signs(state.global_step, state.max_steps), 1)
         else:
             return  # the Trainer's closing summary; the card has its own
         self._started = time.perf_counter()
@@ -138,10 +147,17 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
         from accelerate.utils import gather_object
 
         seen = gather_object(self.trainer.take_seen())
+        seconds, n = time.perf_counter() - self._started, len(seen)
         own = {
-            "best_of_n": sum(each.hit for each in seen) / len(seen),
-            "tokens_per_s": sum(each.n_tokens for each in seen) / (time.perf_counter() - self._started),
+            "best_of_n": sum(each.hit for each in seen) / n,
+            "chance": sum(each.chance for each in seen) / n,
+            "constant_loss": sum(each.constant_loss for each in seen) / n,
+            "spread": sum(each.spread for each in seen) / n,
+            "tokens_per_s": sum(each.n_tokens for each in seen) / seconds,
+            "groups_per_s": n / seconds,
         }
+        if self.trainer.limits.have_shrunk:
+            own["micro_batch_tokens"] = self.trainer.limits.max_batch_tokens
         if torch.cuda.is_available() and self.trainer.args.device.type == "cuda":
             own["peak_memory_bytes"] = torch.cuda.max_memory_allocated()
         return own

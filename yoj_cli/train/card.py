@@ -50,6 +50,10 @@ MEASURES = {
     "eval_n_groups": "groups",
 }
 
+INTERVALS = (
+    "In brackets are 95 % intervals of a bootstrap over prompts; ± is one standard error over the groups."
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
@@ -68,6 +72,8 @@ class CardFacts:
         mode: "multi" or "single", how the responses were read.
         loss: name of the loss.
         against_official: settings that are not those of the released training script: name -> (here, there).
+        best_by, best_step: the figure by which the best state was kept, and its step; None where it is the last.
+        warnings: what looks wrong about the run, as sentences.
         n_shared: held-out groups that the training data hold too; None where it is not known.
         datasets: Hub ids of the training data.
     """
@@ -85,6 +91,16 @@ class CardFacts:
     loss: str
     against_official: Mapping[str, tuple[object, object]] = field(default_factory=dict)
     n_shared: int | None = None
+    best_by: str | None = None
+    best_step: int | None = None
+    warnings: Sequence[str] = ()
+
+    @property
+    def final(self) -> Mapping[str, float]:
+        """The evaluation of the weights that are here; empty where there was none."""
+        of_step = [line for line in self.evaluations if line.get("step") == self.best_step]
+        return (of_step or self.evaluations or [{}])[-1]
+
     datasets: Sequence[str] = ()
 
 
@@ -112,7 +128,7 @@ def write_card(folder: Path, facts: CardFacts) -> None:
 def _front_matter(facts: CardFacts) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
-    last = facts.evaluations[-1] if facts.evaluations else {}
+    last = facts.final
     kinds = {"eval_best_of_n": "accuracy", "eval_pairs": "accuracy", "eval_tau": "kendall_tau"}
     results = [
         EvalResult(
@@ -187,7 +203,8 @@ def _data(facts: CardFacts) -> str:
 
 
 def _held_out(folder: Path, facts: CardFacts) -> str:
-    parts = ["## Results on held-out groups"]
+    parts = [f"> **Warning**: {_text(warning)}." for warning in facts.warnings]
+    parts.append("## Results on held-out groups")
     if facts.evaluations:
         chosen = _chosen(facts.evaluations)
         header = ("", *(f"{roles}, step {line.get('step', 0):.0f}" for roles, line in chosen))
@@ -197,7 +214,13 @@ def _held_out(folder: Path, facts: CardFacts) -> str:
             if any(key in line for line in facts.evaluations)
         ]
         parts.append(_table(header, rows))
-        parts.append("The weights are those of the last step. ± is one standard error over the groups.")
+        kept = (
+            f"of step {facts.best_step}, which evaluated best by {_code(facts.best_by)}; chosen by these groups, "
+            "the figures are a little too good"
+            if facts.best_step and facts.best_by
+            else "of the last step"
+        )
+        parts.append(f"The weights are those {kept}. {INTERVALS}")
     else:
         parts.append("No groups were held out, so how well it ranks is not known.")
     if facts.curves and (folder / facts.curves).is_file():
@@ -223,7 +246,7 @@ def _settings(facts: CardFacts) -> str:
 
 def _limits(facts: CardFacts) -> str:
     """Only what is known of this judge; what was not measured is said to be so."""
-    last = facts.evaluations[-1] if facts.evaluations else {}
+    last = facts.final
     limits = [
         "It ranks responses within a group; scores of different groups, or of other judges, do not compare."
     ]
@@ -264,6 +287,11 @@ def _measured(key: str, line: Mapping[str, float]) -> str:
     value, n_groups = line.get(key, math.nan), line.get("eval_n_groups", 0)
     if not math.isfinite(value):
         return "–"
+    if math.isfinite(line.get(f"{key}_low", math.nan)) and math.isfinite(line.get(f"{key}_high", math.nan)):
+        low, high = line[f"{key}_low"], line[f"{key}_high"]
+        if key in ("eval_loss", "eval_tau"):
+            return f"{value:.4f} ({low:.4f} to {high:.4f})"
+        return f"{value:.1%} ({low:.1%} to {high:.1%})"
     if key in ("eval_best_of_n", "eval_flipped") and n_groups > 0 and 0 < value < 1:
         return f"{value:.1%} ± {math.sqrt(value * (1 - value) / n_groups):.1%}"
     if key in ("eval_best_of_n", "eval_flipped", "eval_pairs", "eval_chance"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from yoj_cli.config.train import Loss
@@ -18,7 +19,10 @@ from yoj_cli.scoring.stream import PREFETCHED_BATCHES
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.train.losses import LOSSES, RankingLoss
-from yoj_cli.verdicts.agreement import Summary, agreement
+from yoj_cli.verdicts.agreement import agreement
+from yoj_cli.verdicts.intervals import Resamples, percentile_interval, wilson
+
+SHARES = ("eval_best_of_n", "eval_pairs", "eval_flipped")
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Outcome:
         scores: (N,) in the order given.
         rankings: (N,).
         loss: nats.
+        prompt: groups of one prompt are drawn together for intervals.
         flipped: whether another response wins when the responses are read in reverse.
     """
 
@@ -36,6 +41,7 @@ class Outcome:
     rankings: tuple[float, ...]
     loss: float
     flipped: bool
+    prompt: str
 
 
 @dataclass(frozen=True)
@@ -90,7 +96,7 @@ def _conclude(one: HeldOut, values: list[list[float]], mode: Mode, loss: Ranking
     last = winner if mode == "single" else one.plan.branches[-1][values[-1].index(max(values[-1]))]
     rankings = one.group.rankings or ()
     nats = loss(torch.tensor(given), torch.tensor(rankings))
-    return Outcome(tuple(given), rankings, float(nats), last != winner)
+    return Outcome(tuple(given), rankings, float(nats), last != winner, repr(one.group.messages))
 
 
 def summarize(outcomes: Sequence[Outcome]) -> dict[str, float]:
@@ -98,19 +104,32 @@ def summarize(outcomes: Sequence[Outcome]) -> dict[str, float]:
 
     Returns:
         eval_loss (nats), eval_best_of_n, eval_chance, eval_pairs (pooled), eval_tau (tau-b), eval_flipped (share
-        of groups whose winner changes when the responses are reversed), eval_n_groups.
+        of groups whose winner changes when the responses are reversed), eval_n_groups; and for all but chance, with
+        _low and _high, the 95 % interval of a bootstrap over prompts, or Wilson's where a share is 0 or 1. A single
+        prompt has none.
     """
-    summary = Summary()
-    for outcome in outcomes:
-        summary.add_agreement(agreement(outcome.scores, outcome.rankings))
-    mean = summary.agreement
-    assert mean is not None, "groups whose ranking teaches nothing are left out before"
-    return {
-        "eval_loss": sum(outcome.loss for outcome in outcomes) / len(outcomes),
-        "eval_best_of_n": mean.best,
-        "eval_chance": mean.chance,
-        "eval_pairs": mean.pairs,
-        "eval_tau": mean.tau,
-        "eval_flipped": sum(outcome.flipped for outcome in outcomes) / len(outcomes),
-        "eval_n_groups": len(outcomes),
+    found = [agreement(outcome.scores, outcome.rankings) for outcome in outcomes]
+    counts = {  # per group: what is added up, and over what
+        "eval_loss": [(outcome.loss, 1) for outcome in outcomes],
+        "eval_best_of_n": [(one.best or 0.0, 1) for one in found],
+        "eval_chance": [(one.chance or 0.0, 1) for one in found],
+        "eval_pairs": [(one.n_right, one.n_pairs) for one in found],
+        "eval_tau": [(one.tau or 0.0, 1) for one in found],
+        "eval_flipped": [(float(outcome.flipped), 1) for outcome in outcomes],
     }
+    sums = np.array(list(counts.values()), dtype=np.float64)  # (figures, groups, 2)
+    values = sums.sum(axis=1)[:, 0] / sums.sum(axis=1)[:, 1]
+    summary = dict(zip(counts, values.tolist(), strict=True))
+    resamples = Resamples([outcome.prompt for outcome in outcomes])
+    if resamples.n_clusters > 1:
+        totals = resamples.totals(
+            sums.transpose(1, 0, 2).reshape(len(outcomes), -1)
+        )  # (resamples, figures * 2)
+        for place, name in enumerate(counts):
+            low, high = percentile_interval(totals[:, 2 * place] / totals[:, 2 * place + 1])
+            if low is None or high is None or name == "eval_chance":
+                continue
+            if low == high and low in (0, 1) and name in SHARES:
+                low, high = wilson(low * resamples.n_clusters, resamples.n_clusters)
+            summary |= {f"{name}_low": low, f"{name}_high": high}
+    return summary | {"eval_n_groups": len(outcomes)}

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 from importlib.metadata import version
+from pathlib import Path
 
 from yoj_cli.config.recipes import against_official
 from yoj_cli.errors import ModelError
 from yoj_cli.model.family import family_of
 from yoj_cli.storage.files import read_json
 from yoj_cli.storage.names import MODEL_CONFIG, REWARD_CONFIG
+from yoj_cli.train.best import best_folder, best_step
 from yoj_cli.train.card import CardFacts, write_card
 from yoj_cli.train.curves import CURVES, draw_curves
 from yoj_cli.train.metrics import METRICS, read_metrics
 from yoj_cli.train.model import RewardModel
 from yoj_cli.train.prepare import Run
+from yoj_cli.train.progress import warnings_at_end
 from yoj_cli.train.recipe import publish
 from yoj_cli.train.starting_point import base_name
 from yoj_cli.train.trainer import CANNOT_WRITE, UNFINISHED
@@ -29,19 +32,33 @@ def write_checkpoint(run: Run, model: RewardModel) -> None:
         ModelError: the disk is full, say.
     """
     aside = run.out / UNFINISHED
-    shutil.rmtree(aside, ignore_errors=True)
+    step, _ = best_step(run.config, read_metrics(run.out / METRICS))
+    if step:
+        model.restore(best_folder(run.out, step))
     try:
-        aside.mkdir()
-        model.save(aside, base_name(run.config, run.out))
+        save_state(model, aside, base_name(run.config, run.out))
         for path in sorted(aside.iterdir(), key=lambda path: path.name == REWARD_CONFIG):
             os.replace(path, run.out / path.name)
         aside.rmdir()
+        if step:
+            shutil.rmtree(best_folder(run.out, step), ignore_errors=True)
     except CANNOT_WRITE as error:
         raise ModelError(
             f"the checkpoint cannot be written ({str(error).splitlines()[0]})",
             where=str(run.out),
             hint="Make room and go on with --resume.",
         ) from error
+
+
+def save_state(model: RewardModel, folder: Path, base: str) -> None:
+    """Write a checkpoint to a new folder; one that was left behind is replaced.
+
+    Raises:
+        OSError: the disk is full, say.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    model.save(folder, base)
 
 
 def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
@@ -69,6 +86,9 @@ def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
                 loss=run.config.resolved_loss,
                 against_official=against_official(run.config),
                 n_shared=run.n_shared,
+                best_by=run.config.keep_best,
+                best_step=best_step(run.config, metrics)[0] or None,
+                warnings=warnings_at_end(metrics, run.config.batch_size),
             ),
         )
 

@@ -18,6 +18,18 @@ TRAINED_BYTES = 4 + 4 + 8
 """Weight, gradient and Adam's two moments, all float32."""
 
 
+LEFT_OUT = (
+    "the copy of the weights while they load, pictures and clips of a step, and what the allocator keeps"
+)
+
+
+def held_by_this_process() -> int:
+    """Bytes of memory that this process has in use."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
+
+
 @dataclass(frozen=True)
 class MemoryEstimate:
     """Bytes.
@@ -25,27 +37,32 @@ class MemoryEstimate:
     Attributes:
         weights: the frozen backbone.
         trained: adapter and head with gradients and optimizer state.
-        activations: what the backward pass of the longest group needs.
+        activations: what the backward pass over the most tokens needs.
+        n_tokens: so many.
+        process: what this process holds already, the libraries above all; 0 where the model is on a GPU.
     """
 
     weights: int
     trained: int
     activations: int
+    n_tokens: int
+    process: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.trained + self.activations
+        return self.weights + self.trained + self.activations + self.process
 
 
 def estimate_memory(
-    backbone: Backbone, config: TrainConfig, dtype: torch.dtype, longest_tokens: int
+    backbone: Backbone, config: TrainConfig, dtype: torch.dtype, n_tokens: int, process: int = 0
 ) -> MemoryEstimate:
-    """What a run takes beside the framework's own.
+    """What a run takes; see LEFT_OUT for what is not counted.
 
     Args:
         backbone: may be on the meta device: only shapes are read.
         dtype: what the backbone computes in.
-        longest_tokens: T of the longest group.
+        n_tokens: of the longest pass, padding included.
+        process: what the process holds already.
 
     The activations of one layer are what its linear layers keep: each its input and its adapter's, and the
     attention its three inputs and output; a quarter more is allowed for norms and products. With gradient
@@ -60,13 +77,15 @@ def estimate_memory(
     n_lora = count_adapter(backbone, config)
     n_layers = backbone.n_layers
     kept = sum(_kept_per_token(each, config.lora_r, size) for each in linears.values())
-    per_layer = 1.25 * longest_tokens * kept / n_layers
-    inputs = longest_tokens * backbone.hidden_size * size
+    per_layer = 1.25 * n_tokens * kept / n_layers
+    inputs = n_tokens * backbone.hidden_size * size
     activations = inputs * n_layers + per_layer if config.gradient_checkpointing else per_layer * n_layers
     return MemoryEstimate(
         weights=int((n_all - n_linear) * size + n_linear * BYTES_PER_WEIGHT.get(config.quant, size)),
         trained=TRAINED_BYTES * (n_lora + n_head),
         activations=int(activations),
+        n_tokens=n_tokens,
+        process=process,
     )
 
 

@@ -14,9 +14,10 @@ from yoj_cli.errors import DeviceError, UsageError
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.precision import DTYPES
+from yoj_cli.scoring.engine import BATCH_TOKENS
 from yoj_cli.storage.names import REWARD_CONFIG
 from yoj_cli.train.data import read_ranked
-from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory
+from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory, held_by_this_process
 from yoj_cli.train.model import (
     build_sequences,
     load_base_on_meta,
@@ -42,7 +43,7 @@ class Run:
         train_report, eval_report: what the files hold; the second is None without held-out files.
         n_shared: held-out groups that are in the training data too.
         media: the limits of media.
-        memory: None where lengths were not counted (`config.check` is off).
+        memory: about what the run will hold.
         n_steps: optimizer steps.
         resume: the saved state to go on from; None for a fresh start.
         also: further options of the command, written into recipe.toml.
@@ -58,7 +59,7 @@ class Run:
     eval_report: DataReport | None
     n_shared: int
     media: MediaOptions
-    memory: MemoryEstimate | None
+    memory: MemoryEstimate
     n_steps: int
     resume: Path | None
     also: Mapping[str, object]
@@ -95,6 +96,7 @@ def prepare(
     """
     check_output(out)
     check_reports(config)
+    check_keeping(config, has_held_out=bool(held_out))
     state = _find_state(out, resume)
     config = resolve_base(config)
     base = find_base(config)
@@ -165,16 +167,20 @@ def _find_state(out: Path, resume: bool | Path) -> Path | None:
     return Path(last) if last else None
 
 
-def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: int) -> MemoryEstimate | None:
-    if not longest_tokens:
-        return None
+def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: int) -> MemoryEstimate:
+    """For the longest group alone, or the largest pass over several; for that where lengths were not counted."""
     try:
+        device = training_device(config, base).type
         dtype = DTYPES[training_dtype(config, training_device(config, base))]
     except DeviceError:  # a dry run where there is no GPU: estimate for one that has bfloat16
         import torch
 
-        dtype = torch.bfloat16
-    return estimate_memory(shape, config, dtype, longest_tokens)
+        device, dtype = "cuda", torch.bfloat16
+    n_tokens = config.micro_batch_tokens or BATCH_TOKENS[device]
+    if longest_tokens:
+        n_tokens = max(longest_tokens, min(n_tokens, longest_tokens * config.batch_size))
+    process = held_by_this_process() if device == "cpu" else 0
+    return estimate_memory(shape, config, dtype, n_tokens, process)
 
 
 def check_reports(config: TrainConfig) -> None:
@@ -188,6 +194,26 @@ def check_reports(config: TrainConfig) -> None:
             raise UsageError(
                 f"{name} is not installed", where="--report-to", hint=f"pip install 'yoj-cli[{name}]'"
             )
+
+
+def check_keeping(config: TrainConfig, *, has_held_out: bool) -> None:
+    """See that there is something by which a state is the best.
+
+    Raises:
+        UsageError: there are no held-out groups, or no figure is named.
+    """
+    if config.early_stopping and config.keep_best is None:
+        raise UsageError(
+            "says not by what an evaluation is better",
+            where="--early-stopping",
+            hint="Add --keep-best, such as --keep-best best_of_n.",
+        )
+    if config.keep_best and not has_held_out:
+        raise UsageError(
+            "there are no held-out groups to evaluate on",
+            where="--keep-best",
+            hint="Name a file with --eval.",
+        )
 
 
 def check_output(out: Path) -> None:

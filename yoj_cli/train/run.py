@@ -8,12 +8,15 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from yoj_cli.train.best import BestCallback
 from yoj_cli.train.callbacks import MetricsLog, SaveEvalCallback, catch_interrupt
-from yoj_cli.train.finish import describe_run, write_checkpoint
+from yoj_cli.train.finish import describe_run, save_state, write_checkpoint
 from yoj_cli.train.metrics import METRICS, read_metrics
 from yoj_cli.train.model import build_sequences, load_model
 from yoj_cli.train.prepare import Run
+from yoj_cli.train.progress import warnings_at_end
 from yoj_cli.train.recipe import publish, write_data, write_recipe
+from yoj_cli.train.starting_point import base_name
 from yoj_cli.train.trainer import GroupTrainer, build_arguments
 
 
@@ -47,7 +50,13 @@ def train(
     if arguments.should_save and not (run.resume and _is_in(run.resume, out)):
         _begin(run)
     with catch_interrupt(say) as interrupt:
-        save_eval, log = SaveEvalCallback(config, interrupt), MetricsLog(out / METRICS, report)
+        save_eval, log = (
+            SaveEvalCallback(config, interrupt),
+            MetricsLog(out / METRICS, report, config.batch_size),
+        )
+        best = BestCallback(
+            config, out / METRICS, lambda folder: save_state(model, folder, base_name(config, folder))
+        )
         trainer = GroupTrainer(
             model,
             arguments,
@@ -57,7 +66,7 @@ def train(
             groups=run.train_report.groups,
             held_out=run.eval_report.groups if run.eval_report else [],
             media=run.media,
-            callbacks=[save_eval, log],
+            callbacks=[save_eval, log, best],
         )
         save_eval.trainer = log.trainer = trainer
         arguments.eval_on_start = _is_evaluated_first(run)
@@ -65,10 +74,16 @@ def train(
             trainer.train(resume_from_checkpoint=str(run.resume) if run.resume else None)
         finally:
             trainer.examples.close()
-    finished = bool(trainer.state.global_step >= trainer.state.max_steps)
+    finished = best.has_stopped or bool(trainer.state.global_step >= trainer.state.max_steps)
     if arguments.should_save:
+        if best.has_stopped:
+            say(
+                f"stopped at step {trainer.state.global_step}: {config.early_stopping} evaluations without a better"
+            )
         if finished:
             write_checkpoint(run, model)
+            for warning in warnings_at_end(read_metrics(out / METRICS), config.batch_size):
+                say(f"warning: {warning}")
         describe_run(run, time.perf_counter() - started, finished=finished)
     return finished
 
@@ -97,6 +112,8 @@ def _begin(run: Run) -> None:
     run.out.mkdir(parents=True, exist_ok=True)
     if run.resume and (run.resume.parent / METRICS).is_file():
         shutil.copyfile(run.resume.parent / METRICS, run.out / METRICS)
+        for best in run.resume.parent.glob("best-*"):
+            shutil.copytree(best, run.out / best.name)
     write_recipe(run.out, run.config, run.data, run.held_out, run.also)
     write_data(
         run.out,

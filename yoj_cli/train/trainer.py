@@ -187,6 +187,11 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         if self.args.device.type == "cuda":
             torch.cuda.empty_cache()
 
+    @property
+    def limits(self) -> Limits:
+        """Tokens of a pass, which shrink where memory runs out."""
+        return self._gradients.limits
+
     def take_seen(self) -> list[Seen]:
         """What was seen of each group since the last call, in this process."""
         seen, self._seen = self._seen, []

@@ -1,0 +1,68 @@
+"""The state that evaluated best: kept beside the run, and when there is no better one any more."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from yoj_cli.config.train import TrainConfig
+from yoj_cli.train.metrics import read_metrics
+
+LOWER_IS_BETTER = {"loss", "flipped"}
+
+
+def best_step(config: TrainConfig, lines: Iterable[Mapping[str, float]]) -> tuple[int, int]:
+    """The step that evaluated best, the first of equal ones, and how many evaluations came after it.
+
+    The state before the first step does not count: it is no trained judge.
+
+    Args:
+        lines: of metrics.jsonl.
+    Returns:
+        (0, 0) where there was none, or none is kept.
+    """
+    if config.keep_best is None:
+        return 0, 0
+    name, sign = f"eval_{config.keep_best}", -1 if config.keep_best in LOWER_IS_BETTER else 1
+    values = {int(line["step"]): sign * line[name] for line in lines if name in line and line["step"] > 0}
+    if not values:
+        return 0, 0
+    best = max(values, key=lambda step: (values[step], -step))
+    return best, sum(step > best for step in values)
+
+
+class BestCallback(TrainerCallback):  # type: ignore[misc]
+    """Saves a state that evaluated better than all before, and stops when that has not happened for long enough.
+
+    Args:
+        metrics: metrics.jsonl, which is written before this is called, also by a run that was resumed.
+        save: writes a checkpoint to a folder.
+    """
+
+    def __init__(self, config: TrainConfig, metrics: Path, save: Callable[[Path], None]) -> None:
+        self._config, self._metrics, self._save = config, metrics, save
+        self.has_stopped = False
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        if self._config.keep_best is None or state.global_step == 0:
+            return control
+        step, n_since = best_step(self._config, read_metrics(self._metrics))
+        if step == state.global_step and state.is_world_process_zero:
+            self._save(best_folder(self._metrics.parent, step))
+            for other in self._metrics.parent.glob("best-*"):
+                if other != best_folder(self._metrics.parent, step):
+                    shutil.rmtree(other, ignore_errors=True)
+        if self._config.early_stopping and n_since >= self._config.early_stopping:
+            self.has_stopped = control.should_training_stop = True
+        return control
+
+
+def best_folder(out: Path, step: int) -> Path:
+    """Where the state of that step is kept."""
+    return out / f"best-{step}"
