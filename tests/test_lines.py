@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import PARITY, Run
 from yoj_cli.errors import InputError
-from yoj_cli.records.lines import PackedWriter, is_packed, open_lines, zstd
+from yoj_cli.records import lines as lines_module
+from yoj_cli.records.lines import Oversized, PackedWriter, bounded_lines, is_packed, open_lines, zstd
 
 LINES = [b'{"id": 1}\n', b'{"id": 2}\n']
 
@@ -49,3 +52,33 @@ def test_damaged_packing_is_an_error_that_names_the_file(tmp_path: Path, name: s
     with pytest.raises(InputError, match=name) as found, open_lines(path) as lines:
         list(lines)
     assert "damaged or cut off" in str(found.value)
+
+
+def test_a_line_over_the_limit_is_passed_over_and_never_held() -> None:
+    stream = io.BytesIO(b"short\n" + b"x" * 300 + b"\nend")
+    found = list(bounded_lines(stream, max_bytes=100, name="f"))
+    assert [bytes(line) for line in found] == [b"short\n", b"x" * 100, b"end"]
+    assert isinstance(found[1], Oversized)
+    assert found[1].n_bytes == 301
+
+
+def test_what_has_no_line_breaks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lines_module, "END_AFTER_BYTES", 5 << 20)
+    with (
+        open("/dev/zero", "rb") as endless,
+        pytest.raises(InputError, match="zero: has no line break in 5,242,880 bytes"),
+    ):
+        list(bounded_lines(endless, max_bytes=100, name="zero"))
+
+
+@pytest.mark.parametrize("way", ["file", "pipe"])
+def test_a_line_over_the_limit_costs_its_own_group(yoj: Run, tmp_path: Path, way: str) -> None:
+    good = '{"prompt": "q", "responses": ["a", "b"]}\n'
+    content = good + json.dumps({"prompt": "x" * 5000, "responses": ["a", "b"]}) + "\n" + good
+    (tmp_path / "data.jsonl").write_text(content)
+    judge = ("-m", PARITY / "checkpoint", "--device", "cpu", "--on-error", "skip", "--max-line-mb", "0.001")
+    path, stdin = (tmp_path / "data.jsonl", "") if way == "file" else ("-", content)
+    code, out, err = yoj("score", *judge, path, stdin=stdin)
+    assert code == 1
+    assert ["scores" in json.loads(line) for line in out.splitlines()] == [True, False, True]
+    assert ":2: the line has 5,040 bytes, more than is read (--max-line-mb)" in err

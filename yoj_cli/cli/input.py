@@ -92,7 +92,13 @@ def read_files(
     for path in paths:
         if selection.is_over:
             return
-        yield from read_groups(path, stdin, media_root=media.media_root, selection=selection)
+        yield from read_groups(
+            path,
+            stdin,
+            media_root=media.media_root,
+            selection=selection,
+            max_line_bytes=media.max_line_bytes,
+        )
 
 
 def build_media_options(config: InputConfig, max_frames: int | None = None) -> MediaOptions:

@@ -33,18 +33,22 @@ def look_at_files(
     Raises:
         YojError: a file, or its first group, cannot be used.
     """
+    from yoj_cli.records.lines import bounded_lines
     from yoj_cli.records.parse import read_groups
 
-    lines: Iterable[bytes] = sys.stdin.buffer if "-" in paths else ()
+    limit_bytes = media.max_line_bytes
+    lines: Iterable[bytes] = ()
+    if "-" in paths:
+        lines = bounded_lines(sys.stdin.buffer, max_bytes=limit_bytes, name="stdin")
     for path in paths if limit is None else paths[:1]:
         if path == "-":
             if not _has_come(sys.stdin.buffer):
                 continue
-            head = _read_head(sys.stdin.buffer)
+            head = _read_head(lines)
             lines = chain(head, lines)
             groups = read_groups("-", head, media_root=media.media_root)
         elif os.path.isfile(path):  # a pipe can be read once
-            groups = read_groups(path, media_root=media.media_root)
+            groups = read_groups(path, media_root=media.media_root, max_line_bytes=limit_bytes)
         else:
             continue
         first = next(groups, None)
@@ -94,7 +98,7 @@ def _has_come(stream: IO[bytes]) -> bool:
         return not stream.isatty()
 
 
-def _read_head(stream: IO[bytes]) -> list[bytes]:
+def _read_head(stream: Iterable[bytes]) -> list[bytes]:
     """Lines up to the first one that is not blank."""
     head: list[bytes] = []
     for line in stream:

@@ -22,6 +22,13 @@ class InputConfig(Options):
         None, "Resolve media paths against this folder and refuse any that leave it.", metavar="DIR"
     )
     allow_remote_media: bool = option(False, "Fetch http(s) media; off by default.")
+    max_line_mb: float = option(
+        64.0, "Refuse a longer line of a file, without reading it whole.", metavar="MB", check=positive
+    )
+
+    @property
+    def max_line_bytes(self) -> int:
+        return int(self.max_line_mb * (1 << 20))
 
     def check_together(self) -> None:
         if self.media_root is not None and not self.media_root.is_dir():

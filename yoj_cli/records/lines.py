@@ -23,6 +23,41 @@ GZIP_START = b"\x1f\x8b"
 ZSTD_START = b"\x28\xb5\x2f\xfd"
 
 
+MAX_LINE_BYTES = 64 << 20
+"""A group with its pictures as data: URLs has a few; what takes longer to read than to judge is refused unread."""
+
+END_AFTER_BYTES = 16 * MAX_LINE_BYTES
+"""Without a line break for so long, it is no file of lines."""
+
+
+class Oversized(bytes):
+    """The beginning of a line that is over the limit; the rest was passed over."""
+
+    n_bytes: int
+
+
+def bounded_lines(stream: IO[bytes], *, max_bytes: int = MAX_LINE_BYTES, name: str) -> Iterator[bytes]:
+    """The lines of a stream, none of which takes more memory than `max_bytes`.
+
+    Raises:
+        InputError: there is no line break in END_AFTER_BYTES.
+    """
+    while line := stream.readline(max_bytes + 1):
+        if len(line) <= max_bytes or line.endswith(b"\n"):
+            yield line
+            continue
+        n_bytes, rest = len(line), line
+        while not rest.endswith(b"\n") and (rest := stream.readline(1 << 20)):
+            n_bytes += len(rest)
+            if n_bytes > END_AFTER_BYTES:
+                raise InputError(
+                    f"has no line break in {END_AFTER_BYTES:,} bytes; it is no file of lines", where=name
+                )
+        found = Oversized(line[:100])
+        found.n_bytes = n_bytes
+        yield found
+
+
 @contextmanager
 def open_lines(path: str | Path) -> Iterator[IO[bytes]]:
     """The bytes of a file as a stream to iterate over by lines; unpacked if it begins as gzip or Zstandard does.

@@ -20,7 +20,7 @@ from yoj_cli.errors import InputError, YojError, errors_at
 from yoj_cli.groups import Failure, Group, Media, Message, absolute, id_of, local_path, scheme_of
 from yoj_cli.records.file_kinds import refuse_other_kinds
 from yoj_cli.records.json_line import is_blank, parse_line
-from yoj_cli.records.lines import open_lines
+from yoj_cli.records.lines import MAX_LINE_BYTES, Oversized, bounded_lines, open_lines
 from yoj_cli.records.selection import Selection
 from yoj_cli.records.stores import is_store
 from yoj_cli.records.turns import is_number, kind_of, one_of, parse_conversation, parse_text
@@ -36,6 +36,7 @@ def read_groups(
     media_root: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     selection: Selection | None = None,
+    max_line_bytes: int = MAX_LINE_BYTES,
 ) -> Iterator[Group | Failure]:
     """Read a JSON Lines file one line at a time; memory does not grow with the file.
 
@@ -43,10 +44,11 @@ def read_groups(
 
     Args:
         path: a file, or "-" for `stdin`.
-        stdin: the lines behind "-"; the process's own by default.
+        stdin: the lines behind "-", as long as they may be; the process's own by default.
         media_root: the folder that media paths start from instead, and that none may leave.
         folder: where they start from instead, without that limit.
         selection: which lines are parsed; all by default. One selection may go on over several files.
+        max_line_bytes: a longer line is a Failure, and never held.
     Raises:
         InputError: the file cannot be opened or read, or is of another kind (a table, one document over many
             lines). Bad lines are yielded as a Failure instead.
@@ -58,8 +60,10 @@ def read_groups(
     selection = selection or Selection()
     is_begun = False
     try:
-        with nullcontext(stdin or sys.stdin.buffer) if path == "-" else open_lines(path) as stream:
-            for number, line in enumerate(stream, start=1):
+        with nullcontext(sys.stdin.buffer) if path == "-" else open_lines(path) as stream:
+            own = bounded_lines(stream, max_bytes=max_line_bytes, name=name)
+            lines = own if path != "-" or stdin is None else stdin
+            for number, line in enumerate(lines, start=1):
                 if is_blank(line):
                     continue
                 if selection.is_over:
@@ -117,6 +121,12 @@ def _read_line(
     record: dict[str, Any] | None = {}
     try:
         with errors_at(where):
+            if isinstance(line, Oversized):
+                raise InputError(
+                    f"the line has {line.n_bytes:,} bytes, more than is read (--max-line-mb)",
+                    where=where,
+                    hint="Name pictures by their paths instead of writing them into the line.",
+                )
             record = parse_line(line, where=where)
             if record is None:
                 return None
