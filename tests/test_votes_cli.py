@@ -150,6 +150,7 @@ def test_a_file_without_votes_is_an_error(yoj, write_lines):
     code, _, err = yoj("votes", "rank", write_lines(""))
     assert code == 2
     assert "there is no vote in it" in err
+    assert "yoj: stdin: there is no vote in it" in yoj("votes", "rank", "-", stdin="\n")[2]
 
 
 def test_alpha_is_1_for_agreement_0_or_less_for_coin_tosses_and_knows_no_names():

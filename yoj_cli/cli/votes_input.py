@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from yoj_cli.cli.input import check_paths
 from yoj_cli.cli.messages import Complaints, complain
 from yoj_cli.config.votes import VotesConfig, parse_columns
-from yoj_cli.errors import InputError, require
+from yoj_cli.errors import InputError, first_few, require
 
 if TYPE_CHECKING:
     from yoj_cli.votes.collect import Votes
@@ -31,7 +31,8 @@ def read_all(files: Sequence[str] | None, config: VotesConfig) -> tuple[Votes, C
     for error in found.errors:
         complaints.add(error)
     if not found.groups:
-        raise InputError("there is no vote in it", where=", ".join(paths))
+        names = ["stdin" if path == "-" else path for path in paths]
+        raise InputError("there is no vote in it", where=first_few(names))
     if found.n_without_votes:
         complain(f"{found.n_without_votes:,} responses have a text and no vote; they are left out")
     return found, complaints

@@ -30,7 +30,7 @@ def render_figures(figures: Figures) -> str:
     )
     lines.append(
         f"{f.method}: {f.n_respected:,} of {f.n_majorities:,} net majorities respected"
-        f" · {f.n_unique_best:,} groups with one best response, {f.n_tied:,} with ties"
+        f" · {counted(f.n_unique_best, 'group')} with one best response, {f.n_tied:,} with ties"
     )
     if f.alpha is not None:
         a = f.alpha

@@ -24,6 +24,9 @@ WINNERS: Mapping[str, Winner] = {
 CARRIED = ("messages", "image", "images", "video", "videos", "sampling_interval", "fps")
 """What of a vote's row belongs to its group, besides the prompt."""
 
+MAX_WEIGHT = 1e9
+"""And one over it is the least: sums of such weights, and differences of sums, stay exact enough."""
+
 NAMES = ("names", "models")
 """Where a record with `responses` has what its responses are called; without either they are "0", "1" …"""
 
@@ -216,9 +219,9 @@ def _weight(raw: Any, column: str) -> float:
         weight = float(raw) if isinstance(raw, str) or is_number(raw) else math.nan
     except ValueError:
         weight = math.nan
-    if not (math.isfinite(weight) and weight > 0):
+    if not 1 / MAX_WEIGHT <= weight <= MAX_WEIGHT:  # NaN is neither
         shown = repr(raw[:40]) if isinstance(raw, str) else kind_of(raw)
-        raise InputError(f"{column!r} must be a number above 0, found {shown}")
+        raise InputError(f"{column!r} must be a number above 0, up to {MAX_WEIGHT:g}, found {shown}")
     return weight
 
 
