@@ -437,3 +437,8 @@ def test_a_broken_row_fails_in_its_place_and_says_where(tmp_path: Path) -> None:
         "rows.jsonl:3: '../1.png': this path does not stay inside the data set",
         f"rows.jsonl:4: there is no '2.png' in {tmp_path}, {tmp_path}",
     ]
+
+
+def test_a_benchmark_that_is_nowhere_on_the_hub_says_what_to_give() -> None:
+    with pytest.raises(InputError, match=r"(?s)if-rewardbench: is not on the Hub.*--data PATH"):
+        benchmark_source(BY_NAME["if-rewardbench"], None)

@@ -149,6 +149,12 @@ def benchmark_source(benchmark: Benchmark, data: Path | None, media: Path | None
     Raises:
         InputError: it is not there.
     """
+    if data is None and not benchmark.hub_id:
+        raise InputError(
+            "is not on the Hub",
+            where=benchmark.name,
+            hint="Give a local copy: --data PATH; --list says which.",
+        )
     return open_source(
         benchmark.hub_id,
         benchmark.revision,

@@ -176,7 +176,7 @@ def open_source(
         trees, beside = _trees_of(data)
         return Source(str(data), "", trees, keep, [*beside, *more], copies)
     if not hub_id:
-        raise InputError("is not on the Hub", where="--data", hint="Give a local copy with --data PATH.")
+        raise InputError("is not on the Hub", hint="Give a local copy with --data PATH.")
     snapshot = pull_data_set(hub_id, revision or None, files, archives)
     tree = Folder(snapshot, within=snapshot.parents[1])
     return Source(hub_id, snapshot.name, [tree], keep, more, copies)
