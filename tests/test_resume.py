@@ -20,6 +20,7 @@ from yoj_cli.cli.score_run import ScoreRun
 from yoj_cli.records.selection import BLOCK
 from yoj_cli.run import progress as progress_module
 from yoj_cli.run.manifest import path_of, read_manifest
+from yoj_cli.verdicts.calibration import Calibration, Temperature
 
 JUDGE = ("-m", PARITY / "checkpoint", "--device", "cpu", "--quant", "none", "--on-error", "skip", "-q")
 Score = Callable[..., tuple[int, str, str]]
@@ -167,7 +168,14 @@ def test_other_inputs_and_other_weights_are_refused(
     head = json.loads((judge / "reward_model_config.json").read_text())
     (judge / "reward_model_config.json").write_text(json.dumps(head | {"comment": "changed"}))
     assert "judge.content is" in score(data, *arguments, "--resume")[2]
-    (judge / "reward_model_config.json").write_text(json.dumps(head | {"calibration": {"temperature": 2}}))
+    calibration = Calibration(
+        "judge", "content", (Temperature("multi", 1, None, 2.0, 1.9, 2.1, 100),)
+    ).to_json()
+    (judge / "reward_model_config.json").write_text(json.dumps(head | {"calibration": calibration}))
+    other = score(data, *arguments, "--resume")[2]
+    assert "judge.calibration is" in other
+    assert "judge.content" not in other
+    (judge / "reward_model_config.json").write_text(json.dumps(head))
     with data.open("a") as file:
         file.write('{"prompt": "q", "responses": ["a"]}\n')
     code, _, err = score(data, *arguments, "--resume")
