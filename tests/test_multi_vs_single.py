@@ -100,5 +100,5 @@ def test_the_scripts_run_from_end_to_end_and_do_nothing_twice(tmp_path):
     assert {len(row["hits"]) for row in rows if "hits" in row} == {3}
     run("learning_start.py", work, "--steps", "1", "--seeds", "0", "--n-held-out", "2")
     table = run("tables.py", str(results), str(tmp_path / "work" / "learning_start_demo.jsonl"))
-    assert "| multi, ce (1 seeds) |" in table
+    assert "| multi, ce (1 seed) |" in table
     assert "head std 0.1" in table

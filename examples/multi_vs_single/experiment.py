@@ -27,8 +27,9 @@ from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.train.data import shuffle_responses
 from yoj_cli.train.losses import LOSSES
-from yoj_cli.train.model import RewardModel, build_sequences, find_base, load_model
+from yoj_cli.train.model import RewardModel, build_sequences, load_model
 from yoj_cli.train.optimizer import build_optimizer, build_scheduler
+from yoj_cli.train.starting_point import find_base
 
 MICRO_BATCH_TOKENS = 1024
 

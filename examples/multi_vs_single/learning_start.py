@@ -39,6 +39,9 @@ def main() -> None:
     parser.add_argument("--base", default="demo", help="'demo' or a folder")
     parser.add_argument("--data", type=Path, help="ranked groups to train on, instead of drawn scenes")
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
+    parser.add_argument(
+        "--only", type=int, nargs="+", metavar="K", help="only these settings, counted from 0"
+    )
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--n-held-out", type=int, default=40)
     args = parser.parse_args()
@@ -50,7 +53,7 @@ def main() -> None:
         held_out = read(near_misses.write_groups(args.out / "held-out-4", 60, (4,), "heldout", 4))
     path = args.out / f"learning_start_{Path(args.base).name}.jsonl"
     for seed in args.seeds:
-        for setting in SETTINGS:
+        for setting in [SETTINGS[k] for k in args.only] if args.only else SETTINGS:
             run_once(
                 path,
                 setting,

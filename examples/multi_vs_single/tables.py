@@ -63,7 +63,12 @@ def readings_table(rows: Sequence[Row], what: str) -> str:
     body = []
     for name in names:
         n_seeds = len({row["seed"] for row in rows if row["name"] == name})
-        body.append([f"{name} ({n_seeds} seeds)", *(show(outcomes(rows, name, *c, what)) for c in columns)])
+        body.append(
+            [
+                f"{name} ({n_seeds} seed{'s' * (n_seeds > 1)})",
+                *(show(outcomes(rows, name, *c, what)) for c in columns),
+            ]
+        )
     for name in names[1:]:
         pairs = [[outcomes(rows, n, *c, what) for n in (names[0], name)] for c in columns]
         body.append([f"*{name}* less *{names[0]}*", *(show(difference(*pair)) for pair in pairs)])
@@ -108,7 +113,7 @@ def start_table(rows: Sequence[Row]) -> str:
             ranged(last, 3),
             show(outcomes(rows, name, "held out", "multi", "hits")),
         ])  # fmt: skip
-    head = ["setting", "loss, last 4 steps", "spread, step 1", "spread, last step", "best of N, held out"]
+    head = ["setting", "loss at the end", "spread at the start", "spread at the end", "best of N, held out"]
     return markdown(head, body)
 
 
