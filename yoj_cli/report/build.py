@@ -155,7 +155,10 @@ def _notes(shown: Sequence[Shown], max_mb: float) -> tuple[str, ...]:
     n_small = sum(each.left_out == "large" for each in shown)
     notes = []
     if n_missing:
-        notes.append(f"{n_missing:,} of {len(shown):,} pictures and clips could not be read; each says why.")
+        notes.append(
+            f"{n_missing:,} of {len(shown):,} pictures and clips could not be read; each says why. "
+            "(Relative paths start from the verdicts' folder, or from --media-root.)"
+        )
     if n_none:
         notes.append(f"{n_none:,} of {len(shown):,} pictures and clips are left out (--max-mb {max_mb:g}).")
     if n_small:
