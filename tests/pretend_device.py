@@ -164,11 +164,15 @@ def pretended_device() -> Iterator[Counter[tuple[str, str]]]:
 def moved(module: nn.Module) -> nn.Module:
     """A copy of a module on the CPU, with all its weights and buffers on the pretended device."""
     module = copy.deepcopy(module)
+    moved_weights: dict[int, nn.Parameter] = {}  # what is shared stays shared
     for each in module.modules():
         for name, weight in each._parameters.items():
             if weight is not None:
-                far = Far(weight.detach())
-                each._parameters[name] = nn.Parameter(far, requires_grad=weight.requires_grad)
+                far = moved_weights.get(id(weight))
+                if far is None:
+                    far = nn.Parameter(Far(weight.detach()), requires_grad=weight.requires_grad)
+                    moved_weights[id(weight)] = far
+                each._parameters[name] = far
         for name, buffer in each._buffers.items():
             if buffer is not None:
                 each._buffers[name] = Far(buffer)
