@@ -433,7 +433,7 @@ def test_what_is_too_long_is_advised_only_what_helps(
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (gzip.compress(gzip.compress(b"{}\n", mtime=0)), "a gzip file"),
+        (gzip.compress(gzip.compress(b"{}\n", mtime=0), mtime=0), "a gzip file"),
         ("{}\n".encode("utf-16"), "UTF-16 text"),
         (b"PAR1\x15\x04", "a Parquet file"),
         (b"PK\x03\x04\x14", "a zip file"),
