@@ -155,7 +155,8 @@ def test_metrics_go_to_tensorboard_when_asked(yoj, data, tmp_path):
 def test_a_library_to_report_to_that_is_not_installed_is_named(yoj, data, tmp_path):
     code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--report-to", "wandb")
     assert code == 2
-    assert "wandb is not installed\npip install 'yoj-cli[wandb]'" in err
+    assert "--report-to: to report to wandb needs wandb, which is not installed" in err
+    assert "pip install 'yoj-cli[wandb]'" in err
 
 
 def test_training_data_are_no_pipe(yoj, tmp_path):

@@ -125,11 +125,12 @@ def first_few(names: Sequence[str], n: int = 3) -> str:
     return ", ".join(names[:n]) + (" …" if len(names) > n else "")
 
 
-def require(what: str, *modules: str, extra: str) -> None:
+def require(what: str, *modules: str, extra: str, where: str = "") -> None:
     """See that the libraries of an extra are installed.
 
     Args:
         what: needs them.
+        where: the option or file that is about it.
     Raises:
         UsageError: one is not.
     """
@@ -138,6 +139,7 @@ def require(what: str, *modules: str, extra: str) -> None:
         verb = "is" if len(missing) == 1 else "are"
         raise UsageError(
             f"{what} needs {' and '.join(missing)}, which {verb} not installed",
+            where=where,
             hint=f"pip install 'yoj-cli[{extra}]'",
         )
 

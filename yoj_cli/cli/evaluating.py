@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from yoj_cli.cli.progress import count_lines, show_loading, show_progress
 from yoj_cli.config.evaluate import EvalConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
-from yoj_cli.errors import InputError, UsageError
+from yoj_cli.errors import InputError, UsageError, require
 from yoj_cli.evaluate.compare import compare
 from yoj_cli.evaluate.compare_tables import describe_comparison
 from yoj_cli.evaluate.document import comparison_document, document_of
@@ -102,8 +101,7 @@ def compare_saved(first: Path, second: Path) -> Shown:
         UsageError: scipy, which has the test, is not installed.
         InputError: they have no set, or no group, in common.
     """
-    if find_spec("scipy") is None:
-        raise UsageError("--compare needs scipy", hint="pip install 'yoj-cli[eval]'")
+    require("--compare", "scipy", extra="eval")
     pairs = [(one, other) for one in read_runs([first]) for other in read_runs([second])]
     matching = [(one, other) for one, other in pairs if one.name == other.name or len(pairs) == 1]
     if not matching:

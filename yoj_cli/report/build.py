@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import Any
 
-from yoj_cli.errors import InputError, UsageError, first_few
+from yoj_cli.errors import InputError, first_few, require
 from yoj_cli.evaluate.judged import Judged, read_judged
 from yoj_cli.evaluate.saved import SavedRun, read_runs
 from yoj_cli.groups import Media
@@ -56,8 +55,8 @@ def build_report(
         InputError: a file cannot be read, or holds a line without a verdict.
         UsageError: a library that the comparison needs is not installed.
     """
-    if len(paths) > 1 and find_spec("scipy") is None:
-        raise UsageError("to compare two files needs scipy", hint="pip install 'yoj-cli[eval]'")
+    if len(paths) > 1:
+        require("to compare two files", "scipy", extra="eval")
     runs = [_open(path) for path in paths]
     files = [_read(run, media_root) for run in runs]
     entries = build_entries(files)

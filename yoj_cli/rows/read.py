@@ -6,11 +6,10 @@ import gzip
 import json
 import zlib
 from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import IO, Any, BinaryIO, cast
 
-from yoj_cli.errors import InputError, UsageError, first_few
+from yoj_cli.errors import InputError, first_few, require
 from yoj_cli.records.json_line import parse_line
 
 KINDS = {
@@ -131,5 +130,4 @@ def check_pyarrow(where: str) -> None:
     Raises:
         UsageError: naming what to install.
     """
-    if find_spec("pyarrow") is None:
-        raise UsageError("parquet files need pyarrow", where=where, hint="pip install 'yoj-cli[eval]'")
+    require("a parquet file", "pyarrow", extra="eval", where=where)

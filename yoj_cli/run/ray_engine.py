@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from yoj_cli.config.run import RunConfig
-from yoj_cli.errors import DeviceError, UsageError, first_few
+from yoj_cli.errors import DeviceError, UsageError, first_few, require
 from yoj_cli.run.places import read_shard_manifest, shard_path
 from yoj_cli.run.settings import take_over
 from yoj_cli.run.shard_task import ShardedRun, ShardScorer
@@ -137,13 +137,10 @@ def _connected(config: RunConfig) -> Iterator[None]:
     """A connection to the cluster, else a Ray of this machine for as long as it is needed; quiet."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its C++ part speaks on standard error
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise UsageError(
-            "Ray is not installed", where="--engine", hint="pip install 'yoj-cli[ray]'"
-        ) from error
+    require("--engine ray", "ray", extra="ray")
+    import ray
+    import ray.data
+
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     own: dict[str, Any] = {"include_dashboard": False} if config.ray_address is None else {}

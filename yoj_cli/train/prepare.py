@@ -6,11 +6,10 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.errors import DeviceError, UsageError
+from yoj_cli.errors import DeviceError, UsageError, require
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.precision import DTYPES
@@ -190,10 +189,7 @@ def check_reports(config: TrainConfig) -> None:
         UsageError: one is not.
     """
     for name in config.reports:
-        if find_spec(name) is None:
-            raise UsageError(
-                f"{name} is not installed", where="--report-to", hint=f"pip install 'yoj-cli[{name}]'"
-            )
+        require(f"to report to {name}", name, extra=name, where="--report-to")
 
 
 def check_keeping(config: TrainConfig, *, has_held_out: bool) -> None:
