@@ -9,7 +9,7 @@ from yoj_cli.errors import UsageError
 from yoj_cli.run.manifest import Manifest, path_of, read_manifest, write_manifest
 from yoj_cli.run.result_file import ResultFile
 
-COMMIT_EVERY_S = 1.0
+COMMIT_EVERY_S = 3.0
 """What a crash of the machine costs at most, besides the groups that are scored together."""
 
 
