@@ -81,7 +81,9 @@ def rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-@pytest.mark.parametrize("ending", ["", ".gz", ".zst"])
+@pytest.mark.parametrize(
+    "ending", ["", *(pytest.param(each, marks=pytest.mark.slow) for each in (".gz", ".zst"))]
+)
 def test_a_run_that_is_stopped_often_gives_the_file_of_an_undisturbed_one(
     score: Score, stop_after: Callable[[int], None], data: Path, tmp_path: Path, ending: str
 ) -> None:
