@@ -12,10 +12,6 @@ from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
 from yoj_cli.config.io import OutputConfig
-from yoj_cli.records.stores import find_files
-from yoj_cli.run.gather import find_parts
-from yoj_cli.run.manifest import path_of, write_manifest
-from yoj_cli.run.result_file import ResultFile
 
 
 @with_options()
@@ -36,6 +32,11 @@ def gather(
 
     Shards give the lines of one run in the order of its input; outputs of several inputs follow one another as given.
     """
+    from yoj_cli.records.stores import find_files
+    from yoj_cli.run.gather import find_parts
+    from yoj_cli.run.manifest import path_of, write_manifest
+    from yoj_cli.run.result_file import ResultFile
+
     gathering = find_parts(find_files(files))
     with open_output(OutputConfig(output=out, overwrite=overwrite), files) as stream:
         with writing(stream):

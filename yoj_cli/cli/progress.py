@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from yoj_cli.config.io import OutputConfig
 from yoj_cli.config.judge import JudgeConfig
-from yoj_cli.records.lines import is_packed
 
 Item = TypeVar("Item")
 
@@ -110,6 +109,8 @@ def show_progress(
 
 def count_lines(paths: Sequence[str], limit: int | None) -> int | None:
     """Lines in all files, at most `limit`; None where that is not known before reading (a pipe, a packed file)."""
+    from yoj_cli.records.lines import is_packed
+
     total = 0
     for path in paths:
         if path == "-" or not Path(path).is_file() or is_packed(path):

@@ -14,13 +14,11 @@ from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import is_debugging, with_options
 from yoj_cli.cli.output import open_output
 from yoj_cli.cli.progress import show_loading
-from yoj_cli.cli.score_run import ScoreRun
 from yoj_cli.config.calibrate import AbstainConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.run import RunConfig
 from yoj_cli.errors import ExitCode
-from yoj_cli.run.targets import find_targets
 
 
 @with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig, run=RunConfig, abstain=AbstainConfig)
@@ -61,6 +59,9 @@ def score(
 
         score_on_ray(judge, media, output, run, files, limit=limit, on_error=on_error)
         return
+    from yoj_cli.cli.score_run import ScoreRun
+    from yoj_cli.run.targets import find_targets
+
     paths = check_paths(files)
     targets = find_targets(paths, output.output, run)
     with ExitStack() as stack:
