@@ -60,7 +60,8 @@ def score_on_ray(
         def report(n_done: int, n_all: int) -> None:
             nonlocal last_said
             tell(f"{n_done:,} of {n_all:,} shards")
-            if not output.quiet and not sys.stderr.isatty() and time.perf_counter() - last_said > SAY_EVERY_S:
+            is_watched = sys.stderr is not None and sys.stderr.isatty()
+            if not output.quiet and not is_watched and time.perf_counter() - last_said > SAY_EVERY_S:
                 last_said = time.perf_counter()
                 say(f"{n_done:,} of {n_all:,} shards are done")
 

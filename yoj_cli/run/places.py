@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from yoj_cli.errors import UsageError
@@ -38,12 +39,12 @@ def publish(local: Path, path: str, manifest: Manifest) -> None:
         UsageError: it cannot be written.
     """
     system, name = file_system(path)
+    aside = f"{name}.{os.getpid()}.tmp"
     try:
         if is_store(path):  # where an object appears as a whole or not at all
             system.put_file(str(local), name)
             system.pipe_file(name + ENDING, render_manifest(manifest).encode())
         else:
-            aside = f"{name}.{os.getpid()}.tmp"
             system.put_file(str(local), aside)
             os.replace(aside, name)
             with open(f"{aside}{ENDING}", "w", encoding="utf-8") as file:
@@ -55,3 +56,7 @@ def publish(local: Path, path: str, manifest: Manifest) -> None:
         raise UsageError(f"cannot be written ({error or type(error).__name__})", where=path) from error
     finally:
         local.unlink(missing_ok=True)
+        if not is_store(path):
+            for left in (aside, aside + ENDING):
+                with suppress(OSError):
+                    os.unlink(left)
