@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.conftest import PARITY, Run
-from tests.processes import YOJ, environment
 from yoj_cli.cli.score_run import ScoreRun
 from yoj_cli.records.selection import BLOCK
 from yoj_cli.run import progress as progress_module
@@ -279,25 +274,3 @@ def test_each_input_has_an_output_of_its_own(score: Score, data: Path, tmp_path:
     (tmp_path / "sub" / "data.jsonl").write_text("{}")
     code, _, err = score(data, tmp_path / "sub" / "data.jsonl", "--output-dir", tmp_path / "again")
     assert (code, "2 of the inputs are called data.jsonl" in err) == (2, True)
-
-
-@pytest.mark.slow
-def test_a_run_that_is_killed_again_and_again_gives_the_same_bytes(tmp_path: Path) -> None:
-    data, whole, parts = tmp_path / "data.jsonl", tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
-    data.write_text("".join(json.dumps(group) + "\n" for group in groups(2500)))
-    command = [*YOJ, "score", *map(str, JUDGE), "--max-batch-tokens", "64", str(data), "-o"]
-    subprocess.run([*command, str(whole)], env=environment(), check=False, capture_output=True)
-    draw = random.Random(1)
-    for _ in range(3):
-        process = subprocess.Popen(
-            [*command, str(parts), "--resume"], env=environment(), stderr=subprocess.DEVNULL
-        )
-        n_bytes = parts.stat().st_size if parts.exists() else 0
-        while process.poll() is None and (parts.stat().st_size if parts.exists() else 0) in (0, n_bytes):
-            time.sleep(0.01)
-        time.sleep(draw.uniform(0.0, 1.5))
-        assert process.poll() is None, "it was done before it could be killed"
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    subprocess.run([*command, str(parts), "--resume"], env=environment(), check=False, capture_output=True)
-    assert parts.read_bytes() == whole.read_bytes()
