@@ -34,12 +34,13 @@ def cpu_s(*arguments: str) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+@pytest.mark.slow  # it measures: nothing may run beside it
 @pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"], ["score", "--no-such-option"]])
 def test_help_and_usage_errors_take_under_0_3_s_of_cpu(arguments):
     """Of which two commands of one option each take Typer 0.1 to 0.2 s; a machine that is slow today gets more."""
     pairs = [(cpu_s("-c", YOJ, *arguments), cpu_s("-c", TINY, *arguments)) for _ in range(5)]
     fastest, typer_alone = (min(column) for column in zip(*pairs, strict=True))
-    assert fastest < max(0.3, 1.6 * typer_alone), (fastest, typer_alone)
+    assert fastest < max(0.3, 2 * typer_alone), (fastest, typer_alone)
 
 
 @pytest.mark.slow

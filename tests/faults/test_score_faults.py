@@ -129,10 +129,9 @@ def check_close(found: bytes, expected: bytes, n_lines: int) -> None:
 
 
 def test_killed_at_fifty_moments(bench: Bench, out: Path) -> None:
-    draw, n_killed, n_runs = random.Random(5), 0, 0
+    draw, n_killed = random.Random(5), 0
     while n_killed < 50:
         process = bench.start(out, "--resume")
-        n_runs += 1
         wait_for_more(out, process)
         time.sleep(draw.uniform(0, 0.4))
         if not process.is_running():  # done: begin anew
@@ -145,7 +144,6 @@ def test_killed_at_fifty_moments(bench: Bench, out: Path) -> None:
         n_killed += 1
     assert bench.run(out, "--resume") == 1
     assert bench.losses(out) == NOTHING_LOST
-    assert n_runs > 50
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
