@@ -13,6 +13,7 @@ from tests.conftest import PARITY, Run
 from yoj_cli.errors import InputError
 from yoj_cli.records import lines as lines_module
 from yoj_cli.records.lines import Oversized, PackedWriter, bounded_lines, is_packed, open_lines, zstd
+from yoj_cli.records.parse import read_groups
 
 LINES = [b'{"id": 1}\n', b'{"id": 2}\n']
 
@@ -82,3 +83,9 @@ def test_a_line_over_the_limit_costs_its_own_group(yoj: Run, tmp_path: Path, way
     assert code == 1
     assert ["scores" in json.loads(line) for line in out.splitlines()] == [True, False, True]
     assert ":2: the line has 5,040 bytes, more than is read (--max-line-mb)" in err
+
+
+def test_lines_that_are_handed_over_need_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    (group,) = read_groups("-", [b'{"prompt": "q", "responses": ["a"]}\n'])
+    assert group.where == "stdin:1"

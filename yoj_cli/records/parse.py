@@ -60,9 +60,10 @@ def read_groups(
     selection = selection or Selection()
     is_begun = False
     try:
-        with nullcontext(sys.stdin.buffer) if path == "-" else open_lines(path) as stream:
-            own = bounded_lines(stream, max_bytes=max_line_bytes, name=name)
-            lines = own if path != "-" or stdin is None else stdin
+        with nullcontext() if path == "-" else open_lines(path) as stream:
+            lines = stdin if path == "-" else None
+            if lines is None:  # what the caller hands over is the caller's to bound
+                lines = bounded_lines(stream or sys.stdin.buffer, max_bytes=max_line_bytes, name=name)
             for number, line in enumerate(lines, start=1):
                 if is_blank(line):
                     continue

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from yoj_cli.errors import UsageError
 from yoj_cli.records.stores import file_system, is_store, reading
-from yoj_cli.run.manifest import ENDING, Manifest, parse_manifest, render_manifest
+from yoj_cli.run.manifest import ENDING, Manifest, parse_manifest, path_of, render_manifest, write_manifest
 from yoj_cli.run.targets import shard_name
 
 
@@ -47,16 +47,11 @@ def publish(local: Path, path: str, manifest: Manifest) -> None:
         else:
             system.put_file(str(local), aside)
             os.replace(aside, name)
-            with open(f"{aside}{ENDING}", "w", encoding="utf-8") as file:
-                file.write(render_manifest(manifest))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(f"{aside}{ENDING}", name + ENDING)
+            write_manifest(path_of(Path(name)), manifest)
     except Exception as error:  # stores raise errors of many kinds of their own
         raise UsageError(f"cannot be written ({error or type(error).__name__})", where=path) from error
     finally:
         local.unlink(missing_ok=True)
         if not is_store(path):
-            for left in (aside, aside + ENDING):
-                with suppress(OSError):
-                    os.unlink(left)
+            with suppress(OSError):
+                os.unlink(aside)
