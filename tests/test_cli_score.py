@@ -213,7 +213,8 @@ def test_media_cannot_leave_the_media_root(score: Run, write_lines: Write, tmp_p
 def test_media_on_the_network_is_refused_unless_allowed(score: Run, write_lines: Write) -> None:
     data = write_lines({"prompt": "q", "responses": ["a"], "image": "http://127.0.0.1:9/a.png"})
     assert "--allow-remote-media" in score(data)[2]
-    assert "cannot be reached" in score(data, "--allow-remote-media")[2]
+    assert "--allow-private-media" in score(data, "--allow-remote-media")[2]
+    assert "cannot be reached" in score(data, "--allow-remote-media", "--allow-private-media")[2]
 
 
 def test_an_output_file_holds_what_standard_output_would(

@@ -560,9 +560,10 @@ def test_the_network_is_closed_unless_opened(server: str) -> None:
 
 
 def test_pictures_from_the_network(server: str, tmp_path: Path) -> None:
-    assert load_picture(f"{server}/a.png", allow_remote=True).getpixel((0, 0)) == RED
-    assert load_picture(f"{server}/a.png", allow_remote=True, root=tmp_path).size == (3, 2)
-    assert load_picture(f"{server}/to={server}/a.png", allow_remote=True).size == (3, 2)
+    allowed = {"allow_remote": True, "allow_private": True}
+    assert load_picture(f"{server}/a.png", **allowed).getpixel((0, 0)) == RED
+    assert load_picture(f"{server}/a.png", root=tmp_path, **allowed).size == (3, 2)
+    assert load_picture(f"{server}/to={server}/a.png", **allowed).size == (3, 2)
 
 
 @pytest.mark.parametrize(
@@ -573,17 +574,18 @@ def test_pictures_from_the_network(server: str, tmp_path: Path) -> None:
         ("short", "cut short"),
         ("endless", "larger than the limit"),
         ("slow", "within 0.5 s"),
-        ("to=file:///etc/hostname", "is not allowed"),
+        ("to=file:///etc/hostname", "not http or https"),
         ("to=ftp://127.0.0.1/a.png", "not http or https"),
     ],
 )
 def test_what_goes_wrong_on_the_network(server: str, path: str, what: str) -> None:
     limits = {"timeout_s": 0.5, "max_download_bytes": 2000}
-    assert what in refusal(f"{server}/{path}", allow_remote=True, **limits).what
+    assert what in refusal(f"{server}/{path}", allow_remote=True, allow_private=True, **limits).what
 
 
 def test_an_address_that_nobody_serves(server: str) -> None:
-    assert "cannot be reached" in refusal("http://127.0.0.1:9/a.png", allow_remote=True).what
+    error = refusal("http://127.0.0.1:9/a.png", allow_remote=True, allow_private=True)
+    assert "cannot be reached" in error.what
 
 
 # Folders of frames

@@ -37,7 +37,7 @@ ASKED = {"id": "q", "prompt": "Which?", "responses": ["one", "two", "three"]}
 
 def page_of(path: Path, *others: Path, max_mb: float = 50) -> str:
     paths = [str(path), *map(str, others)]
-    return build_report(paths, title=None, max_mb=max_mb, media_root=None, allow_remote=False).page
+    return build_report(paths, title=None, max_mb=max_mb, media_root=None, options=MediaOptions()).page
 
 
 def block(page: str, name: str) -> Any:
@@ -106,7 +106,7 @@ def test_no_script_reads_data_as_markup_or_as_code(path: Path) -> None:
 
 def test_titles_and_names_are_escaped(tmp_path: Path) -> None:
     path = write_verdicts(tmp_path / "v.jsonl", [verdict_line(ASKED | {"id": "<img src=x>"}, (1, 2, 3))])
-    page = build_report([str(path)], title="<b>&", max_mb=1, media_root=None, allow_remote=False).page
+    page = build_report([str(path)], title="<b>&", max_mb=1, media_root=None, options=MediaOptions()).page
     assert "<title>&lt;b&gt;&amp;</title>" in page
     assert "<img src=x>" not in page
     assert "&lt;img src=x&gt;" in page
@@ -227,7 +227,7 @@ def test_a_missing_picture_is_named_and_no_folder_of_this_machine_is(
 ) -> None:
     line = verdict_line(ASKED | {"image": "pictures/gone.png"}, (1, 2, 3))
     path = write_verdicts(tmp_path / "v.jsonl", [line])
-    report = build_report([str(path)], title=None, max_mb=50, media_root=None, allow_remote=False)
+    report = build_report([str(path)], title=None, max_mb=50, media_root=None, options=MediaOptions())
     medium = block(report.page, "media-0")
     assert (medium["name"], medium["problem"], medium["small"]) == ("gone.png", "there is no such file", [])
     (note,) = report.notes
@@ -255,7 +255,7 @@ def test_pictures_are_small_first_and_larger_as_far_as_the_room_goes(tmp_path: P
     tight = [block(page_of(path, max_mb=small_mb * 1.01), f"media-{i}") for i in range(3)]
     assert [each["left_out"] for each in tight] == ["large", "large", "large"]
     assert [each["small"] for each in tight] == [each["small"] for each in whole]
-    report = build_report([str(path)], title=None, max_mb=0, media_root=None, allow_remote=False)
+    report = build_report([str(path)], title=None, max_mb=0, media_root=None, options=MediaOptions())
     assert report.notes == ("3 of 3 pictures and clips are left out (--max-mb 0).",)
     assert "data:image" not in report.page
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.verdict_lines import failed_line, many_lines, verdict_line, write_verdicts
 from tests.verdicts import HOSTILE
+from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import read_groups
 from yoj_cli.report.build import build_report
 
@@ -73,7 +74,7 @@ def write_page(folder: Path, lines: list[Any], others: list[Any] | None = None) 
     paths = [str(write_verdicts(folder / "a.jsonl", lines))]
     if others is not None:
         paths.append(str(write_verdicts(folder / "b.jsonl", others)))
-    report = build_report(paths, title=None, max_mb=50, media_root=None, allow_remote=False)
+    report = build_report(paths, title=None, max_mb=50, media_root=None, options=MediaOptions())
     page = folder / "report.html"
     page.write_text(report.page, encoding="utf-8", newline="\n")
     return page

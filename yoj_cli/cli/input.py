@@ -109,4 +109,10 @@ def build_media_options(config: InputConfig, max_frames: int | None = None) -> M
     """
     from yoj_cli.media.options import MediaOptions
 
-    return MediaOptions(allow_remote=config.allow_remote_media, max_frames=max_frames)
+    return MediaOptions(
+        allow_remote=config.allow_remote_media,
+        allow_private=config.allow_private_media,
+        max_download_bytes=int(config.max_download_mb * (1 << 20)),
+        max_total_download_bytes=int(config.max_total_download_gb * (1 << 30)),
+        max_frames=max_frames,
+    )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from yoj_cli.cli.input import check_paths
+from yoj_cli.cli.input import build_media_options, check_paths
 from yoj_cli.cli.messages import complain, say
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
@@ -50,7 +50,7 @@ def report(
                 title=report.title,
                 max_mb=report.max_mb,
                 media_root=media.media_root,
-                allow_remote=media.allow_remote_media,
+                options=build_media_options(media),
                 tell=tell,
             )
         with writing(stream):

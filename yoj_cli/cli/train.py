@@ -119,6 +119,7 @@ def _given(media: InputConfig, push_to_hub: str | None, public: bool) -> dict[st
     options = {
         "media_root": media.media_root and str(media.media_root.resolve()),
         "allow_remote_media": media.allow_remote_media,
+        "allow_private_media": media.allow_private_media,
         "push_to_hub": push_to_hub,
         "public": public,
     }

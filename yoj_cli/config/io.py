@@ -21,7 +21,16 @@ class InputConfig(Options):
     media_root: Path | None = option(
         None, "Resolve media paths against this folder and refuse any that leave it.", metavar="DIR"
     )
-    allow_remote_media: bool = option(False, "Fetch http(s) media; off by default.")
+    allow_remote_media: bool = option(
+        False, "Fetch http(s) media from public addresses; off by default. No proxy is used."
+    )
+    allow_private_media: bool = option(
+        False, "With --allow-remote-media: from this machine and private networks too."
+    )
+    max_download_mb: float = option(256.0, "Refuse a larger file of media.", metavar="MB", check=positive)
+    max_total_download_gb: float = option(
+        100.0, "Fetch no more than so much in one run.", metavar="GB", check=positive
+    )
     max_line_mb: float = option(
         64.0, "Refuse a longer line of a file, without reading it whole.", metavar="MB", check=positive
     )
@@ -33,6 +42,8 @@ class InputConfig(Options):
     def check_together(self) -> None:
         if self.media_root is not None and not self.media_root.is_dir():
             raise UsageError(f"there is no folder {self.media_root}", where="--media-root")
+        if self.allow_private_media and not self.allow_remote_media:
+            raise UsageError("does nothing without --allow-remote-media", where="--allow-private-media")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,8 +98,8 @@ def _fetch(source: str, options: MediaOptions) -> bytes:
     from yoj_cli.media.download import download, fetch_object
 
     if is_store(source):
-        return fetch_object(source, max_bytes=options.max_download_bytes)
-    return download(source, max_bytes=options.max_download_bytes, timeout_s=options.timeout_s)
+        return fetch_object(source, options)
+    return download(source, options)
 
 
 def parse_data_url(url: str) -> bytes:

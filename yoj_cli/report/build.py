@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -42,7 +42,7 @@ def build_report(
     title: str | None,
     max_mb: float,
     media_root: Path | None,
-    allow_remote: bool,
+    options: MediaOptions,
     tell: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """The page of one verdict file, or of two that are compared.
@@ -50,6 +50,7 @@ def build_report(
     Args:
         title: None takes the names of the files.
         max_mb: room for pictures, in megabytes of the page.
+        options: whether media may be fetched, and how much of them.
         tell: hears what is going on.
     Raises:
         InputError: a file cannot be read, or holds a line without a verdict.
@@ -60,7 +61,7 @@ def build_report(
     runs = [_open(path) for path in paths]
     files = [_read(run, media_root) for run in runs]
     entries = build_entries(files)
-    media = _media_of(entries, allow_remote)
+    media = _media_of(entries, options)
     shown = show_media(list(media.items()), max_bytes=max_mb * 1e6, tell=tell)
     notes = _notes(shown, max_mb)
     names = _names(paths)
@@ -109,7 +110,7 @@ def _read(run: SavedRun, media_root: Path | None) -> list[Judged]:
     return judged
 
 
-def _media_of(entries: Sequence[Entry], allow_remote: bool) -> dict[Media, MediaOptions]:
+def _media_of(entries: Sequence[Entry], options: MediaOptions) -> dict[Media, MediaOptions]:
     """Each medium once, with the frames that the first judge to see it saw."""
     found: dict[Media, MediaOptions] = {}
     for entry in entries:
@@ -118,7 +119,7 @@ def _media_of(entries: Sequence[Entry], allow_remote: bool) -> dict[Media, Media
             n_frames = facts_of(said).get("max_frames")
             stated = n_frames if isinstance(n_frames, int) and n_frames >= 1 else None
             max_frames = None if stated is None else min(stated, MAX_CLIP_FRAMES)
-            found.setdefault(medium, MediaOptions(allow_remote=allow_remote, max_frames=max_frames))
+            found.setdefault(medium, replace(options, max_frames=max_frames))
     return found
 
 
