@@ -30,6 +30,7 @@ ROOMS = {
     "sequence": "a group and a plan to token ids",
     "checkpoint": "read, saved, merged, quantized",
     "scoring": "the one forward path, and what feeds it",
+    "rewards": "a judge as the reward of an RL trainer",
     "train": "rankings to a checkpoint",
     "bench": "what one pass saves",
     "evaluate": "how good a judge is: benchmarks, metrics, statistics",
