@@ -35,6 +35,7 @@ ROOMS = {
     "bench": "what one pass saves",
     "evaluate": "how good a judge is: benchmarks, metrics, statistics",
     "run": "long runs: manifest, resume, shards",
+    "serve": "a judge that answers over HTTP",
     "data": "public preference sets to training files",
     "report": "verdicts as a page to look at",
     "cli": "parse, call one function, print",

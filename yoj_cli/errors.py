@@ -4,7 +4,8 @@
     ├── UsageError              2  options that contradict each other
     ├── InputError              2  a line or file that cannot be used
     │   ├── MediaError          2  a picture or clip that is missing, broken or refused
-    │   └── TooLongError        2  a group over the token limit
+    │   ├── TooLongError        2  a group over the token limit
+    │   └── DeadlineError       2  a group that a server did not score in the time that it had
     ├── ModelError              3  a backbone, tokenizer or processor that cannot be used
     │   └── CheckpointError     3  an adapter, value head or config that does not fit
     ├── DeviceError             4  no usable device
@@ -89,6 +90,10 @@ class MediaError(InputError):
 
 
 class TooLongError(InputError):
+    pass
+
+
+class DeadlineError(InputError):
     pass
 
 

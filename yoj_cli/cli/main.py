@@ -33,6 +33,7 @@ checkpoint problem; 4 no usable device or out of memory; 70 a bug in yoj; 130 in
 COMMANDS = {
     "score": "score:score",
     "rank": "rank:rank",
+    "serve": "serve:serve",
     "gather": "gather:gather",
     "train": "train:train",
     "merge": "merge:merge",

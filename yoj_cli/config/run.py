@@ -25,7 +25,7 @@ def _valid_shard(value: str) -> str | None:
     return None
 
 
-def _valid_devices(value: str) -> str | None:
+def valid_devices(value: str) -> str | None:
     numbers = value.split(",")
     if value == "all" or (all(map(str.isdecimal, numbers)) and len({*map(int, numbers)}) == len(numbers)):
         return None
@@ -60,7 +60,7 @@ class RunConfig(Options):
         None,
         "Score in a process on each of these GPUs: all, or numbers such as 0,1.",
         metavar="LIST",
-        check=_valid_devices,
+        check=valid_devices,
     )
 
     engine: Literal["local", "ray"] = option(

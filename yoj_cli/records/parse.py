@@ -74,7 +74,7 @@ def read_groups(
                     refuse_other_kinds(line, name=name)
                 if not selection.takes_next():
                     continue
-                item = _read_line(line, f"{name}:{number}", str(number), folder, media_root)
+                item = read_line(line, f"{name}:{number}", str(number), folder, media_root)
                 if item is not None:
                     yield item
     except OSError as error:
@@ -112,13 +112,20 @@ def _parse_record(record: Any, number: int) -> Group | Failure:
         return Failure(where, record if isinstance(record, Mapping) else {}, error)
 
 
-def _read_line(
+def read_line(
     line: bytes,
     where: str,
     number: str,
     folder: str | os.PathLike[str],
     media_root: str | os.PathLike[str] | None,
 ) -> Group | Failure | None:
+    """One line of a JSON Lines file; None for a blank one.
+
+    Args:
+        where: what an error calls the line.
+        number: the group's id, where the line has none.
+        folder, media_root: see `parse`.
+    """
     record: dict[str, Any] | None = {}
     try:
         with errors_at(where):

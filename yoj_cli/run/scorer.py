@@ -97,6 +97,16 @@ def _devices(config: JudgeConfig, run: RunConfig) -> list[str]:
     """The device of each process; empty where this process alone is asked for."""
     if run.devices is None:
         return [config.device] * (run.workers or 0)
+    return find_devices(config, run.devices)
+
+
+def find_devices(config: JudgeConfig, devices: str) -> list[str]:
+    """The GPUs that --devices names.
+
+    Raises:
+        UsageError: --device names one too.
+        DeviceError: there is no GPU.
+    """
     if config.device != "auto":
         raise UsageError("contradicts --device", where="--devices")
     import torch
@@ -104,6 +114,6 @@ def _devices(config: JudgeConfig, run: RunConfig) -> list[str]:
     n_found = torch.cuda.device_count()
     if n_found == 0:
         raise DeviceError("no CUDA GPU was found", where="--devices", hint="Use --workers N on a CPU.")
-    if run.devices == "all":
+    if devices == "all":
         return [f"cuda:{number}" for number in range(n_found)]
-    return [f"cuda:{number}" for number in run.devices.split(",")]
+    return [f"cuda:{number}" for number in devices.split(",")]

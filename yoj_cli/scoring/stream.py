@@ -79,7 +79,7 @@ def score_stream(
     """
     # 1. Read the groups and prepare them (media, tokens), ahead of the device and in threads.
     usage, max_tokens = judge.engine.usage, PREFETCHED_BATCHES * judge.engine.limits.max_batch_tokens
-    prepare = partial(_prepare, judge, options)
+    prepare = partial(prepare_group, judge, options)
     with Prefetcher(
         prepare, groups, size=_size, max_size=max_tokens, cut_every=BLOCK, n_before=n_before
     ) as prefetched:
@@ -106,7 +106,7 @@ def score_stream(
 
                     # 5. Join the scores of each group's branches.
                     for each, outcome in zip(batch, outcomes, strict=True):
-                        results[each] = _conclude(prepared[each], outcome, judge.temperature)
+                        results[each] = conclude(prepared[each], outcome, judge.temperature)
                     usage.busy_s += time.perf_counter() - started
 
                 # 6. Emit, in the order of the input.
@@ -117,7 +117,12 @@ def score_stream(
             after_window()
 
 
-def _prepare(judge: Scorer, options: MediaOptions, item: Group | Failure) -> Prepared | Failure:
+def prepare_group(judge: Scorer, options: MediaOptions, item: Group | Failure) -> Prepared | Failure:
+    """Everything before the forward pass; what is wrong with the group itself is its Failure.
+
+    Raises:
+        YojError: it is not of this group alone.
+    """
     if isinstance(item, Failure):
         return item
     try:
@@ -132,7 +137,7 @@ def _size(item: Prepared | Failure) -> int:
     return item.sequence.n_tokens if isinstance(item, Prepared) else FAILURE_TOKENS
 
 
-def _conclude(prepared: Prepared, outcome: Outcome, temperature: float) -> Verdict | Failure | YojError:
+def conclude(prepared: Prepared, outcome: Outcome, temperature: float) -> Verdict | Failure | YojError:
     """What is said of a group; an error that is not of this group alone stays as it is."""
     if isinstance(outcome, YojError) and not is_of_one_group(outcome):
         return outcome

@@ -1,0 +1,78 @@
+"""A real server of this process, on a free port, for tests."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from yoj_cli import Judge
+from yoj_cli.config.io import InputConfig
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.serve import ServeConfig
+from yoj_cli.serve.server import Server, open_listener
+from yoj_cli.serve.service import Service
+
+
+@dataclass
+class Served:
+    """A running server.
+
+    Attributes:
+        http: a client of it.
+    """
+
+    server: Server
+    thread: threading.Thread
+    host: str
+    port: int
+    http: httpx.Client
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def service(self) -> Service:
+        return self.server.service
+
+
+@contextmanager
+def serving(
+    judges: Callable[[], Sequence[Judge]],
+    *,
+    media_root: Path | None = None,
+    wait: bool = True,
+    **options: Any,
+) -> Iterator[Served]:
+    """A server of these judges, ended at the end.
+
+    Args:
+        options: of `ServeConfig`.
+        wait: until it is ready.
+    """
+    config = ServeConfig(**{"port": 0, **options})
+    service = Service(config, JudgeConfig(model="demo"), InputConfig(media_root=media_root))
+    listener = open_listener(config)
+    host, port = listener.getsockname()[:2]
+    server = Server(service, judges)
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    headers = {"Authorization": f"Bearer {service.keys[0]}"} if service.keys else {}
+    with httpx.Client(base_url=f"http://{host}:{port}", headers=headers, timeout=30) as http:
+        try:
+            deadline = time.monotonic() + 30
+            while wait and http.get("/ready").status_code != 200:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            yield Served(server, thread, host, port, http)
+        finally:
+            server.stop()
+            thread.join(timeout=30)
+            assert not thread.is_alive()

@@ -1,0 +1,140 @@
+"""A server: where it listens, who may ask, and how much."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from yoj_cli.config.field import Options, option, positive
+from yoj_cli.config.run import valid_devices
+from yoj_cli.errors import UsageError
+
+KEY_VARIABLE = "YOJ_API_KEY"
+MIN_KEY_LENGTH = 16
+
+
+def _valid_port(value: int) -> str | None:
+    return None if 0 <= value < 1 << 16 else f"{value} is not in 0 … 65535"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig(Options):
+    """Where a server listens, who may ask, and how much."""
+
+    host: str = option(
+        "127.0.0.1",
+        "Address to listen on; any but this machine's own needs --api-key or --api-key-file.",
+        metavar="ADDRESS",
+    )
+    port: int = option(8321, "Port to listen on; 0 takes a free one.", metavar="PORT", check=_valid_port)
+    api_key: str | None = option(
+        None,
+        "Answer only those who send this key as `Authorization: Bearer KEY`. Also $YOJ_API_KEY, which unlike an option "
+        "is not seen in the list of processes.",
+        metavar="KEY",
+    )
+    api_key_file: Path | None = option(
+        None, "The same with the keys of this file, one a line: a client each.", metavar="FILE"
+    )
+    allowed_host: str | None = option(
+        None,
+        "Names by which clients call a server on 127.0.0.1 beside localhost (a proxy's, say), with commas.",
+        metavar="NAMES",
+    )
+    name: str | None = option(
+        None, "What answers call the judge. Default: as --model, a folder by its last part.", metavar="NAME"
+    )
+    devices: str | None = option(
+        None,
+        "A judge on each of these GPUs, behind one queue: all, or numbers such as 0,1.",
+        metavar="LIST",
+        check=valid_devices,
+    )
+    timeout: float = option(
+        600.0, "Longest time that a request may take, and what it has unless it asks for less.",
+        metavar="S", check=positive,
+    )  # fmt: skip
+    body_timeout: float = option(
+        30.0, "Hang up on a client that sends or reads slower than this.", metavar="S", check=positive
+    )
+    max_body_mb: float = option(64.0, "Refuse a larger request.", metavar="MB", check=positive)
+    max_responses: int = option(256, "Refuse groups of more responses.", metavar="N", check=positive)
+    max_media: int = option(64, "Refuse groups of more pictures and clips.", metavar="N", check=positive)
+    max_megapixels: float = option(
+        40.0, "Refuse larger pictures, and clips of larger frames.", metavar="MP", check=positive
+    )
+    max_waiting: int = option(
+        2048, "Groups of all requests that may wait; who comes then is told to come later (429).",
+        metavar="N", check=positive,
+    )  # fmt: skip
+    max_waiting_mb: float = option(
+        512.0, "The same for the bytes of all requests.", metavar="MB", check=positive
+    )
+    max_connections: int = option(512, "Clients connected at once.", metavar="N", check=positive)
+    log_prompts: bool = option(False, "Write the text of prompts into the log.")
+
+    @property
+    def max_body_bytes(self) -> int:
+        return int(self.max_body_mb * (1 << 20))
+
+    @property
+    def max_waiting_bytes(self) -> int:
+        return int(self.max_waiting_mb * (1 << 20))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        if self.host.lower() == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+    def read_keys(self) -> tuple[str, ...]:
+        """The keys of which a client has to send one; empty where everybody on this machine may ask.
+
+        Raises:
+            UsageError: a key that can be guessed or cannot be sent, no key in the file, none where one is needed.
+        """
+        if self.api_key_file is not None:
+            where = f"--api-key-file {self.api_key_file}"
+            keys = _read_key_file(self.api_key_file, where)
+        elif self.api_key is not None:
+            where, keys = "--api-key", (self.api_key,)
+        else:
+            where, keys = KEY_VARIABLE, tuple(filter(None, [os.environ.get(KEY_VARIABLE)]))
+        for number, key in enumerate(keys, start=1):
+            if len(key) < MIN_KEY_LENGTH or not all("!" <= sign <= "~" for sign in key):
+                raise UsageError(
+                    f"key {number} is no {MIN_KEY_LENGTH} or more visible ASCII characters",
+                    where=where,
+                    hint="`openssl rand -hex 32` makes a good one.",
+                )
+        if not keys and not self.is_loopback:
+            raise UsageError(
+                f"--host {self.host} can be reached from other machines and needs a key",
+                hint="Give --api-key-file FILE (`openssl rand -hex 32 > FILE`), or leave --host at 127.0.0.1.",
+            )
+        return keys
+
+    def check_together(self) -> None:
+        if self.api_key is not None and self.api_key_file is not None:
+            raise UsageError("contradicts --api-key", where="--api-key-file")
+        if self.max_body_mb > self.max_waiting_mb:
+            raise UsageError("is less than --max-body-mb", where="--max-waiting-mb")
+
+
+def _read_key_file(path: Path, where: str) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"cannot be read ({getattr(error, 'strerror', None) or error})", where=where
+        ) from error
+    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
+    if not keys:
+        raise UsageError("holds no key", where=where, hint="Write one key a line.")
+    return keys

@@ -1,0 +1,1 @@
+"""A judge that stays loaded, and answers over HTTP."""

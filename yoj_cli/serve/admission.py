@@ -1,0 +1,106 @@
+"""How much may wait: groups and bytes of all requests together. Used by the event loop alone."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from yoj_cli.config.serve import ServeConfig
+from yoj_cli.serve.problems import Problem
+
+RETRY_AFTER_S = 2
+
+
+class Admission:
+    """Counts what all open requests hold.
+
+    Attributes:
+        n_requests, n_groups, n_bytes: held now.
+    """
+
+    def __init__(self, config: ServeConfig) -> None:
+        self.config = config
+        self.n_requests = self.n_groups = self.n_bytes = 0
+
+    def open(self) -> Slip:
+        """What one request holds, to be used in a `with` block."""
+        return Slip(self)
+
+
+class Slip:
+    """What one request holds; given back at the end of its `with` block."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+        self.n_groups = self.n_bytes = 0
+
+    def __enter__(self) -> Slip:
+        self._admission.n_requests += 1
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        total = self._admission
+        total.n_requests -= 1
+        total.n_groups -= self.n_groups
+        total.n_bytes -= self.n_bytes
+
+    def check_size(self, n_bytes: int) -> None:
+        """See that a body of that size may be read.
+
+        Raises:
+            Problem: it is too large.
+        """
+        limit = self._admission.config.max_body_bytes
+        if n_bytes > limit:
+            raise Problem(
+                413,
+                "too-large",
+                f"the body has more than {limit:,} bytes",
+                hint="Send fewer groups at a time, or smaller pictures (--max-body-mb).",
+            )
+
+    def add_bytes(self, n_bytes: int) -> None:
+        """Take room for a part of the body.
+
+        Raises:
+            Problem: the request is too large, or there is no room now.
+        """
+        total = self._admission
+        self.check_size(self.n_bytes + n_bytes)
+        if total.n_bytes + n_bytes > total.config.max_waiting_bytes:
+            raise _full("bytes", total.config.max_waiting_bytes)
+        self.n_bytes += n_bytes
+        total.n_bytes += n_bytes
+
+    def add_groups(self, n_groups: int) -> None:
+        """Take room for groups.
+
+        Raises:
+            Problem: these are too many for any time, or there is no room now.
+        """
+        total, limit = self._admission, self._admission.config.max_waiting
+        if n_groups > limit:
+            raise Problem(
+                413,
+                "too-large",
+                f"the request has {n_groups:,} groups, more than {limit:,}",
+                hint="Send fewer groups at a time (--max-waiting).",
+            )
+        if total.n_groups + n_groups > limit:
+            raise _full("groups", limit)
+        self.n_groups += n_groups
+        total.n_groups += n_groups
+
+
+def _full(what: str, limit: int) -> Problem:
+    return Problem(
+        429,
+        "queue-full",
+        f"{limit:,} {what} wait already",
+        hint=f"Try again in {RETRY_AFTER_S} s, or longer each time.",
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+    )

@@ -1,0 +1,182 @@
+"""The body of a request as records: read within limits of size and time, then parsed like lines of a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import anyio
+from starlette.requests import Request
+
+from yoj_cli.config.io import InputConfig
+from yoj_cli.config.serve import ServeConfig
+from yoj_cli.errors import InputError, YojError, errors_at
+from yoj_cli.groups import Failure, Group, Media
+from yoj_cli.records.json_line import is_blank, parse_line, parse_text
+from yoj_cli.records.parse import parse
+from yoj_cli.records.turns import kind_of
+from yoj_cli.serve.admission import Slip
+from yoj_cli.serve.problems import Problem
+
+ONE, LINES = "application/json", ("application/x-ndjson", "application/ndjson", "application/jsonl")
+PARSE_IN_THREAD_BYTES = 1 << 16
+"""A larger body is parsed in a thread, so that others are answered meanwhile."""
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request asks about.
+
+    Attributes:
+        items: a group or its failure for each record.
+        is_one: it was a record alone, which is answered by one.
+    """
+
+    items: Sequence[Group | Failure]
+    is_one: bool
+
+
+async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
+    """All bytes of a body.
+
+    Raises:
+        Problem: it is packed, too large, or does not come in time.
+        ClientDisconnect: the client hung up.
+    """
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise Problem(
+            415, "wrong-type", f"a body in the encoding {encoding[:40]!r} is not read",
+            hint="Send it without Content-Encoding.", headers={"Accept-Encoding": "identity"},
+        )  # fmt: skip
+    promised = request.headers.get("content-length", "")
+    if promised.isdecimal():
+        slip.check_size(int(promised))
+    body = bytearray()
+    try:
+        with anyio.fail_after(timeout_s):
+            async for chunk in request.stream():
+                slip.add_bytes(len(chunk))
+                body += chunk
+    except TimeoutError as error:
+        raise Problem(
+            408, "too-slow", f"the body did not come within {timeout_s:g} s",
+            hint="Send less at a time (--body-timeout).",
+        ) from error  # fmt: skip
+    return bytes(body)
+
+
+async def parse_body(request: Request, raw: bytes, config: ServeConfig, media: InputConfig) -> Body:
+    """The records of a body, each parsed as a line of a file is.
+
+    Raises:
+        Problem: it is of no type that is read, or no JSON at all.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    parsers = {ONE: _parse_json, **dict.fromkeys(LINES, _parse_lines)}
+    if kind not in parsers:
+        raise Problem(
+            415, "wrong-type", f"a body of the type {kind[:60]!r} is not read",
+            hint=f"Send Content-Type: {ONE} (a record, or a list) or {LINES[0]} (a record a line).",
+            headers={"Accept-Post": ", ".join((ONE, LINES[0]))},
+        )  # fmt: skip
+    reader = _Reader(config, media)
+    if len(raw) < PARSE_IN_THREAD_BYTES:
+        return parsers[kind](raw, reader)
+    return await asyncio.to_thread(parsers[kind], raw, reader)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A record as a group, within the limits of a server."""
+
+    config: ServeConfig
+    media: InputConfig
+
+    def read(self, record: Any, where: str, number: str) -> Group | Failure:
+        try:
+            with errors_at(where):
+                if not isinstance(record, dict):
+                    raise InputError(f"expected a JSON object, found {kind_of(record)}")
+                group = parse(record, where=where, default_id=number, media_root=self.media.media_root)
+                self._check(group)
+                return group
+        except YojError as error:
+            return Failure(where, record if isinstance(record, Mapping) else {}, error)
+
+    def read_line(self, line: bytes, number: int) -> tuple[Group | Failure, bool] | None:
+        """What a line holds, and whether that is a JSON object; None for a blank line."""
+        where = f"line {number}"
+        try:
+            with errors_at(where):
+                if len(line) > self.media.max_line_bytes:
+                    raise InputError(
+                        f"the line has {len(line):,} bytes, more than is read (--max-line-mb)",
+                        hint="Make the pictures smaller.",
+                    )
+                if (record := parse_line(line, where=where)) is None:
+                    return None
+        except YojError as error:
+            return Failure(where, {}, error), False
+        return self.read(record, where, str(number)), True
+
+    def _check(self, group: Group) -> None:
+        """Refuse what is too much for a server, and what only its owner may name."""
+        for name, flag, n_found, limit in (
+            ("responses", "--max-responses", len(group.responses), self.config.max_responses),
+            ("pictures and clips", "--max-media", len(group.media), self.config.max_media),
+        ):
+            if n_found > limit:
+                raise InputError(
+                    f"the group has {n_found:,} {name}, and this server takes {limit:,}",
+                    hint=f"Send fewer, or have the server started with a higher {flag}.",
+                )
+        if self.media.media_root is None:
+            for each in group.media:
+                _check_no_path(each)
+
+
+def _check_no_path(media: Media) -> None:
+    if media.path or not media.source:
+        raise InputError(
+            "files of the server are not read",
+            hint="Send the file as a data: URL (data:image/png;base64,…), or start the server with --media-root.",
+        )
+
+
+def _parse_json(raw: bytes, reader: _Reader) -> Body:
+    try:
+        document = parse_text(raw.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise _no_json(f"the body is not UTF-8 (byte {error.start})") from error
+    except json.JSONDecodeError as error:
+        what = f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+        raise _no_json(what) from error
+    except InputError as error:
+        raise _no_json(error.what, error.hint) from error
+    except (RecursionError, ValueError) as error:
+        raise _no_json("the body is nested too deep, or holds an integer of thousands of digits") from error
+    if isinstance(document, list):
+        return Body(
+            [reader.read(each, f"record {n}", str(n)) for n, each in enumerate(document, start=1)], False
+        )
+    return Body([reader.read(document, "", "1")], True)
+
+
+def _parse_lines(raw: bytes, reader: _Reader) -> Body:
+    lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), start=1) if not is_blank(line)]
+    found = [item for number, line in lines if (item := reader.read_line(line, number)) is not None]
+    if found and not any(is_json for _, is_json in found):
+        (first, _), *_ = found
+        assert isinstance(first, Failure)
+        raise _no_json(str(first.error).partition("\n")[0], first.error.hint)
+    return Body([item for item, _ in found], False)
+
+
+def _no_json(what: str, hint: str = "") -> Problem:
+    return Problem(
+        400, "bad-request", what, hint=hint or "Send one JSON object, a list of them, or one a line."
+    )

@@ -1,0 +1,231 @@
+"""What all endpoints share: the judge, its state, and the way of a request's groups through it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from copy import copy
+from typing import Any, Literal
+
+from starlette.requests import Request
+
+from yoj_cli.config.io import InputConfig
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.serve import ServeConfig
+from yoj_cli.errors import DeadlineError, YojError
+from yoj_cli.groups import Failure, Group
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.scoring.judge import Judge
+from yoj_cli.serve.admission import Admission
+from yoj_cli.serve.body import Body, parse_body, read_body
+from yoj_cli.serve.fair_queue import Job, Result
+from yoj_cli.serve.metrics import Metrics
+from yoj_cli.serve.problems import Problem
+from yoj_cli.serve.scheduler import Scheduler
+from yoj_cli.verdicts.record import to_error_record, to_record
+
+State = Literal["loading", "ready", "lost", "stopping"]
+
+DECODE_TIMEOUT_S = 20.0
+"""For one clip, or one download."""
+
+WHY_NOT = {
+    "loading": "the judge is being loaded",
+    "lost": "the device cannot be used any more",
+    "stopping": "the server is about to end",
+}
+
+
+class Service:
+    """A judge behind a queue, and who may ask it.
+
+    Attributes:
+        state: what `/ready` says.
+        admission: what the open requests hold.
+        metrics: what `/metrics` says.
+    """
+
+    def __init__(self, config: ServeConfig, judge: JudgeConfig, media: InputConfig) -> None:
+        self.config, self.media = config, media
+        self.keys = config.read_keys()
+        self.model = str(judge.resolved().model)
+        self.name = config.name or (
+            os.path.basename(self.model.rstrip("/")) if os.path.isdir(self.model) else self.model
+        )
+        self.state: State = "loading"
+        self.admission = Admission(config)
+        self.metrics = Metrics()
+        self.description: dict[str, Any] = {}
+        self._scheduler: Scheduler | None = None
+        root = (
+            ()
+            if media.media_root is None
+            else (str(media.media_root.absolute()), str(media.media_root.resolve()))
+        )
+        self._private = sorted({*root, tempfile.gettempdir()}, key=len, reverse=True)
+
+    def start(self, judges: Sequence[Judge]) -> None:
+        """Answer from now on, with the same judge on one or several devices."""
+        options = MediaOptions(
+            allow_remote=self.media.allow_remote_media,
+            max_pixels=int(self.config.max_megapixels * 1e6),
+            max_download_bytes=self.config.max_body_bytes,
+            timeout_s=DECODE_TIMEOUT_S,
+        )
+        self.description = {**_without_paths(judges[0].description), "model": self.name}
+        self._scheduler = Scheduler(judges, options, lost=self._lose)
+        self.metrics.watch(self.admission, self._scheduler, [judge.engine for judge in judges])
+        if self.state == "loading":
+            self.state = "ready"
+
+    def stop(self) -> None:
+        """Take no more requests; those that were accepted go on."""
+        self.state = "stopping"
+
+    def close(self) -> None:
+        """Forget what waits."""
+        if self._scheduler is not None:
+            self._scheduler.close()
+
+    def check_ready(self) -> None:
+        """See that requests are taken.
+
+        Raises:
+            Problem: they are not, now.
+        """
+        if self.state != "ready":
+            headers = {"Retry-After": "5"} | ({"Connection": "close"} if self.state == "stopping" else {})
+            raise Problem(503, "not-ready", WHY_NOT[self.state], hint="Try again later.", headers=headers)
+
+    def check_loaded(self) -> None:
+        """See that the judge is known.
+
+        Raises:
+            Problem: it is being loaded.
+        """
+        if not self.description:
+            self.check_ready()
+
+    def check_model(self, model: str | None) -> None:
+        """See that a request means the judge that is loaded.
+
+        Raises:
+            Problem: it means another.
+        """
+        if model not in (None, self.name, self.model):
+            raise Problem(
+                409,
+                "other-judge",
+                f"{model[:200]!r} is asked for, and {self.name!r} is loaded",
+                hint=f"Ask for {self.name!r} or for none, or call the server that has the other judge.",
+            )
+
+    async def read(self, request: Request) -> Body:
+        """The records of a request's body, for which there is room from then on.
+
+        Raises:
+            Problem: they cannot be read, or not now.
+        """
+        self.check_ready()
+        slip = request.state.at_end.enter_context(self.admission.open())
+        raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
+        body = await parse_body(request, raw, self.config, self.media)
+        self.check_ready()  # it may have taken a while
+        slip.add_groups(len(body.items))
+        request.state.log["groups"] = len(body.items)
+        return body
+
+    async def score(
+        self, items: Sequence[Group | Failure], *, client: str, timeout_s: float | None = None
+    ) -> AsyncGenerator[Result, None]:
+        """A result for each group, in order; closed early, the rest is never scored.
+
+        Args:
+            client: whose turn in the queue they take.
+            timeout_s: what is not scored by then is a failure.
+        """
+        assert self._scheduler is not None
+        limit_s = min(timeout_s or self.config.timeout, self.config.timeout)
+        deadline = time.monotonic() + limit_s
+        results = _Results(items)
+        job = Job(client, results.deliver)
+        self._scheduler.submit(job, {n: item for n, item in enumerate(items) if isinstance(item, Group)})
+        try:
+            for place, item in enumerate(items):
+                found = await results.get(place, deadline - time.monotonic())
+                yield found if found is not None else _too_late(item, limit_s)
+        finally:
+            self._scheduler.cancel(job)
+
+    def record(self, result: Result) -> dict[str, Any]:
+        """A result as a line of `yoj score`; counted."""
+        self.count(result)
+        if isinstance(result, Failure):
+            return to_error_record(result.record, self.without_paths(result.error))
+        return to_record(result, self.description)
+
+    def count(self, result: Result) -> None:
+        """Count a result among those of `/metrics`."""
+        self.metrics.groups.labels("failed" if isinstance(result, Failure) else "scored").inc()
+
+    def without_paths(self, error: YojError) -> YojError:
+        """The error without the places of this machine that it may name."""
+        found = copy(error)
+        for path in self._private:
+            found.what, found.where, found.hint = (
+                text.replace(path, "…") for text in (found.what, found.where, found.hint)
+            )
+        return found
+
+    def _lose(self, error: YojError) -> None:
+        if self.state == "ready":
+            self.state = "lost"
+
+
+class _Results:
+    """Results of one request as they come, from any thread."""
+
+    def __init__(self, items: Sequence[Group | Failure]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._found: dict[int, Result] = {
+            n: item for n, item in enumerate(items) if isinstance(item, Failure)
+        }
+        self._changed = asyncio.Event()
+
+    def deliver(self, results: Sequence[tuple[int, Result]]) -> None:
+        self._loop.call_soon_threadsafe(self._add, results)
+
+    def _add(self, results: Sequence[tuple[int, Result]]) -> None:
+        self._found.update(results)
+        self._changed.set()
+
+    async def get(self, place: int, timeout_s: float) -> Result | None:
+        """The result at a place, which is given once; None when it does not come in time."""
+        deadline = time.monotonic() + timeout_s
+        while place not in self._found:
+            self._changed.clear()
+            try:
+                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
+            except (TimeoutError, asyncio.TimeoutError):  # two classes in Python 3.10
+                return None
+        return self._found.pop(place)
+
+
+def _too_late(item: Group | Failure, limit_s: float) -> Failure:
+    error = DeadlineError(
+        f"not scored within {limit_s:g} s",
+        where=item.where,
+        hint="Send it again, with fewer groups at a time.",
+    )
+    return Failure(item.where, item.record, error)
+
+
+def _without_paths(description: Mapping[str, Any]) -> dict[str, Any]:
+    """A judge's description with folders of this machine by their last part alone."""
+    return {
+        key: os.path.basename(value.rstrip("/")) if isinstance(value, str) and os.path.isabs(value) else value
+        for key, value in description.items()
+    }
