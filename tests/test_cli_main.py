@@ -172,13 +172,13 @@ def write_slow_clip(path: Path) -> Path:
     return path
 
 
-def workers_of(pid: int) -> list[int]:
-    """The clip decoders that a process has started; they outlive it where they are forgotten."""
+def decoders_of(pid: int) -> list[int]:
+    """The decoders that a process has started; they outlive it where they are forgotten."""
     listed = subprocess.run(
         ["ps", "-ww", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True
     )
     rows = [line.split(None, 2) for line in listed.stdout.splitlines()]
-    return [int(row[0]) for row in rows if int(row[1]) == pid and "clip_worker" in row[2]]
+    return [int(row[0]) for row in rows if int(row[1]) == pid and "yoj_cli.media.decoder" in row[2]]
 
 
 def is_alive(pid: int) -> bool:
@@ -202,10 +202,10 @@ def test_ctrl_c_while_a_clip_is_decoded_is_quiet_and_leaves_nothing(tmp_path: Pa
         start_new_session=True,
     )
     try:
-        while not workers_of(yoj.pid) and yoj.poll() is None:
+        while not decoders_of(yoj.pid) and yoj.poll() is None:
             time.sleep(0.1)
         time.sleep(0.5)
-        workers = workers_of(yoj.pid)
+        workers = decoders_of(yoj.pid)
         os.killpg(yoj.pid, signal.SIGINT)
         out, err = yoj.communicate(timeout=20)
     finally:

@@ -16,7 +16,7 @@ from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media
 from yoj_cli.media import load as media_module
 from yoj_cli.media.clip_cache import ClipCache
-from yoj_cli.media.clip_pool import ClipPool
+from yoj_cli.media.decoder_pool import DecoderPool
 from yoj_cli.media.load import load
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import read_groups
@@ -25,21 +25,21 @@ from yoj_cli.verdicts.verdict import Verdict
 
 @pytest.fixture
 def decoded(monkeypatch):
-    """The paths of the clips that workers decode, in their order."""
+    """The paths of the clips that are decoded, in their order."""
     media_module.close()
-    paths, decode = [], ClipPool.decode
+    paths, decode = [], DecoderPool.decode_clip
 
-    def count(pool, path, **limits):
-        paths.append(path)
-        return decode(pool, path, **limits)
+    def count(pool, file, *, where, **limits):
+        paths.append(where)
+        return decode(pool, file, where=where, **limits)
 
-    monkeypatch.setattr(ClipPool, "decode", count)
+    monkeypatch.setattr(DecoderPool, "decode_clip", count)
     yield paths
     media_module.close()
 
 
 def test_twelve_groups_that_show_one_clip_decode_it_once(judges, tmp_path, decoded):
-    clip = write_clip(tmp_path / "a.mp4", 12)
+    write_clip(tmp_path / "a.mp4", 12)
     record = {"prompt": "q", "responses": ["a", "b"], "video": "a.mp4"}
     (tmp_path / "groups.jsonl").write_text((json.dumps(record) + "\n") * 12)
     verdicts = list(
@@ -47,7 +47,7 @@ def test_twelve_groups_that_show_one_clip_decode_it_once(judges, tmp_path, decod
     )
     assert all(isinstance(verdict, Verdict) for verdict in verdicts)
     assert len(verdicts) == 12
-    assert decoded == [str(clip)]
+    assert decoded == ["a.mp4"]
 
 
 def test_threads_wait_for_the_one_that_decodes(tmp_path, decoded):

@@ -148,19 +148,19 @@ def test_with_closes_the_judge_also_after_an_error():
         judge.score(prompt="q", responses=["a"])
 
 
-def test_the_last_judge_to_close_ends_the_clip_decoders(monkeypatch):
-    from yoj_cli.media.clip_pool import pool
+def test_the_last_judge_to_close_ends_the_decoders(monkeypatch):
+    from yoj_cli.media.decoder_pool import pool
 
     monkeypatch.setattr("yoj_cli.scoring.lifetime._open", weakref.WeakSet())  # without those of other tests
     clip = str(next(CLIPS.glob("*.mp4")))
     with Judge.load(CHECKPOINT, device="cpu", quant="none", max_frames=2) as first:
         with Judge.load(CHECKPOINT, device="cpu", quant="none", max_frames=2) as second:
             second.score(videos=[clip], responses=["a"])
-            processes = [worker._process for worker in pool._workers]
+            processes = [each._process for each in pool._processes]
             assert processes
         assert [process.poll() for process in processes] == [None] * len(processes)  # the first may need them
         first.score(videos=[clip], responses=["a"])
-    assert not pool._workers
+    assert not pool._processes
     assert all(process.poll() is not None for process in processes)
 
 

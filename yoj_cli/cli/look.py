@@ -74,6 +74,9 @@ def look_at_media(group: Group, media: InputConfig) -> None:
     """
     if not group.media:
         return
+    from yoj_cli.media.decoder_pool import pool
+
+    pool.start()  # while Pillow and numpy are imported here
     from yoj_cli.media.load import load
 
     options = build_media_options(media, N_FRAMES)

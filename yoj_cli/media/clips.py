@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from yoj_cli.errors import MediaError
 from yoj_cli.media.containers import (
-    HINT_REENCODE,
     N_THREADS,
     check_size,
     count_frames,
@@ -26,6 +25,7 @@ from yoj_cli.media.containers import (
     read_timeline,
     reason_of,
 )
+from yoj_cli.media.hints import HINT_REENCODE
 from yoj_cli.media.sampling import Timeline, sample_times
 
 if TYPE_CHECKING:
@@ -38,8 +38,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """The F frames that are shown of a clip, each (H, W, 3) uint8 RGB, at `times_s`; some may be one object."""
+
+    frames: list[Frame]
+    times_s: tuple[float, ...]
+    duration_s: float
+    decoder: str
+
+
+@dataclass(frozen=True)
 class Decoded:
-    """What the worker sends back: frames (F, H, W, 3) uint8 RGB at `times_s` (F,)."""
+    """The same as one array: frames (F, H, W, 3)."""
 
     frames: Frame
     times_s: tuple[float, ...]
@@ -48,14 +58,24 @@ class Decoded:
 
 
 def decode_clip(path: str, *, max_frames: int, max_pixels: int, use_decord: bool = True) -> Decoded:
+    """`read_frames` as one array."""
+    import numpy as np
+
+    shown = read_frames(path, max_frames=max_frames, max_pixels=max_pixels, use_decord=use_decord)
+    return Decoded(np.stack(shown.frames), shown.times_s, shown.duration_s, shown.decoder)
+
+
+def read_frames(
+    path: str, *, max_frames: int, max_pixels: int, use_decord: bool = True, name: str = ""
+) -> Shown:
     """Sample and decode one clip in this process.
 
+    Args:
+        name: what the file is called, where its path does not say.
     Raises:
         MediaError: not a clip, too large, or a frame that is needed cannot be decoded.
     """
-    import numpy as np
-
-    with closing(open_clip(path)) as container:
+    with closing(open_clip(path, name)) as container:
         stream = find_stream(container, path)
         check_size(stream, path, max_pixels)
         plain = not stream.codec_context.format or not has_alpha(stream.codec_context.format)
@@ -73,8 +93,8 @@ def decode_clip(path: str, *, max_frames: int, max_pixels: int, use_decord: bool
         frames = _decode_with_pyav(path, timeline, wanted)
     if len({frame.shape for frame in frames.values()}) > 1:
         raise MediaError("the picture size changes within the clip", where=path, hint=HINT_REENCODE)
-    return Decoded(
-        frames=np.stack([frames[index] for index in shown]),
+    return Shown(
+        frames=[frames[index] for index in shown],
         times_s=tuple(float(time) for time in times),
         duration_s=float(timeline.duration_s),
         decoder=decoder,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from yoj_cli.errors import MediaError
 from yoj_cli.media.endings import is_cut_short
+from yoj_cli.media.hints import HINT_REENCODE, HINT_TOO_LARGE
 from yoj_cli.media.sampling import Timeline
 
 if TYPE_CHECKING:
@@ -16,25 +17,54 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 N_THREADS = min(4, os.cpu_count() or 1)
-HINT_REENCODE = "Encode it again, for example: ffmpeg -i clip.mp4 -c:v libx264 -pix_fmt yuv420p again.mp4"
 HINT_AGAIN = "Get the file again: its end is missing."
-PLAYLISTS = {"hls", "concat", "dash", "sdp", "rtsp", "rtp", "imf", "webm_dash_manifest"}
+FORMATS = (
+    "mov,matroska,avi,mpeg,mpegts,mpegvideo,asf,flv,ogg,gif,apng,nut,mxf,gxf,rm,wtv,dv,dhav,nsv,nuv,ivf,swf,flic,"
+    "bink,smk,yuv4mpegpipe,mjpeg,mpjpeg,h261,h263,h264,hevc,vvc,m4v,av1,obu,vc1,cavsvideo,avs2,avs3,dirac,dnxhd,evc,"
+    # Sounds and pictures, so that they are called so.
+    "wav,w64,mp3,aac,ac3,eac3,ac4,flac,aiff,au,caf,amr,ape,wv,tta,tak,dts,dtshd,truehd,mlp,voc,mpc,mpc8,loas,"
+    "ico,jpeg_pipe,png_pipe,bmp_pipe,gif_pipe,webp_pipe,tiff_pipe,ppm_pipe,pgm_pipe,pbm_pipe,pam_pipe,psd_pipe,"
+    "j2k_pipe,jpegls_pipe,jpegxl_pipe,jpegxl_anim,qoi_pipe,dds_pipe,dpx_pipe,exr_pipe,hdr_pipe,pcx_pipe,sgi_pipe,"
+    "sunrast_pipe,xbm_pipe,xpm_pipe,xwd_pipe"
+)
+"""What FFmpeg may take a file for, by its content and by FFmpeg's names: formats that hold all there is of a clip. None
+is a playlist, a device or a description that makes it open something else."""
+PLAYLIST_SIGNS = (b"#EXTM3U", b"ffconcat version", b"<MPD", b"v=0\n", b"v=0\r\n")
+XML_PLAYLISTS = (b"<MPD", b"<AssetMap", b"<CompositionPlaylist")
+STILL_NAMES = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".jp2",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".tga",
+)
 STILL_BRANDS = {"avif", "heic", "heix", "heim", "heis", "mif1"}
 """Pictures that are kept in the container of a clip; a tile of one could pass for a clip."""
 
 
-def open_clip(path: str) -> InputContainer:
+def open_clip(path: str, name: str = "") -> InputContainer:
+    """Open a clip for FFmpeg.
+
+    Args:
+        name: what the file is called, where its path does not say.
+    Raises:
+        MediaError: it is none.
+    """
     import av
 
     try:
-        # Only the file itself: a playlist must not make FFmpeg open addresses or other protocols.
-        container = av.open(path, options={"protocol_whitelist": "file"}, metadata_errors="replace")
+        # Only the file itself: nothing in it can make FFmpeg open addresses or other files.
+        options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+        container = av.open(path, options=options, metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise MediaError(
-            "not a clip that FFmpeg can read",
-            where=path,
-            hint="Get the file again if it is cut short, else convert it to MP4; a picture is given as an image.",
-        ) from error
+        raise _no_clip(path, name or path) from error
     try:
         _check_format(container, path)
     except MediaError:
@@ -43,13 +73,34 @@ def open_clip(path: str) -> InputContainer:
     return container
 
 
+def _no_clip(path: str, name: str) -> MediaError:
+    with open(path, "rb") as file:
+        head = file.read(1024).lstrip()
+    if head.startswith(PLAYLIST_SIGNS) or (
+        head.startswith(b"<?xml") and any(each in head for each in XML_PLAYLISTS)
+    ):
+        hint = "Give the clip that the playlist points to."
+        return MediaError("a playlist, not a clip", where=path, hint=hint)
+    if name.lower().endswith(STILL_NAMES):
+        return _still_picture(path)
+    return MediaError(
+        "not a clip that FFmpeg can read",
+        where=path,
+        hint="Get the file again if it is cut short, else convert it to MP4; a picture is given as an image.",
+    )
+
+
+def _still_picture(path: str) -> MediaError:
+    return MediaError(
+        "a still picture by its content or its name, not a clip",
+        where=path,
+        hint="Give it as an image, not as a video.",
+    )
+
+
 def _check_format(container: InputContainer, path: str) -> None:
     formats = set(container.format.name.split(","))
-    if formats & PLAYLISTS:
-        raise MediaError(
-            "a playlist, not a clip", where=path, hint="Give the clip that the playlist points to."
-        )
-    is_picture = formats & {"image2", "ico"} or any(name.endswith("_pipe") for name in formats)
+    is_picture = "ico" in formats or any(name.endswith("_pipe") for name in formats)
     if is_picture and _is_animated_webp(path):
         raise MediaError(
             "an animated WebP, which FFmpeg cannot decode",
@@ -57,11 +108,7 @@ def _check_format(container: InputContainer, path: str) -> None:
             hint="Convert it to GIF or MP4, or save its frames as pictures in a folder.",
         )
     if is_picture or container.metadata.get("major_brand") in STILL_BRANDS:
-        raise MediaError(
-            "a still picture by its content or its name, not a clip",
-            where=path,
-            hint="Give it as an image, not as a video.",
-        )
+        raise _still_picture(path)
     with open(path, "rb") as file:
         if formats & {"gif", "apng", "matroska", "avi"} and is_cut_short(file):
             raise MediaError("the clip is cut short", where=path, hint=HINT_AGAIN)
@@ -93,7 +140,7 @@ def check_size(stream: av.VideoStream, path: str, max_pixels: int) -> None:
         raise MediaError(
             f"the clip is too large: {width} x {height} pixels a frame, and the limit is {max_pixels:,}",
             where=path,
-            hint="Scale it down; the judge looks at far fewer pixels than this.",
+            hint=HINT_TOO_LARGE,
         )
 
 

@@ -11,7 +11,7 @@ import hashlib
 import os
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -19,10 +19,11 @@ from PIL import Image
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, shorten
 from yoj_cli.media.clip_cache import ClipCache
+from yoj_cli.media.decoder_pool import pool
 from yoj_cli.media.files import is_folder, open_file, resolve, unreadable
 from yoj_cli.media.options import DEFAULTS, MediaOptions
-from yoj_cli.media.pictures import check_picture, convert_picture, picture_digest, read_picture
-from yoj_cli.media.sources import check_unmoved, local_file, open_source
+from yoj_cli.media.pictures import convert_picture, picture_digest
+from yoj_cli.media.sources import open_source
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,34 +81,32 @@ def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
         return _load_frames(media, options)
     if media.kind == "video":
         return _load_video(media, options)
-    with open_source(media, options) as file:
-        image = read_picture(file, where=shorten(media.source), max_pixels=options.max_pixels)
-    return Picture(image, picture_digest(image))
+    with open_source(media, options) as (file, _):
+        return Picture(*_decode_picture(file, shorten(media.source), options))
 
 
 def close() -> None:
-    """End the processes that decode clips, which also end with the program, and free the clips that are kept."""
-    from yoj_cli.media.clip_pool import pool
-
+    """End the processes that decode, which also end with the program, and free the clips that are kept."""
     pool.close()
     _clips.clear()
 
 
-def _load_video(media: Media, options: MediaOptions) -> Clip:
-    from yoj_cli.media.clip_pool import pool
+def _decode_picture(file: BinaryIO, where: str, options: MediaOptions) -> tuple[Image.Image, str]:
+    return pool.decode_picture(file, where=where, max_pixels=options.max_pixels, timeout_s=options.timeout_s)
 
+
+def _load_video(media: Media, options: MediaOptions) -> Clip:
     limits = {"max_frames": options.n_frames, "max_pixels": options.max_pixels}
-    with local_file(media, options) as (path, identity):
+    where = shorten(str(media.source))
+    with open_source(media, options) as (file, identity):
 
         def decode() -> Clip:
-            decoded = pool.decode(path, **limits, timeout_s=options.timeout_s)
-            check_unmoved(media, identity)
+            decoded = pool.decode_clip(file, where=where, **limits, timeout_s=options.timeout_s)
             return _build_clip(decoded.frames, decoded.times_s, decoded.duration_s)
 
         try:
             return _clips.get((*identity, *limits.values()), decode)
         except MediaError as error:  # perhaps another thread's, whose group names the file otherwise
-            where = shorten(str(media.source))
             raise MediaError(error.what, where=where, hint=error.hint) from error.__cause__
 
 
@@ -129,9 +128,11 @@ def _load_frames(media: Media, options: MediaOptions) -> Clip:
     for place, name in enumerate(names):
         with open_file(Media("image", name, path=name, root=media.root)) as file:
             if place not in kept:
-                check_picture(file, where=name, max_pixels=options.max_pixels)
+                pool.check_picture(
+                    file, where=name, max_pixels=options.max_pixels, timeout_s=options.timeout_s
+                )
                 continue
-            frame = np.asarray(read_picture(file, where=name, max_pixels=options.max_pixels))
+            frame = np.asarray(_decode_picture(file, name, options)[0])
         if frames and frame.shape != frames[0].shape:
             (height, width, _), (first_height, first_width, _) = frame.shape, frames[0].shape
             raise MediaError(

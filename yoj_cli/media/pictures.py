@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import BinaryIO
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from yoj_cli.errors import MediaError
 from yoj_cli.media.endings import is_cut_short
+from yoj_cli.media.hints import HINT_BROKEN, HINT_TOO_LARGE
 
 FORMATS = (
     "PNG",
@@ -27,12 +29,13 @@ FORMATS = (
 )
 """What is opened, by Pillow's names: formats that people hand in and that are decoded in this process. Pillow knows
 more, and starts another program for some (Ghostscript for EPS)."""
-HINT_BROKEN = "Replace the file, or open and save it again as PNG or JPEG."
 HINTS_SEVERAL = {
     "TIFF": "Save the page that is meant as a file of its own; several pages are several images.",
     "WEBP": "Save the frame that is meant as PNG, or convert all to GIF or MP4 and give it as a video.",
 }
 HINT_ANIMATION = "Give it as a video, or save the frame that is meant as PNG."
+BAND_PX = 1 << 20
+"""What a picture larger than this is converted and read in, so that its peak of memory is hardly above itself."""
 TIFF_SUBFILE_TYPE, TIFF_REDUCED, TIFF_MASK = 254, 1, 4
 
 
@@ -73,11 +76,28 @@ def convert_picture(image: Image.Image, *, where: str, max_pixels: int) -> Image
     return _convert_to_rgb(_turn_upright(image), where)
 
 
-def picture_digest(image: Image.Image) -> str:
-    """A name for the pixels themselves: equal exactly when two RGB pictures are."""
+def picture_digest(image: Image.Image, keep: Callable[[bytes], object] = lambda _: None) -> str:
+    """A name for the pixels themselves: equal exactly when two RGB pictures are.
+
+    Args:
+        keep: gets the pixels' bytes, three each, piece by piece.
+    """
     digest = hashlib.blake2b(f"picture {image.width}x{image.height}".encode(), digest_size=16)
-    digest.update(image.tobytes())
+    for band in _cut_in_bands(image):
+        pixels = band.tobytes()
+        digest.update(pixels)
+        keep(pixels)
     return digest.hexdigest()
+
+
+def _cut_in_bands(image: Image.Image) -> Iterator[Image.Image]:
+    """The picture from top to bottom, so that what is made of a part is never as large as the whole."""
+    n_rows = max(BAND_PX // image.width, 1)
+    if n_rows >= image.height:
+        yield image
+        return
+    for top in range(0, image.height, n_rows):
+        yield image.crop((0, top, image.width, min(top + n_rows, image.height)))
 
 
 def _open(file: BinaryIO, *, where: str, max_pixels: int) -> Image.Image:
@@ -159,7 +179,7 @@ def _too_large(what: str, where: str, max_pixels: int) -> MediaError:
     return MediaError(
         f"the picture is too large: {what}, and the limit is {max_pixels:,} pixels",
         where=where,
-        hint="Scale it down; the judge looks at far fewer pixels than this.",
+        hint=HINT_TOO_LARGE,
     )
 
 
@@ -174,35 +194,61 @@ def _turn_upright(image: Image.Image) -> Image.Image:
 
 
 def _convert_to_rgb(image: Image.Image, where: str) -> Image.Image:
+    """The image itself where it is RGB already."""
     mode = image.mode
+    if mode == "RGB" and not image.has_transparency_data:
+        return image
+    convert: Callable[[Image.Image], Image.Image]
     if mode == "I" or mode.startswith("I;16"):
-        return _grey_from_integers(image, where)
-    if mode == "F":
-        return _grey_from_floats(image, where)
-    if mode == "LAB":
-        return _convert_lab(image, where)
+        _check_integers(image, where)
+        convert = _grey_from_integers
+    elif mode == "F":
+        convert = partial(_grey_from_floats, white=_find_white(image, where))
+    elif mode == "LAB":
+        convert = partial(_convert_lab, where=where)
+    else:
+        convert = _convert_colours
     try:
-        if mode in ("La", "RGBa"):  # premultiplied
-            image = image.convert({"La": "LA", "RGBa": "RGBA"}[mode])
-        if image.has_transparency_data:
-            return _flatten(image.convert("RGBA"))
-        return image.convert("RGB")
+        if image.width * image.height <= BAND_PX:
+            return convert(image)
+        whole, top = Image.new("RGB", image.size), 0
+        for band in _cut_in_bands(image):
+            whole.paste(convert(band), (0, top))
+            top += band.height
     except ValueError as error:
         raise _no_way_to_rgb(f"colour mode {mode}", where) from error
+    return whole
 
 
-def _flatten(image: Image.Image) -> Image.Image:
-    """Composite an RGBA picture on white, as a viewer does."""
+def _convert_colours(image: Image.Image) -> Image.Image:
+    if image.mode in ("La", "RGBa"):  # premultiplied
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    # As a viewer does: on white.
     paper = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(paper, image).convert("RGB")
+    return Image.alpha_composite(paper, image.convert("RGBA")).convert("RGB")
 
 
-def _grey_from_integers(image: Image.Image, where: str) -> Image.Image:
-    """16-bit grey: 0..65535 becomes 0..255; Pillow's own convert() clips all above 255 to white."""
-    values = np.asarray(image).astype(np.int64)
-    low, high = int(values.min()), int(values.max())
+def _find_range(image: Image.Image) -> tuple[float, float]:
+    """The smallest and the largest value of grey; NaN where one is."""
+    import numpy as np
+
+    ranges = [(values.min(), values.max()) for values in map(np.asarray, _cut_in_bands(image))]
+    return np.min(ranges).item(), np.max(ranges).item()
+
+
+def _check_integers(image: Image.Image, where: str) -> None:
+    low, high = _find_range(image)
     if low < 0 or high > 65535:
         raise _no_way_to_rgb(f"32-bit grey values from {low} to {high}", where)
+
+
+def _grey_from_integers(image: Image.Image) -> Image.Image:
+    """16-bit grey: 0..65535 becomes 0..255; Pillow's own convert() clips all above 255 to white."""
+    import numpy as np
+
+    values = np.asarray(image).astype(np.int64)
     grey = ((values + 128) // 257).astype(np.uint8)
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
@@ -210,13 +256,19 @@ def _grey_from_integers(image: Image.Image, where: str) -> Image.Image:
     return Image.fromarray(grey).convert("RGB")
 
 
-def _grey_from_floats(image: Image.Image, where: str) -> Image.Image:
+def _find_white(image: Image.Image, where: str) -> int:
     """Floating grey: 0..1 when nothing is above 1, else 0..255; any other range has no agreed white."""
-    values = np.asarray(image)
-    low, high = float(values.min()), float(values.max())
+    low, high = _find_range(image)
     if not (low >= 0 and high <= 255):  # NaN fails too
         raise _no_way_to_rgb(f"floating-point grey values from {low:g} to {high:g}", where)
-    scaled = values * 255 if high <= 1 else values
+    return 1 if high <= 1 else 255
+
+
+def _grey_from_floats(image: Image.Image, white: int) -> Image.Image:
+    import numpy as np
+
+    values = np.asarray(image)
+    scaled = values * 255 if white == 1 else values
     return Image.fromarray(np.rint(scaled).astype(np.uint8)).convert("RGB")
 
 

@@ -8,15 +8,14 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 from collections.abc import Iterator
-from io import BytesIO
 from typing import BinaryIO, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, scheme_of, shorten
-from yoj_cli.media.files import open_file, resolve
+from yoj_cli.media.files import open_file
+from yoj_cli.media.memory_file import open_memory_file
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.stores import is_store
 
@@ -27,57 +26,24 @@ Identity: TypeAlias = tuple[int | bytes, ...]
 
 
 @contextlib.contextmanager
-def open_source(media: Media, options: MediaOptions) -> Iterator[BinaryIO]:
-    """The medium's bytes, wherever they are.
+def open_source(media: Media, options: MediaOptions) -> Iterator[tuple[BinaryIO, Identity]]:
+    """The medium as an open file, wherever its bytes are, and what tells it from others.
+
+    A decoder in another process is handed the file itself: no path that could lead elsewhere meanwhile.
 
     Raises:
-        MediaError: they cannot be had, or may not.
-    """
-    if media.path or not media.source:
-        with open_file(media) as file:
-            yield file
-    else:
-        yield BytesIO(_fetch(str(media.source), options))
-
-
-@contextlib.contextmanager
-def local_file(media: Media, options: MediaOptions) -> Iterator[tuple[str, Identity]]:
-    """The path of a file that a decoder in another process can open, and what tells it from others.
-
-    Raises:
-        MediaError: there is none, or it may not be read.
+        MediaError: the bytes cannot be had, or may not.
     """
     if media.path or not media.source:
         with open_file(media) as file:
             found = os.fstat(file.fileno())
-            yield str(resolve(media)), (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+            yield file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         return
     data = _fetch(str(media.source), options)
-    handle, name = tempfile.mkstemp(prefix="yoj-clip-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        yield name, (hashlib.blake2b(data).digest(),)
-    finally:
-        os.unlink(name)
-
-
-def check_unmoved(media: Media, identity: Identity) -> None:
-    """See that a path under a root still leads to the file that was opened; a decoder opened it by itself meanwhile.
-
-    Raises:
-        MediaError: it leads elsewhere.
-    """
-    if media.root is None or not media.path:
-        return
-    with open_file(media) as file:
-        found = os.fstat(file.fileno())
-    if (found.st_dev, found.st_ino) != identity[:2]:
-        raise MediaError(
-            "another file took its place while it was read",
-            where=str(media.source),
-            hint="Score it again when nothing changes the folder.",
-        )
+    identity = (hashlib.blake2b(data).digest(),)
+    with open(open_memory_file(data), "rb") as file:
+        del data
+        yield file, identity
 
 
 def _fetch(source: str, options: MediaOptions) -> bytes:

@@ -1,0 +1,263 @@
+"""Decoders in processes of their own: what hangs, crashes, swells or prints costs its own medium and nothing more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.test_clips import GENEROUS, numbers, overwrite_frame, write_clip
+from yoj_cli.errors import MediaError
+from yoj_cli.media.clips import Decoded, decode_clip
+from yoj_cli.media.decoder_pool import DecoderPool
+
+
+@pytest.fixture
+def pool():
+    pool = DecoderPool(max_decoders=2)
+    yield pool
+    pool.close()
+
+
+def decode(pool: DecoderPool, path: Path, timeout_s: float = 60) -> Decoded:
+    """A named pipe is opened for writing too, so that reading it never ends."""
+    flags = os.O_RDWR if stat.S_ISFIFO(path.stat().st_mode) else os.O_RDONLY
+    with open(os.open(path, flags), "rb", buffering=0) as file:
+        return pool.decode_clip(file, where=str(path), **GENEROUS, timeout_s=timeout_s)
+
+
+def test_the_pool_gives_what_decoding_here_gives(tmp_path: Path, pool: DecoderPool) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 25)
+    here, there = decode_clip(str(clip), **GENEROUS), decode(pool, clip)
+    assert np.array_equal(here.frames, there.frames)
+    assert (here.times_s, here.duration_s, here.decoder) == (there.times_s, there.duration_s, there.decoder)
+    assert there.frames.flags.writeable
+
+
+def test_one_decoder_serves_clip_after_clip(tmp_path: Path, pool: DecoderPool) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 5)
+    (tmp_path / "bad.mp4").write_text("no clip")
+    decode(pool, clip)
+    (process,) = pool._processes
+    with pytest.raises(MediaError, match="not a clip"):
+        decode(pool, tmp_path / "bad.mp4")
+    decode(pool, clip)
+    assert pool._processes == {process}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_decoder_that_hangs_is_stopped_and_the_next_clip_is_fine(tmp_path: Path, pool: DecoderPool) -> None:
+    os.mkfifo(tmp_path / "never.mp4")
+    clip = write_clip(tmp_path / "a.mp4", 5)
+    decode(pool, clip)
+    started = time.monotonic()
+    with pytest.raises(MediaError, match=r"did not finish within 0\.5 s") as caught:
+        decode(pool, tmp_path / "never.mp4", timeout_s=0.5)
+    assert time.monotonic() - started < 5
+    assert caught.value.where == str(tmp_path / "never.mp4")
+    assert numbers(decode(pool, clip)) == [0, 4]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_decoder_that_crashes_is_an_error_and_the_next_clip_is_fine(
+    tmp_path: Path, pool: DecoderPool
+) -> None:
+    os.mkfifo(tmp_path / "never.mp4")
+    clip = write_clip(tmp_path / "a.mp4", 5)
+    with ThreadPoolExecutor(1) as thread:
+        doomed = thread.submit(decode, pool, tmp_path / "never.mp4")
+        while not pool._processes:
+            time.sleep(0.01)
+        (process,) = pool._processes
+        os.kill(process._process.pid, signal.SIGSEGV)
+        with pytest.raises(MediaError, match=r"crashed \(SIGSEGV\)"):
+            doomed.result()
+    assert numbers(decode(pool, clip)) == [0, 4]
+
+
+def test_a_decoder_that_died_idle_is_replaced(tmp_path: Path, pool: DecoderPool) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 5)
+    decode(pool, clip)
+    (process,) = pool._processes
+    os.kill(process._process.pid, signal.SIGKILL)
+    process._process.wait()
+    assert numbers(decode(pool, clip)) == [0, 4]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_close_ends_busy_decoders(tmp_path: Path, pool: DecoderPool) -> None:
+    os.mkfifo(tmp_path / "never.mp4")
+    with ThreadPoolExecutor(1) as thread:
+        doomed = thread.submit(decode, pool, tmp_path / "never.mp4")
+        while not pool._processes:
+            time.sleep(0.01)
+        pool.close()
+        with pytest.raises(MediaError):
+            doomed.result(timeout=10)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_close_also_ends_those_who_wait_for_a_decoder(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never.mp4")
+    pool = DecoderPool(max_decoders=1)
+    with ThreadPoolExecutor(3) as threads:
+        doomed = [threads.submit(decode, pool, tmp_path / "never.mp4") for _ in range(3)]
+        while not pool._processes:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        pool.close()
+        for one in doomed:
+            with pytest.raises(MediaError):
+                one.result(timeout=10)
+    assert not pool._processes
+    assert numbers(decode(pool, write_clip(tmp_path / "a.mp4", 5))) == [0, 4]
+    pool.close()
+
+
+def test_threads_share_the_pool(tmp_path: Path, pool: DecoderPool) -> None:
+    clips = [write_clip(tmp_path / f"{n}.mp4", n) for n in (6, 11, 16)]
+    most: list[int] = []
+
+    def read(path: Path) -> list[int]:
+        decoded = decode(pool, path)
+        most.append(len(pool._processes))
+        return numbers(decoded)
+
+    with ThreadPoolExecutor(6) as threads:
+        results = list(threads.map(read, clips * 4))
+    assert results == [[0, 5, 5], [0, 5, 10, 10], [0, 5, 10, 15, 15]] * 4
+    assert max(most) <= 2
+
+
+LOAD = """
+    import sys
+    from yoj_cli.media.decoder_pool import pool
+    from yoj_cli.errors import MediaError
+    for path in sys.argv[1:]:
+        try:
+            pool.decode_clip(open(path, 'rb'), where=path, max_frames=16, max_pixels=10**8, timeout_s=60)
+        except MediaError:
+            pass
+    print([process._process.pid for process in pool._processes][0])
+"""
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_program_on_standard_input_works_prints_nothing_more_and_leaves_no_process(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 40, options={"g": "10", "bf": "0"})
+    damaged = overwrite_frame(clip, 1.2)
+    done = subprocess.run(
+        [sys.executable, "-", str(clip), str(damaged)],
+        input=textwrap.dedent(LOAD),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    (line,) = done.stdout.splitlines()
+    assert not is_alive(int(line))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_ctrl_c_while_decoding_is_quiet_and_leaves_no_process(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never.mp4")
+    program = """
+        import os, sys, threading, time
+        from yoj_cli.media.decoder_pool import pool
+        def tell():
+            while not pool._processes: time.sleep(0.01)
+            print([process._process.pid for process in pool._processes][0], flush=True)
+        threading.Thread(target=tell, daemon=True).start()
+        try:
+            never = open(os.open(sys.argv[1], os.O_RDWR), "rb")
+            pool.decode_clip(never, where="", max_frames=2, max_pixels=10**8, timeout_s=60)
+        except KeyboardInterrupt:
+            sys.exit(130)
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "never.mp4")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (130, "", "")
+    assert not is_alive(worker)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_gets_decoders_of_its_own(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 5)
+    program = """
+        import os, sys, warnings
+        from yoj_cli.media.decoder_pool import pool
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 has one about forking
+        limits = dict(where='', max_frames=2, max_pixels=10**8, timeout_s=60)
+        pool.decode_clip(open(sys.argv[1], 'rb'), **limits)
+        theirs = {process._process.pid for process in pool._processes}
+        child = os.fork()
+        assert len(pool.decode_clip(open(sys.argv[1], 'rb'), **limits).frames) == 2
+        mine = {process._process.pid for process in pool._processes}
+        assert (mine == theirs) == (child != 0)
+        if child:
+            sys.exit(os.waitpid(child, 0)[1])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), clip],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_decoder_imports_only_what_decoding_needs() -> None:
+    program = """
+        import sys, yoj_cli.media.decoder
+        print([name for name in ("torch", "typer", "rich", "numpy", "av", "decord") if name in sys.modules])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_waiting_for_a_free_decoder_does_not_count_as_decoding(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 5)
+    pool = DecoderPool(max_decoders=1)
+    try:
+        decode(pool, clip)
+        pool._free.acquire()
+        threading.Timer(0.6, pool._free.release).start()
+        assert numbers(decode(pool, clip, timeout_s=0.5)) == [0, 4]
+    finally:
+        pool.close()
