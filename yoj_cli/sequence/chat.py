@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 from yoj_cli.config.judge import Role
 from yoj_cli.errors import CheckpointError, InputError, ModelError
 from yoj_cli.groups import Group, Media, check_role
+from yoj_cli.sequence.template_process import TemplateRefusedError, start_template
 from yoj_cli.sequence.tokens import SpecialTokens
 
 # Private-use characters: no template trims or changes them.
@@ -48,7 +49,9 @@ class ChatTemplate:
     """
 
     def __init__(self, processor: Any, role: Role, *, takes_media: bool, where: str) -> None:
-        self._processor, self._takes_media = processor, takes_media
+        self._takes_media = takes_media
+        self._template = start_template(processor, where=where)
+        self._written = lru_cache(maxsize=256)(self._write)
         self._problem = lru_cache(maxsize=256)(self._find_problem)
         plain = ("user", "assistant") if role == "assistant" else ("user",)
         try:
@@ -66,22 +69,31 @@ class ChatTemplate:
         Raises:
             InputError: the template refuses it.
         """
-        kinds = iter(["image" if medium.kind == "image" else "video" for medium in media])
+        kinds = tuple("image" if medium.kind == "image" else "video" for medium in media)
+        found = self._written(tuple((role, tuple(blocks)) for role, blocks in turns), kinds)
+        if isinstance(found, str):
+            return found
+        # An error of its own for each group: what is cached may be raised in several threads.
+        raise InputError(f"the judge's chat template refuses the conversation: {found}") from found
+
+    def _write(
+        self, turns: tuple[tuple[str, tuple[str | None, ...]], ...], kinds: tuple[str, ...]
+    ) -> str | TemplateRefusedError:
+        """What the template writes; groups of one shape (roles, texts and media in their order) share it."""
+        waiting = iter(kinds)
         messages: list[dict[str, Any]] = []
         for role, blocks in turns:
             content: Any = [
-                {"type": next(kinds)} if block is None else {"type": "text", "text": block}
+                {"type": next(waiting)} if block is None else {"type": "text", "text": block}
                 for block in blocks
             ]
             if not self._takes_media:
                 content = " ".join(block for block in blocks if block is not None)
             messages.append({"role": role, "content": content})
         try:
-            return str(self._processor.apply_chat_template(messages, tokenize=False))
-        except MemoryError:
-            raise
-        except Exception as error:  # a template is a program of its own, and may fail like any
-            raise InputError(f"the judge's chat template refuses the conversation: {error}") from error
+            return self._template.render(messages)
+        except TemplateRefusedError as error:
+            return error
 
     def check_roles(self, turns: Turns) -> None:
         """Refuse a turn that would be shown as another role's.

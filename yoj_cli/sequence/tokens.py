@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from yoj_cli.errors import CheckpointError, InputError, UsageError, first_few
+from yoj_cli.sequence.template_process import TemplateRefusedError, start_template
 from yoj_cli.storage.names import DEFAULT_SEPARATOR, SEPARATOR_TOKEN
 
 
@@ -73,13 +75,12 @@ def use_as_separator(processor: Any, token: str, *, where: str) -> str:
 def _template_texts(processor: Any, tokenizer: Any) -> Iterator[str]:
     """The chat template, and what it writes around a conversation: it may put its tokens together from parts."""
     yield f"{getattr(processor, 'chat_template', None)} {tokenizer.chat_template}"
+    template = start_template(processor, where=str(getattr(tokenizer, "name_or_path", "")))
     for roles in (("user", "assistant"), ("system", "user", "assistant")):
         content: Any = "a" if processor is tokenizer else [{"type": "text", "text": "a"}]
         messages = [{"role": role, "content": content} for role in roles]
-        try:
-            yield str(processor.apply_chat_template(messages, tokenize=False))
-        except Exception:  # a template is a program of its own, and need not know every role
-            continue
+        with suppress(TemplateRefusedError):  # it need not know every role
+            yield template.render(messages)
 
 
 def _add_special(tokenizer: Any, token: str) -> int:
