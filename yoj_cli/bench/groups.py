@@ -9,9 +9,11 @@ from random import Random
 
 from yoj_cli.bench.case import Case, Sizes, build_case
 from yoj_cli.bench.pictures import draw_clip, draw_noise, find_n_frames, find_side
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, TooLongError
 from yoj_cli.groups import Failure, Group
-from yoj_cli.media.load import Clip, Picture, load
+from yoj_cli.media.budget import load_group
+from yoj_cli.media.load import Clip, Picture
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.plan.branches import Plan, build_plan
 from yoj_cli.records.parse import parse, read_groups
@@ -55,7 +57,7 @@ class GroupSource:
             if clips:
                 record["video"] = DRAWN
             record["responses"] = [self._draw_text(sizes.response, random) for _ in range(n)]
-            group = parse(record, where=f"drawn group {index}")
+            group = parse(record, where=f"drawn group {index}", limits=Limits(max_responses=max(n, 1)))
             cases.append(self._build(group, DEFAULTS, orders, seed, clips))
         return cases
 
@@ -69,6 +71,7 @@ class GroupSource:
         seed: int,
         media_root: Path | None = None,
         media: MediaOptions = DEFAULTS,
+        limits: Limits = LIMITS,
     ) -> list[Case]:
         """The first groups of a file that have n responses or more, their first n responses each.
 
@@ -76,7 +79,7 @@ class GroupSource:
             InputError: a line that cannot be used, or no group is large enough.
         """
         cases = []
-        for group in _groups(path, media_root):
+        for group in _groups(path, media_root, limits):
             if len(group.responses) >= n:
                 group = replace(group, responses=group.responses[:n], rankings=None)
                 cases.append(self._build(group, media, orders, seed))
@@ -95,7 +98,7 @@ class GroupSource:
             clips: drawn ones, which are all of the group's media; without any the media are loaded.
         """
         try:
-            loaded: list[Picture | Clip] = list(clips) or [load(medium, media) for medium in group.media]
+            loaded: list[Picture | Clip] = list(clips) or load_group(group.media, media)
 
             def build(indices: Sequence[int], plan: Plan) -> PackedSequence:
                 some = replace(group, responses=tuple(group.responses[index] for index in indices))
@@ -114,7 +117,7 @@ class GroupSource:
 
         def count(side_px: int) -> int:
             group = parse({"prompt": "?", "images": [draw_noise(side_px, 0)], "responses": ["."]})
-            loaded = [load(medium) for medium in group.media]
+            loaded = load_group(group.media)
             return self._builder.build(group, loaded, build_plan(1)).n_media_tokens
 
         return find_side(n_tokens, count)
@@ -141,8 +144,8 @@ class GroupSource:
         return " ".join(words)
 
 
-def _groups(path: str, media_root: Path | None) -> Iterator[Group]:
-    for item in read_groups(path, media_root=media_root):
+def _groups(path: str, media_root: Path | None, limits: Limits) -> Iterator[Group]:
+    for item in read_groups(path, media_root=media_root, limits=limits):
         if isinstance(item, Failure):
             raise item.error
         yield item

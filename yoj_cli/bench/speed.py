@@ -20,6 +20,7 @@ from yoj_cli.bench.random_init import build_random, draw_media, read_architectur
 from yoj_cli.bench.report import Comparison, Row, SpeedReport
 from yoj_cli.bench.variants import VARIANTS, Subject, Variant
 from yoj_cli.config.bench import BenchConfig
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import OutOfMemoryError
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.render.wording import counted
@@ -48,6 +49,7 @@ def compare_speed(
     path: str | None,
     media_root: Path | None = None,
     media: MediaOptions = DEFAULTS,
+    limits: Limits = LIMITS,
     tell: Callable[[str], None],
 ) -> SpeedReport:
     """Measure every way to read the same groups, for each N.
@@ -56,13 +58,14 @@ def compare_speed(
         path: JSON Lines of real groups; drawn ones where there is none.
         media_root: see `read_groups`.
         media: the limits of media.
+        limits: of lines and groups.
         tell: told what is going on.
     Raises:
         InputError, TooLongError: a group cannot be used, or is too long for the judge.
         ModelError, DeviceError: the judge cannot be loaded, or its device has no room for any way.
     """
     tell("loading")
-    subject, draw, facts = _load(config, path, media_root, media)
+    subject, draw, facts = _load(config, path, media_root, media, limits)
     backbone = subject.backbone
     report = SpeedReport(
         facts=facts | _machine(subject) | {name: getattr(config, name) for name in SETTINGS},
@@ -81,7 +84,7 @@ def _tell(tell: Callable[[str], None], n: int, what: str) -> None:
 
 
 def _load(
-    config: BenchConfig, path: str | None, media_root: Path | None, media: MediaOptions
+    config: BenchConfig, path: str | None, media_root: Path | None, media: MediaOptions, limits: Limits
 ) -> tuple[Subject, Draw, dict[str, Any]]:
     """What reads, where the groups come from, and what to call both."""
     options: dict[str, Any] = {"n_groups": config.groups, "orders": config.orders, "seed": config.seed}
@@ -103,7 +106,7 @@ def _load(
     facts["quant"] = judge.backbone.quant
     facts["groups"] = Path(path).name if path else "random words and noise"
     read = (
-        partial(source.read, path, media_root=media_root, media=media, **options)
+        partial(source.read, path, media_root=media_root, media=media, limits=limits, **options)
         if path
         else partial(source.draw, sizes=sizes, **options)
     )

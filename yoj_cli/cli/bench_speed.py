@@ -46,6 +46,7 @@ def bench_speed(
                 path=file,
                 media_root=media.media_root,
                 media=build_media_options(media),
+                limits=media,
                 tell=tell,
             )
         with writing(stream):

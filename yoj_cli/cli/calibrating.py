@@ -80,7 +80,7 @@ def run(
 def _read(paths: Sequence[str], media: InputConfig, limit: int | None) -> Iterator[Group | Failure]:
     selection = Selection(limit=limit)
     for path in paths:
-        yield from read_groups(path, media_root=media.media_root, selection=selection)
+        yield from read_groups(path, media_root=media.media_root, selection=selection, limits=media)
 
 
 def _fit(

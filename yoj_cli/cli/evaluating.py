@@ -64,7 +64,7 @@ def run(
     Raises:
         YojError: of the first group that fails, unless `config.on_error` is "skip".
     """
-    sets = open_sets(names, data=config.data, limit=config.limit, media_root=media.media_root)
+    sets = open_sets(names, data=config.data, limit=config.limit, media_root=media.media_root, limits=media)
     has_judge = not scores or judge.model is not None
     if "-" in names and len(scores) + has_judge > 1:
         raise UsageError("standard input can be read once only", hint="Give a file, or one scorer.")

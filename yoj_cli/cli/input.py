@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from yoj_cli.config.io import InputConfig
+from yoj_cli.config.limits import LIMITS
 from yoj_cli.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -48,17 +48,26 @@ def check_stdin_once(paths: Sequence[str]) -> None:
         raise UsageError("standard input can be read once only", hint="Give - in one place.")
 
 
-def read_text(path: str) -> str:
+def read_text(path: str, max_bytes: int = LIMITS.max_line_bytes) -> str:
     """A whole text file without the line break at its end; "-" is standard input.
 
+    Args:
+        max_bytes: a longer one is refused, and not read to its end.
+
     Raises:
-        InputError: it cannot be read, or is not UTF-8.
+        InputError: it cannot be read, is too long, or is not UTF-8.
     """
     name = "stdin" if path == "-" else path
     if path == "-" and sys.stdin is None:
         raise UsageError("standard input is closed")
     try:
-        raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if path == "-":
+            raw = sys.stdin.buffer.read(max_bytes + 1)
+        else:
+            with open(path, "rb") as file:
+                raw = file.read(max_bytes + 1)
+        if len(raw) > max_bytes:
+            raise InputError(f"has more than {max_bytes:,} bytes (--max-line-mb)", where=name)
         text = raw.decode("utf-8-sig")
     except FileNotFoundError as error:
         raise InputError("there is no such file", where=name) from error
@@ -97,7 +106,7 @@ def read_files(
             stdin,
             media_root=media.media_root,
             selection=selection,
-            max_line_bytes=media.max_line_bytes,
+            limits=media,
         )
 
 
@@ -109,7 +118,8 @@ def build_media_options(config: InputConfig, max_frames: int | None = None) -> M
     """
     from yoj_cli.media.options import MediaOptions
 
-    return MediaOptions(
+    return MediaOptions.within(
+        config,
         allow_remote=config.allow_remote_media,
         allow_private=config.allow_private_media,
         max_download_bytes=int(config.max_download_mb * (1 << 20)),

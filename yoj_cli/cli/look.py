@@ -36,19 +36,18 @@ def look_at_files(
     from yoj_cli.records.lines import bounded_lines
     from yoj_cli.records.parse import read_groups
 
-    limit_bytes = media.max_line_bytes
     lines: Iterable[bytes] = ()
     if "-" in paths:
-        lines = bounded_lines(sys.stdin.buffer, max_bytes=limit_bytes, name="stdin")
+        lines = bounded_lines(sys.stdin.buffer, max_bytes=media.max_line_bytes, name="stdin")
     for path in paths if limit is None else paths[:1]:
         if path == "-":
             if not _has_come(sys.stdin.buffer):
                 continue
             head = _read_head(lines)
             lines = chain(head, lines)
-            groups = read_groups("-", head, media_root=media.media_root)
+            groups = read_groups("-", head, media_root=media.media_root, limits=media)
         elif os.path.isfile(path):  # a pipe can be read once
-            groups = read_groups(path, media_root=media.media_root, max_line_bytes=limit_bytes)
+            groups = read_groups(path, media_root=media.media_root, limits=media)
         else:
             continue
         first = next(groups, None)

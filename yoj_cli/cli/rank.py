@@ -60,10 +60,10 @@ def rank(
     images, videos, files = image or [], video or [], response or []
     prompt_file = prompt[1:] if prompt is not None and prompt.startswith("@") else None
     text_files = files if prompt_file is None else [prompt_file, *files]
-    record = _read_record(prompt, prompt_file, images, videos, files, text or [])
+    record = _read_record(prompt, prompt_file, images, videos, files, text or [], media.max_line_bytes)
     from yoj_cli.records.parse import parse
 
-    group = parse(record, media_root=media.media_root)
+    group = parse(record, media_root=media.media_root, limits=media)
     with open_output(output, inputs=[*text_files, *images, *videos]) as stream:
         look_at_media(group, media)
         with show_loading(judge, output):
@@ -84,6 +84,7 @@ def _read_record(
     videos: list[str],
     files: list[str],
     literals: list[str],
+    max_bytes: int,
 ) -> dict[str, Any]:
     """The input line that says the same as the options; files are read once all options are checked."""
     texts = [decode_argument(each, f"--text {number}") for number, each in enumerate(literals, start=1)]
@@ -102,11 +103,11 @@ def _read_record(
     record: dict[str, Any] = {}
     if prompt is not None:
         record["prompt"] = (
-            decode_argument(prompt, "--prompt") if prompt_file is None else read_text(prompt_file)
+            decode_argument(prompt, "--prompt") if prompt_file is None else read_text(prompt_file, max_bytes)
         )
     record |= {name: paths for name, paths in (("images", images), ("videos", videos)) if paths}
     names = ["stdin" if path == "-" else path for path in files]
     return record | {
-        "responses": [*(read_text(path) for path in files), *texts],
+        "responses": [*(read_text(path, max_bytes) for path in files), *texts],
         "labels": [*names, *(f"text {number}" for number in range(1, len(texts) + 1))],
     }

@@ -51,6 +51,7 @@ def report(
                 max_mb=report.max_mb,
                 media_root=media.media_root,
                 options=build_media_options(media),
+                limits=media,
                 tell=tell,
             )
         with writing(stream):

@@ -48,6 +48,7 @@ def score_on_ray(
         n_shards=run.shards,
         judge=judge.resolved(),
         media=build_media_options(media),
+        limits=media,
         media_root=None if media.media_root is None else str(media.media_root.resolve()),
         top=output.top,
         limit=limit,

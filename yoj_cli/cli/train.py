@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Optional
 
@@ -13,6 +14,7 @@ from yoj_cli.cli.messages import say
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.recipe import read_recipe, take_recipe
 from yoj_cli.config.io import InputConfig
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ExitCode, UsageError
 
@@ -94,6 +96,7 @@ def train(
         held_out=evals,
         media_root=media.media_root,
         media=build_media_options(media),
+        limits=media,
         resume=resume_from or resume,
         name=push_to_hub,
         also=_given(media, push_to_hub, public),
@@ -123,7 +126,9 @@ def _given(media: InputConfig, push_to_hub: str | None, public: bool) -> dict[st
         "push_to_hub": push_to_hub,
         "public": public,
     }
-    return {name: value for name, value in options.items() if value}
+    changed = {each.name: getattr(media, each.name) for each in fields(Limits)}
+    changed = {name: value for name, value in changed.items() if value != getattr(LIMITS, name)}
+    return {name: value for name, value in options.items() if value} | changed
 
 
 def _say_nothing(text: str) -> None:

@@ -26,7 +26,9 @@ def read_all(files: Sequence[str] | None, config: VotesConfig) -> tuple[Votes, C
     require("ranking votes", "networkx", "evalica", extra="eval")
     from yoj_cli.votes.collect import read_votes
 
-    found = read_votes(paths, parse_columns(config.columns), texts=texts, skip=config.on_error == "skip")
+    found = read_votes(
+        paths, parse_columns(config.columns), texts=texts, skip=config.on_error == "skip", limits=config
+    )
     complaints = Complaints("rows or groups", rows_say_so=False)
     for error in found.errors:
         complaints.add(error)

@@ -12,6 +12,7 @@ from yoj_cli.cli.messages import Complaints, say
 from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import open_output, writing
 from yoj_cli.config.io import OutputConfig
+from yoj_cli.config.limits import Limits
 from yoj_cli.config.votes import SampleConfig
 from yoj_cli.errors import ExitCode, InputError
 from yoj_cli.groups import Failure, Group
@@ -42,7 +43,15 @@ def sample(
         from yoj_cli.votes.sample import sample_variants
 
         failures: list[Failure] = []
-        groups = _ranked((item for path in paths for item in read_groups(path)), failures, sample.on_error)
+        # Groups are ranked lists here, and nothing of them is loaded: what a line may hold is bound enough.
+        limits = Limits(
+            max_line_mb=sample.max_line_mb,
+            max_line_values=sample.max_line_values,
+            max_responses=sample.max_line_values,
+            max_media=sample.max_line_values,
+        )
+        items = (item for path in paths for item in read_groups(path, limits=limits))
+        groups = _ranked(items, failures, sample.on_error)
         found = sample_variants(
             groups,
             sample.n,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from yoj_cli.config.field import Options, option, positive
+from yoj_cli.config.limits import Limits
 from yoj_cli.errors import UsageError
 
 WrittenFormat = Literal["table", "jsonl", "csv", "markdown"]
@@ -15,8 +16,8 @@ OnError = Literal["stop", "skip"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InputConfig(Options):
-    """Where media may come from."""
+class InputConfig(Limits):
+    """Where media may come from, and what a group may cost."""
 
     media_root: Path | None = option(
         None, "Resolve media paths against this folder and refuse any that leave it.", metavar="DIR"
@@ -31,13 +32,6 @@ class InputConfig(Options):
     max_total_download_gb: float = option(
         100.0, "Fetch no more than so much in one run.", metavar="GB", check=positive
     )
-    max_line_mb: float = option(
-        64.0, "Refuse a longer line of a file, without reading it whole.", metavar="MB", check=positive
-    )
-
-    @property
-    def max_line_bytes(self) -> int:
-        return int(self.max_line_mb * (1 << 20))
 
     def check_together(self) -> None:
         if self.media_root is not None and not self.media_root.is_dir():

@@ -60,11 +60,6 @@ class ServeConfig(Options):
         30.0, "Hang up on a client that sends or reads slower than this.", metavar="S", check=positive
     )
     max_body_mb: float = option(64.0, "Refuse a larger request.", metavar="MB", check=positive)
-    max_responses: int = option(256, "Refuse groups of more responses.", metavar="N", check=positive)
-    max_media: int = option(64, "Refuse groups of more pictures and clips.", metavar="N", check=positive)
-    max_megapixels: float = option(
-        40.0, "Refuse larger pictures, and clips of larger frames.", metavar="MP", check=positive
-    )
     max_waiting: int = option(
         2048, "Groups of all requests that may wait; who comes then is told to come later (429).",
         metavar="N", check=positive,

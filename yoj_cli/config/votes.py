@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from yoj_cli.config.field import Options, option, positive, valid_seed
+from yoj_cli.config.limits import LineLimits
 from yoj_cli.errors import UsageError
 
 COLUMNS = ("group", "prompt", "a", "b", "winner", "annotator", "weight", "a_text", "b_text")
@@ -42,7 +43,7 @@ def _valid_columns(text: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VotesConfig(Options):
+class VotesConfig(LineLimits):
     """What is read as votes."""
 
     columns: str | None = option(
@@ -85,7 +86,7 @@ class RankingConfig(Options):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SampleConfig(Options):
+class SampleConfig(LineLimits):
     """How groups of N are drawn from ranked groups."""
 
     n: int = option(4, "Responses of a variant.", "--n", metavar="N", check=positive)

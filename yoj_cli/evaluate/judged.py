@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.records.parse import read_groups
@@ -75,17 +76,19 @@ def read_judged(
     *,
     folder: str | os.PathLike[str] | None = None,
     media_root: str | os.PathLike[str] | None = None,
+    limits: Limits = LIMITS,
 ) -> Iterator[Judged]:
     """Read lines that `yoj score` or `yoj eval --save` wrote, one at a time.
 
     Args:
         folder: where relative media paths start; by default the folder of each file.
         media_root: where they start instead, and what they may not leave.
+        limits: of lines and groups.
     Raises:
         InputError: a file cannot be read, or a line has neither scores nor an error, or scores that do not fit it.
     """
     for item in chain.from_iterable(
-        read_groups(os.fspath(path), folder=folder, media_root=media_root) for path in paths
+        read_groups(os.fspath(path), folder=folder, media_root=media_root, limits=limits) for path in paths
     ):
         yield _of_failed(item) if item.record.get("error") else _of_line(item)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, UsageError, YojError, errors_at
 from yoj_cli.evaluate.benchmark import Benchmark, Record
 from yoj_cli.evaluate.benchmarks import BENCHMARKS
@@ -50,7 +51,12 @@ def find_benchmark(name: str) -> Benchmark | None:
 
 
 def open_sets(
-    names: Sequence[str], *, data: Path | None, limit: int | None, media_root: Path | None
+    names: Sequence[str],
+    *,
+    data: Path | None,
+    limit: int | None,
+    media_root: Path | None,
+    limits: Limits = LIMITS,
 ) -> list[EvalSet]:
     """The sets that the command line names.
 
@@ -58,6 +64,7 @@ def open_sets(
         names: benchmarks and files; "paper" stands for the six.
         data: the local copy of the one benchmark, or a folder that holds one a benchmark, under its name.
         limit: groups of each that are read.
+        limits: of lines and groups.
     Raises:
         UsageError: an unknown name, or `data` without a benchmark.
         InputError: a source that cannot be opened.
@@ -70,10 +77,10 @@ def open_sets(
     for name in names:
         benchmark = find_benchmark(name)
         if benchmark is None:
-            found = _open_file(name, limit, media_root)
+            found = _open_file(name, limit, media_root, limits)
         else:
             copy = data if data is None or n_benchmarks == 1 else copy_of(name, data)
-            found = _open_benchmark(benchmark, benchmark_source(benchmark, copy, media_root), limit)
+            found = _open_benchmark(benchmark, benchmark_source(benchmark, copy, media_root), limit, limits)
         if any(found.name == other.name for other in sets):
             raise UsageError(
                 f"two sets are called {found.name!r}", where=name, hint="Evaluate them in two runs."
@@ -123,7 +130,7 @@ def _file_headline(judged: Sequence[Judged]) -> list[Metric]:
     return [best_of_n(judged), pooled_accuracy(judged)]
 
 
-def _open_file(path: str, limit: int | None, media_root: Path | None) -> EvalSet:
+def _open_file(path: str, limit: int | None, media_root: Path | None, limits: Limits) -> EvalSet:
     if path != "-" and not Path(path).is_file():
         known = ", ".join(["paper", *(each.name for each in BENCHMARKS)])
         raise InputError(
@@ -136,7 +143,7 @@ def _open_file(path: str, limit: int | None, media_root: Path | None) -> EvalSet
         file_benchmark(name, title),
         path,
         str(media_root or Path(path).parent),
-        lambda: islice(read_groups(path, media_root=media_root), limit),
+        lambda: islice(read_groups(path, media_root=media_root, limits=limits), limit),
     )
 
 
@@ -165,7 +172,7 @@ def benchmark_source(benchmark: Benchmark, data: Path | None, media: Path | None
     )
 
 
-def _open_benchmark(benchmark: Benchmark, source: Source, limit: int | None) -> EvalSet:
+def _open_benchmark(benchmark: Benchmark, source: Source, limit: int | None, limits: Limits) -> EvalSet:
     where = f"{source.name}@{source.revision}" if source.revision else source.name
     source.data_files(benchmark.files)  # that there are any is found out before a judge is loaded
     return EvalSet(
@@ -173,11 +180,13 @@ def _open_benchmark(benchmark: Benchmark, source: Source, limit: int | None) -> 
         benchmark,
         where,
         source.folder,
-        lambda: islice(read_benchmark(benchmark, source), limit),
+        lambda: islice(read_benchmark(benchmark, source, limits), limit),
     )
 
 
-def read_benchmark(benchmark: Benchmark, source: Source) -> Iterator[Group | Failure]:
+def read_benchmark(
+    benchmark: Benchmark, source: Source, limits: Limits = LIMITS
+) -> Iterator[Group | Failure]:
     """A benchmark's groups; a row that gives none is a Failure in its place."""
     found: Iterator[tuple[str, Record] | Failure] = _records(benchmark, source)
     if benchmark.join is not None:
@@ -190,7 +199,7 @@ def read_benchmark(benchmark: Benchmark, source: Source) -> Iterator[Group | Fai
         try:
             with errors_at(where):
                 kept = source.keep_media(record, where)
-                yield parse(kept, where=where, default_id=str(number), folder=source.folder)
+                yield parse(kept, where=where, default_id=str(number), folder=source.folder, limits=limits)
         except YojError as error:
             yield Failure(where, _without_bytes(record), error)
 

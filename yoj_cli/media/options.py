@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from typing import Any
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import MediaError
 
 DEFAULT_MAX_FRAMES = 16
 """What the published weights were trained on (arXiv 2604.10966)."""
+
+
+def _pixels(mp: float) -> int:
+    return int(mp * 1_000_000)
 
 
 class Downloaded:
@@ -35,7 +41,9 @@ class MediaOptions:
         allow_remote: http(s) addresses may be fetched (--allow-remote-media).
         allow_private: from loopback and private networks too (--allow-private-media).
         max_frames: frames shown of one clip or folder, >= 1; None is the judge's, or DEFAULT_MAX_FRAMES without one.
-        max_pixels: width x height of a picture or a clip's frame; the default is where Pillow starts to warn.
+        max_pixels: width x height of a picture or a clip's frame.
+        max_clip_pixels: of all frames that are shown of one clip or folder.
+        max_group_pixels: of all pictures and clips that are shown in one group.
         max_download_bytes: size of a fetched file.
         max_total_download_bytes: of all files that are fetched under these options, and those made of them.
         timeout_s: time for one download, and for decoding one clip.
@@ -44,7 +52,9 @@ class MediaOptions:
     allow_remote: bool = False
     allow_private: bool = False
     max_frames: int | None = None
-    max_pixels: int = 89_478_485
+    max_pixels: int = _pixels(LIMITS.max_picture_mp)
+    max_clip_pixels: int = _pixels(LIMITS.max_clip_mp)
+    max_group_pixels: int = _pixels(LIMITS.max_group_mp)
     max_download_bytes: int = 256 << 20
     max_total_download_bytes: int = 100 << 30
     timeout_s: float = 60.0
@@ -53,6 +63,16 @@ class MediaOptions:
     def __post_init__(self) -> None:
         if self.max_frames is not None and self.max_frames < 1:
             raise ValueError(f"max_frames must be at least 1, not {self.max_frames}")
+
+    @classmethod
+    def within(cls, limits: Limits, **options: Any) -> MediaOptions:
+        """With the pixels that `limits` allow, and other fields of this class."""
+        return cls(
+            max_pixels=_pixels(limits.max_picture_mp),
+            max_clip_pixels=_pixels(limits.max_clip_mp),
+            max_group_pixels=_pixels(limits.max_group_mp),
+            **options,
+        )
 
     def count_download(self, n_bytes: int) -> None:
         """Count bytes that came from the network.

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, YojError, errors_at
 from yoj_cli.groups import Failure, Group
 from yoj_cli.records.json_line import parse_text
@@ -57,7 +58,11 @@ def read_document(path: Path) -> dict[str, Any] | None:
 
 
 def parse_document(
-    records: Mapping[str, Any], path: Path, *, media_root: str | os.PathLike[str] | None = None
+    records: Mapping[str, Any],
+    path: Path,
+    *,
+    media_root: str | os.PathLike[str] | None = None,
+    limits: Limits = LIMITS,
 ) -> Iterator[Group | Failure]:
     """The groups of a document; a record that cannot be used gives a Failure in its place.
 
@@ -65,6 +70,7 @@ def parse_document(
         records: from `read_document`.
         path: the file, whose folder relative media paths start from.
         media_root: see `read_groups`.
+        limits: of groups.
     """
     for number, (place, record) in enumerate(records.items(), start=1):
         where = f"{path}:{place}"
@@ -73,7 +79,12 @@ def parse_document(
                 raise InputError(f"expected a JSON object, found {kind_of(record)}", where=where)
             with errors_at(where):
                 yield parse(
-                    record, where=where, default_id=str(number), folder=path.parent, media_root=media_root
+                    record,
+                    where=where,
+                    default_id=str(number),
+                    folder=path.parent,
+                    media_root=media_root,
+                    limits=limits,
                 )
         except YojError as error:
             yield Failure(where, record if isinstance(record, dict) else {}, error)

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from typing import Any, NoReturn
 
+from yoj_cli.config.limits import LIMITS
 from yoj_cli.errors import InputError
 
 MAX_DEPTH = 100
 """Lists and objects inside each other; Python's own writer gives up at about a thousand."""
+
+TEXT = re.compile(rb'"[^"]*"')
 
 
 def is_blank(line: bytes) -> bool:
@@ -24,13 +28,16 @@ def is_blank(line: bytes) -> bool:
     return not line.decode("utf-8-sig", "replace").strip()
 
 
-def parse_line(line: bytes, *, where: str) -> dict[str, Any] | None:
+def parse_line(line: bytes, *, where: str, max_values: int = LIMITS.max_line_values) -> dict[str, Any] | None:
     """The JSON object on a line, None for a blank line.
 
+    Args:
+        max_values: of texts, numbers, lists and objects, whose memory and time are many times those of the line.
     Raises:
-        InputError: not UTF-8, not JSON, or not an object.
+        InputError: not UTF-8, not JSON, not an object, or of too many values.
     """
     try:
+        check_values(line, max_values)
         text = line.decode("utf-8-sig").rstrip()
         if not text:
             return None
@@ -70,6 +77,26 @@ def parse_text(text: str) -> Any:
     if isinstance(found, (dict, list)):
         _check_depth(found)
     return found
+
+
+def check_values(line: bytes, max_values: int) -> None:
+    """Refuse JSON of more values, by the commas and brackets that stand between them.
+
+    Raises:
+        InputError: there are more.
+    """
+    if _count_signs(line) < max_values:  # nearly all
+        return
+    texts_out = TEXT.sub(b"", line.replace(rb"\\", b"").replace(rb"\"", b""))  # a text may be full of commas
+    if _count_signs(texts_out) >= max_values:
+        raise InputError(
+            f"it holds more than {max_values:,} texts, numbers, lists and objects (--max-line-values)",
+            hint="Leave out what is no part of the group, or raise --max-line-values.",
+        )
+
+
+def _count_signs(line: bytes) -> int:
+    return sum(map(line.count, (b",", b"[", b"{")))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, BinaryIO, cast
 
+from yoj_cli.config.limits import LIMITS
 from yoj_cli.errors import InputError
 from yoj_cli.records.stores import is_store, open_store
 
@@ -23,10 +24,7 @@ GZIP_START = b"\x1f\x8b"
 ZSTD_START = b"\x28\xb5\x2f\xfd"
 
 
-MAX_LINE_BYTES = 64 << 20
-"""A group with its pictures as data: URLs has a few; what takes longer to read than to judge is refused unread."""
-
-END_AFTER_BYTES = 16 * MAX_LINE_BYTES
+END_AFTER_BYTES = 16 * LIMITS.max_line_bytes
 """Without a line break for so long, it is no file of lines."""
 
 
@@ -35,8 +33,16 @@ class Oversized(bytes):
 
     n_bytes: int
 
+    def refusal(self, where: str) -> InputError:
+        """What is said of it."""
+        return InputError(
+            f"the line has {self.n_bytes:,} bytes, more than is read (--max-line-mb)",
+            where=where,
+            hint="Name pictures by their paths instead of writing them into the line.",
+        )
 
-def bounded_lines(stream: IO[bytes], *, max_bytes: int = MAX_LINE_BYTES, name: str) -> Iterator[bytes]:
+
+def bounded_lines(stream: IO[bytes], *, max_bytes: int = LIMITS.max_line_bytes, name: str) -> Iterator[bytes]:
     """The lines of a stream, none of which takes more memory than `max_bytes`.
 
     Raises:

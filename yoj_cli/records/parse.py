@@ -16,11 +16,12 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, YojError, errors_at
 from yoj_cli.groups import Failure, Group, Media, Message, absolute, id_of, local_path, scheme_of
 from yoj_cli.records.file_kinds import refuse_other_kinds
 from yoj_cli.records.json_line import is_blank, parse_line
-from yoj_cli.records.lines import MAX_LINE_BYTES, Oversized, bounded_lines, open_lines
+from yoj_cli.records.lines import Oversized, bounded_lines, open_lines
 from yoj_cli.records.selection import Selection
 from yoj_cli.records.stores import is_store
 from yoj_cli.records.turns import is_number, kind_of, one_of, parse_conversation, parse_text
@@ -36,7 +37,7 @@ def read_groups(
     media_root: str | os.PathLike[str] | None = None,
     folder: str | os.PathLike[str] | None = None,
     selection: Selection | None = None,
-    max_line_bytes: int = MAX_LINE_BYTES,
+    limits: Limits = LIMITS,
 ) -> Iterator[Group | Failure]:
     """Read a JSON Lines file one line at a time; memory does not grow with the file.
 
@@ -48,7 +49,7 @@ def read_groups(
         media_root: the folder that media paths start from instead, and that none may leave.
         folder: where they start from instead, without that limit.
         selection: which lines are parsed; all by default. One selection may go on over several files.
-        max_line_bytes: a longer line is a Failure, and never held.
+        limits: what is over is a Failure; a line that is too long is never held.
     Raises:
         InputError: the file cannot be opened or read, or is of another kind (a table, one document over many
             lines). Bad lines are yielded as a Failure instead.
@@ -63,7 +64,7 @@ def read_groups(
         with nullcontext() if path == "-" else open_lines(path) as stream:
             lines = stdin if path == "-" else None
             if lines is None:  # what the caller hands over is the caller's to bound
-                lines = bounded_lines(stream or sys.stdin.buffer, max_bytes=max_line_bytes, name=name)
+                lines = bounded_lines(stream or sys.stdin.buffer, max_bytes=limits.max_line_bytes, name=name)
             for number, line in enumerate(lines, start=1):
                 if is_blank(line):
                     continue
@@ -74,30 +75,33 @@ def read_groups(
                     refuse_other_kinds(line, name=name)
                 if not selection.takes_next():
                     continue
-                item = read_line(line, f"{name}:{number}", str(number), folder, media_root)
+                item = read_line(line, f"{name}:{number}", str(number), folder, media_root, limits)
                 if item is not None:
                     yield item
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", where=name) from error
 
 
-def parse_records(items: Iterable[Group | Failure | Mapping[str, Any]]) -> Iterator[Group | Failure]:
+def parse_records(
+    items: Iterable[Group | Failure | Mapping[str, Any]], limits: Limits = LIMITS
+) -> Iterator[Group | Failure]:
     """Groups as they are, and records as groups; one that cannot be used gives a Failure in its place.
 
     Args:
         items: a record has the fields of a JSON line; "record 3" is what errors call the third item, and "3" its id
             if it has none. Closed at the end if it can be.
+        limits: of records.
     """
     try:
         for number, item in enumerate(items, start=1):
-            yield item if isinstance(item, (Group, Failure)) else _parse_record(item, number)
+            yield item if isinstance(item, (Group, Failure)) else _parse_record(item, number, limits)
     finally:
         close = getattr(items, "close", None)
         if close is not None:
             close()
 
 
-def _parse_record(record: Any, number: int) -> Group | Failure:
+def _parse_record(record: Any, number: int, limits: Limits) -> Group | Failure:
     where = f"record {number}"
     try:
         if not isinstance(record, Mapping):
@@ -107,7 +111,7 @@ def _parse_record(record: Any, number: int) -> Group | Failure:
                 hint="Files are read by read_groups; one group alone is scored by `score` or `score_group`.",
             )
         with errors_at(where):
-            return parse(record, where=where, default_id=str(number))
+            return parse(record, where=where, default_id=str(number), limits=limits)
     except YojError as error:
         return Failure(where, record if isinstance(record, Mapping) else {}, error)
 
@@ -118,6 +122,7 @@ def read_line(
     number: str,
     folder: str | os.PathLike[str],
     media_root: str | os.PathLike[str] | None,
+    limits: Limits = LIMITS,
 ) -> Group | Failure | None:
     """One line of a JSON Lines file; None for a blank one.
 
@@ -125,20 +130,24 @@ def read_line(
         where: what an error calls the line.
         number: the group's id, where the line has none.
         folder, media_root: see `parse`.
+        limits: of the line and its group.
     """
     record: dict[str, Any] | None = {}
     try:
         with errors_at(where):
             if isinstance(line, Oversized):
-                raise InputError(
-                    f"the line has {line.n_bytes:,} bytes, more than is read (--max-line-mb)",
-                    where=where,
-                    hint="Name pictures by their paths instead of writing them into the line.",
-                )
-            record = parse_line(line, where=where)
+                raise line.refusal(where)
+            record = parse_line(line, where=where, max_values=limits.max_line_values)
             if record is None:
                 return None
-            return parse(record, where=where, default_id=number, folder=folder, media_root=media_root)
+            return parse(
+                record,
+                where=where,
+                default_id=number,
+                folder=folder,
+                media_root=media_root,
+                limits=limits,
+            )
     except YojError as error:
         return Failure(where, record or {}, error)
 
@@ -150,20 +159,24 @@ def parse(
     default_id: str = "",
     folder: str | os.PathLike[str] = "",
     media_root: str | os.PathLike[str] | None = None,
+    limits: Limits = LIMITS,
 ) -> Group:
     """One input record -> one Group.
 
     Args:
         folder: where relative media paths start; "" is the current folder.
         media_root: the folder that media paths start from instead, and that none may leave.
+        limits: how many responses, pictures and clips there may be.
     Raises:
-        InputError: a field is missing, contradicts another or has the wrong type.
+        InputError: a field is missing, contradicts another or has the wrong type, or there is too much of it.
     """
     try:
-        responses, before = _parse_responses(record)
+        responses, before = _parse_responses(record, limits.max_responses)
+        messages = parse_conversation(record, before)
+        _check_media(messages, limits.max_media)
         return Group(
             id=id_of(record, default_id),
-            messages=_locate(parse_conversation(record, before), folder, media_root),
+            messages=_locate(messages, folder, media_root),
             responses=responses,
             rankings=_parse_rankings(record, len(responses)),
             record=record,
@@ -193,7 +206,18 @@ def _locate(
     return tuple(Message(turn.role, tuple(locate(block) for block in turn.blocks)) for turn in messages)
 
 
-def _parse_responses(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[Any] | None]:
+def _check_media(messages: Sequence[Message], max_media: int) -> None:
+    n_media = sum(isinstance(block, Media) for turn in messages for block in turn.blocks)
+    if n_media > max_media:
+        raise InputError(
+            f"the group has {n_media:,} pictures and clips, over the limit of {max_media:,} (--max-media)",
+            hint="Show fewer, or raise --max-media.",
+        )
+
+
+def _parse_responses(
+    record: Mapping[str, Any], max_responses: int
+) -> tuple[tuple[str, ...], list[Any] | None]:
     """The responses, and the turns in front of them where they are conversations of their own."""
     key, raw = one_of(record, RESPONSES_KEYS)
     is_pair = any(record.get(name) is not None for name in ("chosen", "rejected"))
@@ -202,6 +226,11 @@ def _parse_responses(record: Mapping[str, Any]) -> tuple[tuple[str, ...], list[A
     if key is None:
         named = _pair(record)
     elif isinstance(raw, list) and raw:
+        if len(raw) > max_responses:
+            raise InputError(
+                f"the group has {len(raw):,} responses, over the limit of {max_responses:,} (--max-responses)",
+                hint="Divide it into several groups, or raise --max-responses.",
+            )
         named = {f"{key}[{index}]": item for index, item in enumerate(raw)}
     else:
         raise InputError(f"{key!r} must be a list of at least one text, found {kind_of(raw)}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import Any
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, first_few, require
 from yoj_cli.evaluate.judged import Judged, read_judged
 from yoj_cli.evaluate.saved import SavedRun, read_runs
@@ -43,6 +44,7 @@ def build_report(
     max_mb: float,
     media_root: Path | None,
     options: MediaOptions,
+    limits: Limits = LIMITS,
     tell: Callable[[str], None] = lambda what: None,
 ) -> Report:
     """The page of one verdict file, or of two that are compared.
@@ -51,6 +53,7 @@ def build_report(
         title: None takes the names of the files.
         max_mb: room for pictures, in megabytes of the page.
         options: whether media may be fetched, and how much of them.
+        limits: of lines and groups.
         tell: hears what is going on.
     Raises:
         InputError: a file cannot be read, or holds a line without a verdict.
@@ -59,7 +62,7 @@ def build_report(
     if len(paths) > 1:
         require("to compare two files", "scipy", extra="eval")
     runs = [_open(path) for path in paths]
-    files = [_read(run, media_root) for run in runs]
+    files = [_read(run, media_root, limits) for run in runs]
     entries = build_entries(files)
     media = _media_of(entries, options)
     shown = show_media(list(media.items()), max_bytes=max_mb * 1e6, tell=tell)
@@ -100,9 +103,9 @@ def _open(path: str) -> SavedRun:
     return runs[0]
 
 
-def _read(run: SavedRun, media_root: Path | None) -> list[Judged]:
+def _read(run: SavedRun, media_root: Path | None, limits: Limits) -> list[Judged]:
     folder = None if media_root else run.folder or None
-    judged = list(read_judged([run.path], folder=folder, media_root=media_root))
+    judged = list(read_judged([run.path], folder=folder, media_root=media_root, limits=limits))
     if not judged:
         raise InputError(
             "there is no verdict in it", where=run.path, hint="`yoj score FILE --json` writes verdicts."

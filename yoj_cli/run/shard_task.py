@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import UnexpectedError, YojError
 from yoj_cli.groups import Failure
 from yoj_cli.media.options import MediaOptions
@@ -30,6 +31,7 @@ class ShardedRun:
     Attributes:
         inputs: files or addresses, with what they held when the run began.
         output: of the whole run; see `shard_path`.
+        limits: of lines and groups.
         earlier: the manifest of a shard that is done; the others must be of the same run.
         stops: a group that cannot be scored fails its shard.
     """
@@ -44,6 +46,7 @@ class ShardedRun:
     limit: int | None
     stops: bool
     earlier: Manifest | None = None
+    limits: Limits = LIMITS
 
 
 class ShardScorer:
@@ -99,7 +102,8 @@ class ShardScorer:
         path = shard_path(run.output, shard, run.n_shards)
         selection = Selection(shard=shard, n_shards=run.n_shards, limit=run.limit)
         groups = chain.from_iterable(
-            read_groups(each.path, media_root=run.media_root, selection=selection) for each in run.inputs
+            read_groups(each.path, media_root=run.media_root, selection=selection, limits=run.limits)
+            for each in run.inputs
         )
         n_done = n_failed = 0
         with tempfile.TemporaryDirectory(prefix="yoj-shard-") as folder:

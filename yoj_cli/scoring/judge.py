@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoj_cli.checkpoint.read import Checkpoint, load_checkpoint
 from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import UsageError, errors_at
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
@@ -173,6 +174,7 @@ class Judge:
         images: Picture | Iterable[Picture] | None = None,
         videos: str | PathLike[str] | Iterable[str | PathLike[str]] | None = None,
         media: MediaOptions | None = None,
+        limits: Limits = LIMITS,
     ) -> Verdict:
         """Score one group given as Python values; they mean what they mean in a line of JSON.
 
@@ -185,6 +187,7 @@ class Judge:
                 (H, W, 3) of uint8, RGB.
             videos: one or several paths of clips.
             media: the limits of media; by default nothing from the network, with the judge's `max_frames`.
+            limits: how many responses, pictures and clips there may be.
         Raises:
             InputError: something in the group cannot be used.
             OutOfMemoryError: the group does not fit on the device.
@@ -197,7 +200,7 @@ class Judge:
             "responses": _as_list(responses),
         }
         with errors_at(""):
-            group = parse({name: value for name, value in given.items() if value is not None})
+            group = parse({name: value for name, value in given.items() if value is not None}, limits=limits)
         return self.score_group(group, media=media)
 
     def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
@@ -212,6 +215,7 @@ class Judge:
         groups: Iterable[Group | Failure | Mapping[str, Any]],
         *,
         media: MediaOptions | None = None,
+        limits: Limits = LIMITS,
         live: bool = False,
         n_before: int = 0,
         after_window: Callable[[], None] = lambda: None,
@@ -226,6 +230,7 @@ class Judge:
         Args:
             groups: from `read_groups`, or records with the fields of a JSON line; read in a thread of its own.
             media: see `score`.
+            limits: of records; groups were measured when they were read.
             live: no group waits for those that are yet to come (a slow pipe); those that are there are read
                 together, and the last digits of a score depend on the moment.
             n_before, after_window: for runs that go on after an interruption; see `score_stream`.
@@ -235,7 +240,7 @@ class Judge:
         _ = self.engine  # a closed judge says so here, and not when the stream is first asked
         return score_stream(
             self,
-            parse_records(groups),
+            parse_records(groups, limits),
             media or MediaOptions(),
             live=live,
             n_before=n_before,

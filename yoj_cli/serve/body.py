@@ -12,10 +12,9 @@ import anyio
 from starlette.requests import Request
 
 from yoj_cli.config.io import InputConfig
-from yoj_cli.config.serve import ServeConfig
 from yoj_cli.errors import InputError, YojError, errors_at
 from yoj_cli.groups import Failure, Group, Media
-from yoj_cli.records.json_line import is_blank, parse_line, parse_text
+from yoj_cli.records.json_line import check_values, is_blank, parse_line, parse_text
 from yoj_cli.records.parse import parse
 from yoj_cli.records.turns import kind_of
 from yoj_cli.serve.admission import Slip
@@ -69,7 +68,7 @@ async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
     return bytes(body)
 
 
-async def parse_body(request: Request, raw: bytes, config: ServeConfig, media: InputConfig) -> Body:
+async def parse_body(request: Request, raw: bytes, media: InputConfig) -> Body:
     """The records of a body, each parsed as a line of a file is.
 
     Raises:
@@ -83,7 +82,7 @@ async def parse_body(request: Request, raw: bytes, config: ServeConfig, media: I
             hint=f"Send Content-Type: {ONE} (a record, or a list) or {LINES[0]} (a record a line).",
             headers={"Accept-Post": ", ".join((ONE, LINES[0]))},
         )  # fmt: skip
-    reader = _Reader(config, media)
+    reader = _Reader(media)
     if len(raw) < PARSE_IN_THREAD_BYTES:
         return parsers[kind](raw, reader)
     return await asyncio.to_thread(parsers[kind], raw, reader)
@@ -93,7 +92,6 @@ async def parse_body(request: Request, raw: bytes, config: ServeConfig, media: I
 class _Reader:
     """A record as a group, within the limits of a server."""
 
-    config: ServeConfig
     media: InputConfig
 
     def read(self, record: Any, where: str, number: str) -> Group | Failure:
@@ -101,7 +99,13 @@ class _Reader:
             with errors_at(where):
                 if not isinstance(record, dict):
                     raise InputError(f"expected a JSON object, found {kind_of(record)}")
-                group = parse(record, where=where, default_id=number, media_root=self.media.media_root)
+                group = parse(
+                    record,
+                    where=where,
+                    default_id=number,
+                    media_root=self.media.media_root,
+                    limits=self.media,
+                )
                 self._check(group)
                 return group
         except YojError as error:
@@ -117,23 +121,14 @@ class _Reader:
                         f"the line has {len(line):,} bytes, more than is read (--max-line-mb)",
                         hint="Make the pictures smaller.",
                     )
-                if (record := parse_line(line, where=where)) is None:
+                if (record := parse_line(line, where=where, max_values=self.media.max_line_values)) is None:
                     return None
         except YojError as error:
             return Failure(where, {}, error), False
         return self.read(record, where, str(number)), True
 
     def _check(self, group: Group) -> None:
-        """Refuse what is too much for a server, and what only its owner may name."""
-        for name, flag, n_found, limit in (
-            ("responses", "--max-responses", len(group.responses), self.config.max_responses),
-            ("pictures and clips", "--max-media", len(group.media), self.config.max_media),
-        ):
-            if n_found > limit:
-                raise InputError(
-                    f"the group has {n_found:,} {name}, and this server takes {limit:,}",
-                    hint=f"Send fewer, or have the server started with a higher {flag}.",
-                )
+        """Refuse what only the server's owner may name."""
         if self.media.media_root is None:
             for each in group.media:
                 _check_no_path(each)
@@ -149,6 +144,7 @@ def _check_no_path(media: Media) -> None:
 
 def _parse_json(raw: bytes, reader: _Reader) -> Body:
     try:
+        check_values(raw, reader.media.max_line_values)
         document = parse_text(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _no_json(f"the body is not UTF-8 (byte {error.start})") from error

@@ -69,9 +69,9 @@ class Service:
 
     def start(self, judges: Sequence[Judge]) -> None:
         """Answer from now on, with the same judge on one or several devices."""
-        options = MediaOptions(
+        options = MediaOptions.within(
+            self.media,
             allow_remote=self.media.allow_remote_media,
-            max_pixels=int(self.config.max_megapixels * 1e6),
             max_download_bytes=self.config.max_body_bytes,
             timeout_s=DECODE_TIMEOUT_S,
         )
@@ -132,7 +132,7 @@ class Service:
         self.check_ready()
         slip = request.state.at_end.enter_context(self.admission.open())
         raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
-        body = await parse_body(request, raw, self.config, self.media)
+        body = await parse_body(request, raw, self.media)
         self.check_ready()  # it may have taken a while
         slip.add_groups(len(body.items))
         request.state.log["groups"] = len(body.items)

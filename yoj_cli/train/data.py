@@ -10,6 +10,7 @@ from random import Random
 
 from torch.utils.data import Dataset
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
@@ -33,7 +34,10 @@ class Example:
 
 
 def read_ranked(
-    paths: Sequence[Path], media_root: Path | None = None, limit: int | None = None
+    paths: Sequence[Path],
+    media_root: Path | None = None,
+    limit: int | None = None,
+    limits: Limits = LIMITS,
 ) -> Iterator[Group | Failure]:
     """The groups of some files, in their order; one without rankings or ratings is a Failure like any bad line.
 
@@ -41,10 +45,11 @@ def read_ranked(
         paths: JSON Lines, or named .json one document; see `read_document`.
         media_root: see `read_groups`.
         limit: stop after this many groups.
+        limits: of lines and groups.
     """
     n_read = 0
     for path in paths:
-        for item in _read(path, media_root):
+        for item in _read(path, media_root, limits):
             if isinstance(item, Failure):
                 yield item
             elif item.rankings is None:
@@ -61,10 +66,10 @@ def read_ranked(
                     return
 
 
-def _read(path: Path, media_root: Path | None) -> Iterator[Group | Failure]:
+def _read(path: Path, media_root: Path | None, limits: Limits) -> Iterator[Group | Failure]:
     if path.suffix.lower() == ".json" and (records := read_document(path)) is not None:
-        return parse_document(records, path, media_root=media_root)
-    return read_groups(str(path), media_root=media_root)
+        return parse_document(records, path, media_root=media_root, limits=limits)
+    return read_groups(str(path), media_root=media_root, limits=limits)
 
 
 def teaches(group: Group) -> bool:

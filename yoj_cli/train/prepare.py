@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import DeviceError, UsageError, require
 from yoj_cli.media.options import DEFAULTS, MediaOptions
@@ -72,6 +73,7 @@ def prepare(
     held_out: Sequence[Path] = (),
     media_root: Path | None = None,
     media: MediaOptions = DEFAULTS,
+    limits: Limits = LIMITS,
     resume: bool | Path = False,
     name: str | None = None,
     also: Mapping[str, object] | None = None,
@@ -85,6 +87,7 @@ def prepare(
         held_out: like `data`, to evaluate on.
         media_root: see `read_groups`.
         media: the limits of media; the frames of a clip are the config's.
+        limits: of lines and groups.
         resume: go on from the last state saved in `out`, or from the state that is named.
         name: what the model card calls the judge; the folder's name by default.
         also: further options of the command, to be written into recipe.toml.
@@ -102,11 +105,11 @@ def prepare(
     shape = load_base_on_meta(config, base)
     builder = build_sequences(config, shape)
     media = replace(media, max_frames=config.max_frames)
-    groups = read_ranked(data, media_root, config.limit)
+    groups = read_ranked(data, media_root, config.limit, limits)
     train_report = validate_data(groups, builder, media, config, what="DATA")
     eval_report = None
     if held_out:
-        groups = read_ranked(held_out, media_root)
+        groups = read_ranked(held_out, media_root, limits=limits)
         builder = build_sequences(config, shape, held_out=True)
         eval_report = validate_data(groups, builder, media, config, what="--eval")
     if state:

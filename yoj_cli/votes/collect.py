@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from yoj_cli.config.limits import LIMITS, LineLimits
 from yoj_cli.errors import InputError, first_few
 from yoj_cli.votes.parse import parse_group, parse_row
 from yoj_cli.votes.rows import read_rows
@@ -28,7 +29,12 @@ class Votes:
 
 
 def read_votes(
-    paths: Sequence[str], columns: Mapping[str, str], *, texts: str | None = None, skip: bool = False
+    paths: Sequence[str],
+    columns: Mapping[str, str],
+    *,
+    texts: str | None = None,
+    skip: bool = False,
+    limits: LineLimits = LIMITS,
 ) -> Votes:
     """Read files of votes whole.
 
@@ -36,20 +42,21 @@ def read_votes(
         columns: see `parse_row`.
         texts: a file with prompts and responses.
         skip: go on after a row that cannot be used, and keep its error.
+        limits: of the files' lines.
     Raises:
         InputError: a file cannot be read; without `skip` also the first row that cannot be used.
     """
     found = Votes()
     groups: dict[str, VotedGroup] = {}
     for path in paths:
-        for where, raw in read_rows(path):
+        for where, raw in read_rows(path, limits):
             try:
                 row = parse_row(_record(raw), columns, default_id=where.rpartition(":")[2])
                 _add(groups, row, where)
             except InputError as error:
                 _keep(found, error, where, skip=skip)
     if texts is not None:
-        _add_texts(found, groups, texts, skip=skip)
+        _add_texts(found, groups, texts, limits, skip=skip)
     found.groups = [group for group in groups.values() if group.votes]
     for number, group in enumerate(found.groups, start=1):
         group.id = str(number) if group.id is None else group.id
@@ -79,9 +86,11 @@ def _check(known: Mapping[str, Any], new: Mapping[str, Any], what: str) -> None:
             )
 
 
-def _add_texts(found: Votes, groups: dict[str, VotedGroup], path: str, *, skip: bool) -> None:
+def _add_texts(
+    found: Votes, groups: dict[str, VotedGroup], path: str, limits: LineLimits, *, skip: bool
+) -> None:
     by_prompt = {group.fields["prompt"]: group for group in groups.values() if "prompt" in group.fields}
-    for where, raw in read_rows(path):
+    for where, raw in read_rows(path, limits):
         try:
             row = _parse_texts(_record(raw), where.rpartition(":")[2])
             group = groups.get(row.key) or by_prompt.get(row.fields.get("prompt", ""))

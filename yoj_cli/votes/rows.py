@@ -9,10 +9,11 @@ from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import Any
 
+from yoj_cli.config.limits import LIMITS, LineLimits
 from yoj_cli.errors import InputError
 from yoj_cli.records.file_kinds import refuse_other_kinds
 from yoj_cli.records.json_line import is_blank, parse_line
-from yoj_cli.records.lines import open_lines
+from yoj_cli.records.lines import Oversized, bounded_lines, open_lines
 
 Raw = tuple[str, "Mapping[str, Any] | InputError"]
 """Where a row stands, and its columns or what is wrong with it."""
@@ -21,35 +22,39 @@ CELL_LIMIT = 1 << 27
 """Characters of a CSV cell; Python's own limit, 131,072, is below a long response."""
 
 
-def read_rows(path: str) -> Iterator[Raw]:
+def read_rows(path: str, limits: LineLimits = LIMITS) -> Iterator[Raw]:
     """The rows of a file, one at a time.
 
     Args:
         path: a file, packed with gzip or Zstandard or not; "-" for standard input.
+        limits: of its lines.
     Raises:
         InputError: the file cannot be read, or is of another kind. Bad rows are yielded as errors.
     """
     name = "stdin" if path == "-" else path
     try:
         with nullcontext(sys.stdin.buffer) if path == "-" else open_lines(path) as stream:
-            numbered = enumerate(stream, start=1)
+            lines = bounded_lines(stream, max_bytes=limits.max_line_bytes, name=name)
+            numbered = enumerate(lines, start=1)
             first = next(((number, line) for number, line in numbered if not is_blank(line)), None)
             if first is None:
                 return
             refuse_other_kinds(first[1], name=name, command="yoj votes rank -")
             if first[1].decode("utf-8-sig", "replace").lstrip()[:1] in ("{", "["):
-                yield from _read_json(chain([first], numbered), name)
+                yield from _read_json(chain([first], numbered), name, limits)
             else:
                 yield from _read_csv(chain([first[1]], (line for _, line in numbered)), name, first[0])
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", where=name) from error
 
 
-def _read_json(lines: Iterable[tuple[int, bytes]], name: str) -> Iterator[Raw]:
+def _read_json(lines: Iterable[tuple[int, bytes]], name: str, limits: LineLimits) -> Iterator[Raw]:
     for number, line in lines:
         where = f"{name}:{number}"
         try:
-            record = parse_line(line, where=where)
+            if isinstance(line, Oversized):
+                raise line.refusal(where)
+            record = parse_line(line, where=where, max_values=limits.max_line_values)
         except InputError as error:
             yield where, error
         else:
@@ -91,6 +96,8 @@ def _check_header(cells: list[str], where: str) -> list[str]:
 
 
 def _decode(line: bytes, where: str) -> str:
+    if isinstance(line, Oversized):
+        raise line.refusal(where)
     try:
         return line.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -1,0 +1,164 @@
+"""Budgets of lines and groups: what is over is refused by name, with the option that raises it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from tests.conftest import PARITY, Run
+from yoj_cli.config.io import InputConfig
+from yoj_cli.config.limits import LIMITS, Limits
+from yoj_cli.errors import InputError, MediaError
+from yoj_cli.groups import Failure, Media
+from yoj_cli.media.budget import load_group
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.records.json_line import parse_line
+from yoj_cli.records.parse import parse
+from yoj_cli.scoring.judge import Judge
+from yoj_cli.votes.rows import read_rows
+
+
+def group(**fields: Any) -> dict[str, Any]:
+    return {"prompt": "p", "responses": ["a", "b"], **fields}
+
+
+def test_a_line_may_hold_as_many_values_as_are_allowed_and_no_more() -> None:
+    line = b'{"responses": ["a", "b"], "n": [1, {"x": 2}, []]}'  # four commas, three [ and two {
+    assert parse_line(line, where="", max_values=10)
+    with pytest.raises(
+        InputError, match=r"more than 9 texts, numbers, lists and objects \(--max-line-values\)"
+    ):
+        parse_line(line, where="", max_values=9)
+
+
+def test_commas_and_brackets_within_a_text_are_no_values() -> None:
+    text = ',[{"\\' * 1000
+    line = json.dumps({"prompt": text, "responses": [text]}).encode()
+    assert parse_line(line, where="", max_values=5) == {"prompt": text, "responses": [text]}
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        (b'{"a": [' + b"{}," * 8_000_000 + b"{}]}", "more than 1,000,000"),
+        (b"{" + b",".join(b'"%d":1' % i for i in range(1_000_001)) + b"}", "more than 1,000,000"),
+        (b'{"a": ' + b"[" * 20_000_000, "more than 1,000,000"),
+        (b'{"a": ' + b"[" * 900_000 + b"}", "nested more than 100 deep"),
+        (b'{"a": ' + b"7" * 10_000_000 + b"}", "an integer of thousands of digits"),
+        (b'{"a": ' + b"7" * 10_000_000 + b".5}", "is too large"),
+    ],
+)  # fmt: skip
+def test_what_would_take_gigabytes_to_parse_is_refused_at_once(line: bytes, what: str) -> None:
+    started = time.perf_counter()
+    with pytest.raises(InputError, match=what):
+        parse_line(line, where="x")
+    assert time.perf_counter() - started < 2
+
+
+def test_responses_and_media_of_a_group_are_counted_before_anything_is_opened() -> None:
+    limits = Limits(max_responses=2, max_media=3)
+    assert parse(group(images=["a", "b"], video="c"), limits=limits)
+    with pytest.raises(InputError, match=r"has 3 responses, over the limit of 2 \(--max-responses\)"):
+        parse(group(responses=["a", "b", "c"]), limits=limits)
+    with pytest.raises(InputError, match=r"has 4 pictures and clips, over the limit of 3 \(--max-media\)"):
+        parse(group(images=["a", "b", "c"], video="d"), limits=limits)
+    blocks = [{"type": "image", "image": "a"}] * 4
+    with pytest.raises(InputError, match="--max-media"):
+        parse({"messages": [{"role": "user", "content": blocks}], "responses": ["a"]}, limits=limits)
+
+
+def test_the_defaults_let_through_sixteen_frames_of_4k_and_a_long_list_of_responses() -> None:
+    options = MediaOptions.within(InputConfig())
+    assert options == MediaOptions()
+    assert 16 * 3840 * 2160 <= options.max_clip_pixels <= options.max_group_pixels
+    assert parse(group(responses=["a"] * 1024, images=["a"] * 64))
+    assert LIMITS.max_line_bytes == 64 << 20
+
+
+def test_a_group_over_a_limit_costs_itself(yoj: Run, write_lines: Callable[..., Path]) -> None:
+    path = write_lines(group(), group(responses=["a"] * 5), group(n=list(range(100))), group())
+    judge = ("-m", PARITY / "checkpoint", "--device", "cpu", "--on-error", "skip")
+    code, out, err = yoj("score", *judge, "--max-responses", 4, "--max-line-values", 50, path)
+    assert code == 1
+    assert ["scores" in json.loads(line) for line in out.splitlines()] == [True, False, False, True]
+    assert "5 responses, over the limit of 4 (--max-responses)" in err
+    assert "more than 50 texts, numbers, lists and objects (--max-line-values)" in err
+
+
+def test_records_in_memory_are_measured_too() -> None:
+    judge = Judge.load(str(PARITY / "checkpoint"), device="cpu")
+    (found,) = judge.score_groups([group(responses=["a"] * 3)], limits=Limits(max_responses=2))
+    assert isinstance(found, Failure)
+    with pytest.raises(InputError, match="--max-responses"):
+        judge.score(prompt="p", responses=["a"] * 3, limits=Limits(max_responses=2))
+
+
+def test_rows_of_votes_are_bounded(tmp_path: Path) -> None:
+    limits = Limits(max_line_mb=0.001, max_line_values=20)
+    path = tmp_path / "votes.jsonl"
+    rows = [
+        {"group": "g", "a": "x", "b": "y", "winner": "a", **more} for more in ({}, {"n": list(range(30))})
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"a": "' + "x" * 2000 + '"}\n')
+    good, many, long = (row for _, row in read_rows(str(path), limits))
+    assert isinstance(good, dict)
+    assert "--max-line-values" in str(many)
+    assert "--max-line-mb" in str(long)
+    (tmp_path / "votes.csv").write_text("group,a,b,winner\ng,x,y," + "a" * 2000 + "\n")
+    with pytest.raises(InputError, match=r"votes.csv:2: the line has 2,007 bytes, .*--max-line-mb"):
+        list(read_rows(str(tmp_path / "votes.csv"), limits))
+
+
+def test_a_text_file_is_not_read_beyond_the_limit_of_a_line(yoj: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("x" * 2000)
+    code, _, err = yoj(
+        "rank", "-p", "q", "-r", tmp_path / "a.txt", "-t", "b", "-m", "demo", "--max-line-mb", 0.001
+    )
+    assert code == 2
+    assert "a.txt: has more than 1,048 bytes (--max-line-mb)" in err
+
+
+def test_what_a_training_run_was_allowed_is_in_its_recipe() -> None:
+    from yoj_cli.cli.train import _given
+
+    assert _given(InputConfig(max_media=7), None, False) == {"max_media": 7}
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Callable[..., Media]:
+    def make(name: str, width: int, height: int) -> Media:
+        Image.new("RGB", (width, height), "red").save(tmp_path / name)
+        return Media("image", str(tmp_path / name))
+
+    return make
+
+
+def test_the_pixels_of_a_group_are_added_up(picture: Callable[..., Media]) -> None:
+    pictures = [picture("a.png", 30, 10), picture("b.png", 20, 10), picture("c.png", 10, 10)]
+    assert [each.image.width for each in load_group(pictures, MediaOptions(max_group_pixels=600))] == [
+        30,
+        20,
+        10,
+    ]
+    with pytest.raises(MediaError, match=r"more than 599 pixels in all \(--max-group-mp\)"):
+        load_group(pictures, MediaOptions(max_group_pixels=599))
+
+
+def test_a_picture_shown_several_times_is_loaded_once_and_counted_each_time(
+    picture: Callable[..., Media],
+) -> None:
+    red, other = picture("a.png", 10, 10), picture("b.png", 10, 10)
+    first, second, third = load_group([red, other, red])
+    assert first is third
+    assert first is not second
+    with pytest.raises(MediaError, match="--max-group-mp"):
+        load_group([red] * 3, MediaOptions(max_group_pixels=299))
+    in_memory = Image.new("RGB", (10, 10))
+    one, same = load_group([Media("image", in_memory), Media("image", in_memory)])
+    assert one is same
