@@ -30,6 +30,7 @@ ROOMS = {
     "sequence": "a group and a plan to token ids",
     "checkpoint": "read, saved, merged, quantized",
     "scoring": "the one forward path, and what feeds it",
+    "client": "a judge behind a server: groups out, verdicts back",
     "rewards": "a judge as the reward of an RL trainer",
     "train": "rankings to a checkpoint",
     "bench": "what one pass saves",

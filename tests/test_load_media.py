@@ -26,6 +26,7 @@ from yoj_cli.groups import Media, local_path
 from yoj_cli.media import load as media_module
 from yoj_cli.media.load import Clip, Picture, even_indices, load
 from yoj_cli.media.options import MediaOptions
+from yoj_cli.records.parse import parse
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 
@@ -601,6 +602,30 @@ def write_frames(folder: Path, names: list[str]) -> Path:
 
 def places(clip: Clip) -> list[int]:
     return [round(int(frame[3, 3, 0]) / 10) for frame in clip.frames]
+
+
+def test_a_list_of_frames_is_read_in_its_order_as_a_folder_of_them_is(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "walk", [f"{n}.png" for n in range(5)])
+    record = {"prompt": "q", "responses": ["a"], "video": {"frames": [f"{n}.png" for n in range(5)]}}
+    (listed,) = parse(record, folder=folder).media
+    (whole,) = parse({**record, "video": {"frames": "walk"}}, folder=tmp_path).media
+    clips = [load(media, MediaOptions(max_frames=3)) for media in (listed, whole)]
+    assert all(isinstance(clip, Clip) and places(clip) == [0, 2, 4] for clip in clips)
+    assert clips[0].digest == clips[1].digest
+    record["video"]["frames"] = ["4.png", Image.new("RGB", (8, 6), (90, 0, 0)), "0.png"]
+    (mixed,) = parse(record, folder=folder).media
+    clip = load(mixed)
+    assert isinstance(clip, Clip)
+    assert places(clip) == [4, 9, 0]
+
+
+def test_no_frame_of_a_list_leaves_the_root(tmp_path: Path) -> None:
+    write_frames(tmp_path, ["secret.png"])
+    write_frames(tmp_path / "media", ["0.png"])
+    record = {"prompt": "q", "responses": ["a"], "video": {"frames": ["0.png", "../secret.png"]}}
+    (media,) = parse(record, media_root=tmp_path / "media").media
+    with pytest.raises(MediaError, match="outside the media root"):
+        load(media)
 
 
 @pytest.mark.parametrize(

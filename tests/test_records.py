@@ -336,6 +336,11 @@ def test_the_line_is_kept_as_it_is() -> None:
         ({**Q, **AB, "image": 3}, "'image' must name a picture, found the number 3"),
         ({**Q, **AB, "image": ""}, "'image' must name a picture, found an empty text"),
         ({**Q, **AB, "images": ["a", None]}, "'images' must name a picture, found nothing"),
+        ({**Q, **AB, "video": {"frames": []}}, "the list of frames in 'video' is empty"),
+        (
+            {**Q, **AB, "video": {"frames": ["a.png", 3]}},
+            "'video.frames' must name a picture, found the number 3",
+        ),
         ({**Q, **AB, "image": {"frames": "walk"}}, "'image' must name a picture, found an object"),
         ({**Q, **AB, "video": True}, "'video' must name a clip, found true or false"),
         (

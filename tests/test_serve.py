@@ -109,7 +109,8 @@ def test_a_request_keeps_its_id(served: Served) -> None:
 
 def test_what_there_is_besides(served: Served, judge: Judge) -> None:
     (model,) = served.http.get("/v1/models").json()["data"]
-    assert model == {"id": "demo", "object": "model", "judge": judge.description}
+    settings = {"content": content_hash(judge.checkpoint), "max_tokens": judge.max_tokens}
+    assert model == {"id": "demo", "object": "model", "judge": judge.description, "settings": settings}
     assert served.http.get("/health").json() == {"status": "alive"}
     assert served.http.get("/ready").json() == {"status": "ready"}
     assert 'yoj_requests_total{path="/v1/models",status="200"}' in served.http.get("/metrics").text

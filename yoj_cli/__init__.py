@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from yoj_cli.version import __version__
 
 if TYPE_CHECKING:
+    from yoj_cli.client.judge import RemoteJudge
     from yoj_cli.errors import (
         CheckpointError,
         DeviceError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         MediaError,
         ModelError,
         OutOfMemoryError,
+        ServerError,
         TooLongError,
         UnexpectedError,
         UsageError,
@@ -47,6 +49,8 @@ __all__ = [
     "Message",
     "ModelError",
     "OutOfMemoryError",
+    "RemoteJudge",
+    "ServerError",
     "TooLongError",
     "UnexpectedError",
     "UsageError",
@@ -57,6 +61,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "yoj_cli.client.judge": ("RemoteJudge",),
     "yoj_cli.errors": tuple(name for name in __all__ if name.endswith("Error")),
     "yoj_cli.groups": ("Failure", "Group", "Media", "Message"),
     "yoj_cli.media.options": ("MediaOptions",),

@@ -9,7 +9,8 @@
     ├── ModelError              3  a backbone, tokenizer or processor that cannot be used
     │   └── CheckpointError     3  an adapter, value head or config that does not fit
     ├── DeviceError             4  no usable device
-    │   └── OutOfMemoryError    4  there is too little memory for this group
+    │   ├── OutOfMemoryError    4  there is too little memory for this group
+    │   └── ServerError         4  a server (--server) that is not there, or does not answer as one
     └── UnexpectedError        70  a bug, ours or a library's
 
 Whatever goes wrong while one group is read, prepared or scored is that group's error, of whatever kind: see
@@ -110,6 +111,10 @@ class DeviceError(YojError):
 
 
 class OutOfMemoryError(DeviceError):
+    pass
+
+
+class ServerError(DeviceError):
     pass
 
 

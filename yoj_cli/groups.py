@@ -40,9 +40,11 @@ class Media:
     """One picture, one clip, or one folder of frames; whole, so that another process can open it.
 
     Attributes:
-        kind: "image", "video" (a file to sample) or "frames" (a folder of pictures sorted by name).
-        source: a path, a data: URL, an http(s) URL, or a picture already in memory; messages and tables show it.
+        kind: "image", "video" (a file to sample) or "frames" (a folder of pictures sorted by name, or a list of them).
+        source: a path, a data: URL, an http(s) URL, or a picture already in memory; messages and tables show it. Of a
+            list of frames it says how many there are.
         seconds_per_frame: time between the frames of a folder, where one is stated; a clip file has its own.
+        frames: the pictures of a list of frames, in their order; empty elsewhere.
         path: the absolute path that `source` means, symbolic links not followed; by default it starts from the
             current folder. "" where there is none: an address, a data: URL, a picture in memory.
         root: the absolute path of the folder that `path` must lie in once links are followed, which is checked
@@ -54,9 +56,10 @@ class Media:
     seconds_per_frame: float | None = None
     path: str = field(default="", repr=False)
     root: str | None = field(default=None, repr=False)
+    frames: tuple[Media, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        if not self.path:
+        if not self.path and not self.frames:
             object.__setattr__(self, "path", local_path(self.source))
 
 

@@ -61,6 +61,12 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
     return decorate
 
 
+def named_options(context: typer.Context, cls: type) -> frozenset[str]:
+    """The fields of an option dataclass that the command line named, also where it named their default."""
+    named = ((item.name, context.get_parameter_source(item.name)) for item in fields(cls))
+    return frozenset(name for name, source in named if source is not None and source.name == "COMMANDLINE")
+
+
 def _flag(name: str, help_text: str) -> inspect.Parameter:
     annotation = Annotated[bool, typer.Option(name, help=help_text)]
     keyword = inspect.Parameter.KEYWORD_ONLY

@@ -9,9 +9,10 @@ import typer
 
 from yoj_cli.cli.input import build_media_options, check_stdin_once, decode_argument, read_text
 from yoj_cli.cli.look import look_at_media
-from yoj_cli.cli.options import with_options
+from yoj_cli.cli.options import named_options, with_options
 from yoj_cli.cli.output import Report, open_output
 from yoj_cli.cli.progress import show_loading
+from yoj_cli.config.client import ClientConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import UsageError
@@ -19,9 +20,11 @@ from yoj_cli.errors import UsageError
 Several = Optional[list[str]]  # noqa: UP045  (read at run time, also by Python 3.10)
 
 
-@with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig)
+@with_options(judge=JudgeConfig, client=ClientConfig, media=InputConfig, output=OutputConfig)
 def rank(
+    context: typer.Context,
     judge: JudgeConfig,
+    client: ClientConfig,
     media: InputConfig,
     output: OutputConfig,
     image: Annotated[
@@ -65,13 +68,22 @@ def rank(
 
     group = parse(record, media_root=media.media_root, limits=media)
     with open_output(output, inputs=[*text_files, *images, *videos]) as stream:
-        look_at_media(group, media)
-        with show_loading(judge, output):
-            from yoj_cli.scoring.judge import Judge
+        client = client.resolved()
+        if client.server is not None:
+            from yoj_cli.run.remote import open_remote
 
-            loaded = Judge.from_config(judge)
-        verdict = loaded.score_group(group, media=build_media_options(media))
-        report = Report(output, stream, loaded.description)
+            with open_remote(client, judge, named_options(context, JudgeConfig)) as scorer:
+                verdict = scorer.judge.score_group(group, media=build_media_options(media))
+                description = scorer.description
+        else:
+            look_at_media(group, media)
+            with show_loading(judge, output):
+                from yoj_cli.scoring.judge import Judge
+
+                loaded = Judge.from_config(judge)
+            verdict = loaded.score_group(group, media=build_media_options(media))
+            description = loaded.description
+        report = Report(output, stream, description)
         report.write(verdict)
         report.end_stream()
         report.finish()

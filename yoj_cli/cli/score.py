@@ -4,26 +4,39 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Annotated, Literal, Optional
+from typing import TYPE_CHECKING, Annotated, Literal, Optional
 
 import typer
 
 from yoj_cli.cli.input import check_paths
 from yoj_cli.cli.look import look_at_files
 from yoj_cli.cli.messages import say
-from yoj_cli.cli.options import is_debugging, with_options
+from yoj_cli.cli.options import is_debugging, named_options, with_options
 from yoj_cli.cli.output import open_output
 from yoj_cli.cli.progress import show_loading
 from yoj_cli.config.calibrate import AbstainConfig
+from yoj_cli.config.client import ClientConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.run import RunConfig
 from yoj_cli.errors import ExitCode
 
+if TYPE_CHECKING:
+    from yoj_cli.run.scorer import Scorer
 
-@with_options(judge=JudgeConfig, media=InputConfig, output=OutputConfig, run=RunConfig, abstain=AbstainConfig)
+
+@with_options(
+    judge=JudgeConfig,
+    client=ClientConfig,
+    media=InputConfig,
+    output=OutputConfig,
+    run=RunConfig,
+    abstain=AbstainConfig,
+)
 def score(
+    context: typer.Context,
     judge: JudgeConfig,
+    client: ClientConfig,
     media: InputConfig,
     output: OutputConfig,
     run: RunConfig,
@@ -54,7 +67,9 @@ def score(
     "rankings" (1 = best), "ratings" (higher is better).
     Relative media paths start from the file's own folder. All other fields are passed through.
     """
+    client = client.resolved()
     if run.engine == "ray":
+        client.check_no_server("--engine ray")
         from yoj_cli.cli.score_on_ray import score_on_ray
 
         score_on_ray(judge, media, output, run, files, limit=limit, on_error=on_error)
@@ -75,11 +90,18 @@ def score(
             escalated = stack.enter_context(open_output(config, paths))
         score_run = ScoreRun(targets, streams, media, output, run, limit, on_error, abstain, escalated)
         score_run.check()
-        stdin = look_at_files(paths, media, skip=on_error == "skip", limit=limit)
-        with show_loading(judge, output):
-            from yoj_cli.run.scorer import open_scorer
+        decode = on_error != "skip" and client.server is None
+        stdin = look_at_files(paths, media, skip=not decode, limit=limit)
+        scorer: Scorer
+        if client.server is not None:
+            from yoj_cli.run.remote import open_remote
 
-            scorer = stack.enter_context(open_scorer(score_run.take_over(judge), run, say=say))
+            scorer = stack.enter_context(open_remote(client, judge, named_options(context, JudgeConfig), run))
+        else:
+            with show_loading(judge, output):
+                from yoj_cli.run.scorer import open_scorer
+
+                scorer = stack.enter_context(open_scorer(score_run.take_over(judge), run, say=say))
         is_clean = score_run.score(scorer, stdin)
         if is_debugging():
             say(scorer.describe_usage())

@@ -12,7 +12,7 @@ from typing import Any
 
 from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError
-from yoj_cli.groups import Failure, Group
+from yoj_cli.groups import Failure, Group, Media
 from yoj_cli.records.parse import read_groups
 from yoj_cli.records.turns import is_number
 from yoj_cli.verdicts.verdict import Verdict, p_best
@@ -148,9 +148,14 @@ def cluster_of(group: Group) -> str:
     digest = hashlib.sha256()
     for turn in group.messages:
         for block in turn.blocks:
-            text = normalise(block) if isinstance(block, str) else f"\0{block.path or block.source}"
-            digest.update(text.encode("utf-8", "surrogatepass"))
+            texts = [normalise(block)] if isinstance(block, str) else _names(block)
+            for text in texts:
+                digest.update(text.encode("utf-8", "surrogatepass"))
     return digest.hexdigest()[:16]
+
+
+def _names(media: Media) -> list[str]:
+    return [f"\0{each.path or each.source}" for each in media.frames or (media,)]
 
 
 def _of_line(item: Group | Failure) -> Judged:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,3 +115,38 @@ def unreadable(error: OSError, media: Media) -> MediaError:
     other = ", or name another folder with --media-root" if media.root is None else ""
     hint = f"Correct the path{start}{other}."
     return MediaError("there is no such file", where=where, hint=hint)
+
+
+def list_frames(media: Media) -> tuple[Media, ...]:
+    """The pictures of a folder of frames in natural order: frame2 before frame10.
+
+    Raises:
+        MediaError: no folder, or none that can be read, or nothing in it.
+    """
+    source = str(media.source)
+    if source and not media.path:
+        raise MediaError(
+            "frames must be a local folder", where=shorten(source), hint="Download the folder first."
+        )
+    folder = resolve(media)
+    try:
+        names = [entry for entry in os.listdir(folder) if not entry.startswith(".")]
+    except NotADirectoryError as error:
+        raise MediaError(
+            "not a folder of frames",
+            where=source,
+            hint="Name the folder; a clip file is given as a video by itself.",
+        ) from error
+    except OSError as error:
+        raise unreadable(error, media) from error
+    if not names:
+        raise MediaError(
+            "there are no pictures in this folder", where=source, hint="Name the folder that holds them."
+        )
+    paths = (os.path.join(folder, name) for name in sorted(names, key=_natural_key))
+    return tuple(Media("image", path, path=path, root=media.root) for path in paths)
+
+
+def _natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    parts = re.split(r"([0-9]+)", name)
+    return [(1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)], name

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,7 +19,7 @@ from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, shorten
 from yoj_cli.media.clip_cache import ClipCache
 from yoj_cli.media.decoder_pool import pool
-from yoj_cli.media.files import is_folder, open_file, resolve, unreadable
+from yoj_cli.media.files import is_folder, list_frames
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.media.pictures import convert_picture, picture_digest
 from yoj_cli.media.sources import open_source
@@ -111,9 +110,9 @@ def _load_video(media: Media, options: MediaOptions) -> Clip:
 
 
 def _load_frames(media: Media, options: MediaOptions) -> Clip:
-    """The pictures of a folder in natural order (frame2 before frame10), evenly thinned to max_frames.
+    """The pictures of a list, or of a folder in natural order, evenly thinned to max_frames.
 
-    Both ends stay, and every picture's time is its place in the whole folder times the spacing.
+    Both ends stay, and every picture's time is its place in the whole clip times the spacing.
     """
     spacing_s = SECONDS_PER_FRAME if media.seconds_per_frame is None else media.seconds_per_frame
     if not 0 < spacing_s < float("inf"):
@@ -122,26 +121,41 @@ def _load_frames(media: Media, options: MediaOptions) -> Clip:
             where=str(media.source),
             hint="It is 'seconds_per_frame' beside \"frames\", or the line's 'sampling_interval' or 'fps'.",
         )
-    names = _list_frames(media)
-    kept = even_indices(len(names), options.n_frames)
+    pictures = media.frames or list_frames(media)
+    kept = even_indices(len(pictures), options.n_frames)
     frames: list[NDArray[np.uint8]] = []
-    for place, name in enumerate(names):
-        with open_file(Media("image", name, path=name, root=media.root)) as file:
-            if place not in kept:
-                pool.check_picture(
-                    file, where=name, max_pixels=options.max_pixels, timeout_s=options.timeout_s
-                )
-                continue
-            frame = np.asarray(_decode_picture(file, name, options)[0])
+    for place, picture in enumerate(pictures):
+        frame = _load_frame(picture, options, is_kept=place in kept)
+        if frame is None:
+            continue
         if frames and frame.shape != frames[0].shape:
             (height, width, _), (first_height, first_width, _) = frame.shape, frames[0].shape
+            first = _name_of(pictures[kept[0]])
             raise MediaError(
-                f"it is {width} x {height} pixels, but {names[kept[0]]} is {first_width} x {first_height}",
-                where=name,
-                hint="All frames of a folder must have one size.",
+                f"it is {width} x {height} pixels, but {first} is {first_width} x {first_height}",
+                where=_name_of(picture),
+                hint="All frames of a clip must have one size.",
             )
         frames.append(frame)
-    return _build_clip(np.stack(frames), tuple(place * spacing_s for place in kept), len(names) * spacing_s)
+    return _build_clip(
+        np.stack(frames), tuple(place * spacing_s for place in kept), len(pictures) * spacing_s
+    )
+
+
+def _load_frame(picture: Media, options: MediaOptions, *, is_kept: bool) -> NDArray[np.uint8] | None:
+    """(H, W, 3) uint8 RGB; None for one that is only seen to be a picture, because it is not shown."""
+    where = _name_of(picture)
+    if isinstance(picture.source, Image.Image):
+        return np.asarray(convert_picture(picture.source, where=where, max_pixels=options.max_pixels))
+    with open_source(picture, options) as (file, _):
+        if is_kept:
+            return np.asarray(_decode_picture(file, where, options)[0])
+        pool.check_picture(file, where=where, max_pixels=options.max_pixels, timeout_s=options.timeout_s)
+    return None
+
+
+def _name_of(media: Media) -> str:
+    return shorten(media.source) if isinstance(media.source, str) else "<picture in memory>"
 
 
 def even_indices(n_items: int, n_kept: int) -> list[int]:
@@ -154,35 +168,6 @@ def even_indices(n_items: int, n_kept: int) -> list[int]:
     if n_kept == 1:
         return [0]
     return [round(i * (n_items - 1) / (n_kept - 1)) for i in range(n_kept)]
-
-
-def _list_frames(media: Media) -> list[str]:
-    source = str(media.source)
-    if source and not media.path:
-        raise MediaError(
-            "frames must be a local folder", where=shorten(source), hint="Download the folder first."
-        )
-    folder = resolve(media)
-    try:
-        names = [entry for entry in os.listdir(folder) if not entry.startswith(".")]
-    except NotADirectoryError as error:
-        raise MediaError(
-            "not a folder of frames",
-            where=source,
-            hint="Name the folder; a clip file is given as a video by itself.",
-        ) from error
-    except OSError as error:
-        raise unreadable(error, media) from error
-    if not names:
-        raise MediaError(
-            "there are no pictures in this folder", where=source, hint="Name the folder that holds them."
-        )
-    return [os.path.join(folder, name) for name in sorted(names, key=_natural_key)]
-
-
-def _natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:
-    parts = re.split(r"([0-9]+)", name)
-    return [(1, int(part), "") if i % 2 else (0, 0, part) for i, part in enumerate(parts)], name
 
 
 def _build_clip(frames: NDArray[np.uint8], times_s: tuple[float, ...], duration_s: float) -> Clip:

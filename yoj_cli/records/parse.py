@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -84,7 +84,7 @@ def read_groups(
 
 def parse_records(
     items: Iterable[Group | Failure | Mapping[str, Any]], limits: Limits = LIMITS
-) -> Iterator[Group | Failure]:
+) -> Generator[Group | Failure, None, None]:
     """Groups as they are, and records as groups; one that cannot be used gives a Failure in its place.
 
     Args:
@@ -187,6 +187,27 @@ def parse(
         raise
 
 
+def parse_values(given: Mapping[str, Any], limits: Limits = LIMITS) -> Group:
+    """Python values under the names of a line's fields -> one Group; None is a field that is not there.
+
+    Args:
+        limits: see `parse`.
+    Raises:
+        InputError: something in the group cannot be used.
+    """
+    with errors_at(""):
+        record = {name: _as_json(value) for name, value in given.items() if value is not None}
+        return parse(record, limits=limits)
+
+
+def _as_json(values: Any) -> Any:
+    """A list, as JSON has it, of what Python holds in an order; what is one thing is left for the parser to judge."""
+    is_array = len(getattr(values, "shape", (0,))) in (0, 2, 3)  # one picture, or none that is known
+    if is_array or isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
+        return values
+    return list(values)
+
+
 def _locate(
     messages: tuple[Message, ...],
     folder: str | os.PathLike[str],
@@ -196,14 +217,17 @@ def _locate(
     start = os.fspath(folder if media_root is None else media_root)
     root = None if media_root is None else absolute(start)
 
-    def locate(block: str | Media) -> str | Media:
-        if isinstance(block, str):
-            return block
+    def locate(block: Media) -> Media:
+        if block.frames:
+            return replace(block, frames=tuple(map(locate, block.frames)))
         if is_store(start) and isinstance(block.source, str) and scheme_of(block.source) == "":
             return replace(block, source=f"{start}/{block.source}", path="")
         return replace(block, path=local_path(block.source, start), root=root)
 
-    return tuple(Message(turn.role, tuple(locate(block) for block in turn.blocks)) for turn in messages)
+    return tuple(
+        Message(turn.role, tuple(block if isinstance(block, str) else locate(block) for block in turn.blocks))
+        for turn in messages
+    )
 
 
 def _check_media(messages: Sequence[Message], max_media: int) -> None:

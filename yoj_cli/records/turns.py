@@ -208,12 +208,9 @@ def _parse_media(record: Mapping[str, Any]) -> tuple[Media, ...]:
 
 
 def _parse_medium(raw: Any, kind: MediaKind, field_name: str) -> Media:
-    """A source text, a picture in memory, or `{"frames": FOLDER, "seconds_per_frame": S}`."""
-    if isinstance(raw, dict) and kind == "video" and isinstance(raw.get("frames"), str):
-        seconds = raw.get("seconds_per_frame")
-        if seconds is not None and not (is_number(seconds) and seconds > 0):
-            raise InputError(f"seconds_per_frame in {field_name!r} must be a positive number of seconds")
-        return Media("frames", raw["frames"], None if seconds is None else float(seconds))
+    """A source text, a picture in memory, or `{"frames": FOLDER or a list of pictures, "seconds_per_frame": S}`."""
+    if isinstance(raw, dict) and kind == "video" and isinstance(raw.get("frames"), (str, list)):
+        return _parse_frames(raw, field_name)
     if isinstance(raw, (str, os.PathLike)):
         source = os.fspath(raw)
         if isinstance(source, str) and source:
@@ -228,6 +225,19 @@ def _parse_medium(raw: Any, kind: MediaKind, field_name: str) -> Media:
         if hasattr(raw, "shape")
         else "",
     )
+
+
+def _parse_frames(raw: Mapping[str, Any], field_name: str) -> Media:
+    seconds, frames = raw.get("seconds_per_frame"), raw["frames"]
+    if seconds is not None and not (is_number(seconds) and seconds > 0):
+        raise InputError(f"seconds_per_frame in {field_name!r} must be a positive number of seconds")
+    spacing_s = None if seconds is None else float(seconds)
+    if isinstance(frames, str):
+        return Media("frames", frames, spacing_s)
+    if not frames:
+        raise InputError(f"the list of frames in {field_name!r} is empty")
+    shown = tuple(_parse_medium(each, "image", f"{field_name}.frames") for each in frames)
+    return Media("frames", f"{len(shown)} frames", spacing_s, frames=shown)
 
 
 def _picture_of(array: Any, field_name: str) -> Image:

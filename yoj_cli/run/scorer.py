@@ -34,6 +34,9 @@ class Scorer(Protocol):
     def settings(self) -> Mapping[str, Any]:
         """What the manifest of a run says of the judge."""
 
+    def describe_usage(self) -> str:
+        """Where the time went, for a person."""
+
     def score_groups(
         self,
         groups: Iterable[Group | Failure],

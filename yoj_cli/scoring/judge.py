@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Set
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
 from yoj_cli.model.side_effects import keep_random_state, quietly
 from yoj_cli.plan.branches import Plan, build_plan, check_plan_options
-from yoj_cli.records.parse import parse, parse_records
+from yoj_cli.records.parse import parse_records, parse_values
 from yoj_cli.scoring.calibrated import find_calibration
 from yoj_cli.scoring.engine import Engine
 from yoj_cli.scoring.lifetime import UntilClosed, close_judge, open_judge
@@ -194,14 +194,12 @@ class Judge:
         """
         given = {
             "prompt": prompt,
-            "messages": _as_list(messages),
-            "images": _as_list(images),
-            "videos": _as_list(videos),
-            "responses": _as_list(responses),
+            "messages": messages,
+            "images": images,
+            "videos": videos,
+            "responses": responses,
         }
-        with errors_at(""):
-            group = parse({name: value for name, value in given.items() if value is not None}, limits=limits)
-        return self.score_group(group, media=media)
+        return self.score_group(parse_values(given, limits), media=media)
 
     def score_group(self, group: Group, *, media: MediaOptions | None = None) -> Verdict:
         """Score one parsed group; see `score`."""
@@ -264,11 +262,3 @@ class Judge:
                 seed=self.config.seed,
             )
         return plan, self._sequences.prepare(group, plan, options)
-
-
-def _as_list(values: Any) -> Any:
-    """A list, as JSON has it, of what Python holds in an order; what is one thing is left for the parser to judge."""
-    is_array = len(getattr(values, "shape", (0,))) in (0, 2, 3)  # one picture, or none that is known
-    if is_array or isinstance(values, (str, bytes, Mapping, Set)) or not isinstance(values, Iterable):
-        return values
-    return list(values)

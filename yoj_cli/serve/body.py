@@ -130,8 +130,9 @@ class _Reader:
     def _check(self, group: Group) -> None:
         """Refuse what only the server's owner may name."""
         if self.media.media_root is None:
-            for each in group.media:
-                _check_no_path(each)
+            for media in group.media:
+                for each in media.frames or (media,):
+                    _check_no_path(each)
 
 
 def _check_no_path(media: Media) -> None:

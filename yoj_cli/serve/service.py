@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from starlette.requests import Request
 
+from yoj_cli.checkpoint.content_hash import content_hash
 from yoj_cli.config.io import InputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.serve import ServeConfig
@@ -59,6 +60,7 @@ class Service:
         self.admission = Admission(config)
         self.metrics = Metrics()
         self.description: dict[str, Any] = {}
+        self.settings: dict[str, Any] = {}
         self._scheduler: Scheduler | None = None
         root = (
             ()
@@ -75,6 +77,10 @@ class Service:
             max_download_bytes=self.config.max_body_bytes,
             timeout_s=DECODE_TIMEOUT_S,
         )
+        self.settings = {
+            "content": content_hash(judges[0].checkpoint),
+            "max_tokens": judges[0].max_tokens,
+        }
         self.description = {**_without_paths(judges[0].description), "model": self.name}
         self._scheduler = Scheduler(judges, options, lost=self._lose)
         self.metrics.watch(self.admission, self._scheduler, [judge.engine for judge in judges])

@@ -1,0 +1,553 @@
+"""A judge behind a server: the same verdicts as in process, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from PIL import Image
+
+from tests.conftest import Run
+from yoj_cli import (
+    Failure,
+    InputError,
+    Judge,
+    MediaError,
+    RemoteJudge,
+    ServerError,
+    TooLongError,
+    read_groups,
+)
+from yoj_cli.client import connection
+from yoj_cli.groups import Group
+from yoj_cli.records.parse import parse
+from yoj_cli.render.writers import render_json
+from yoj_cli.verdicts.record import to_error_record, to_record
+from yoj_cli.verdicts.verdict import Verdict
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+CANDIDATES = EXAMPLES / "candidates.jsonl"
+KEY = "0123456789abcdef"
+
+
+class Served:
+    """The demo judge behind HTTP, which can be told to misbehave.
+
+    Attributes:
+        refusals: answered before any group is, one a request.
+        refuse_from: a request with this group, or later ones, is refused.
+        break_after: lines after which the connection breaks, one number a request.
+        bodies, headers: of the requests that came.
+    """
+
+    def __init__(self, judge: Judge) -> None:
+        self.judge = judge
+        self.refusals: list[Response] = []
+        self.refuse_from: int | None = None
+        self.break_after: list[int] = []
+        self.bodies: list[list[dict[str, Any]]] = []
+        self.headers: list[dict[str, str]] = []
+        self.queries: list[dict[str, str]] = []
+        self.url = ""
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.get("/v1/models")
+        def models() -> dict[str, Any]:
+            entry = {"id": "demo", "object": "model", "judge": self.judge.description}
+            return {"object": "list", "data": [entry]}
+
+        @app.post("/v1/groups")
+        async def groups(request: Request) -> Response:
+            lines = (await request.body()).splitlines()
+            self.bodies.append([json.loads(line) for line in lines])
+            self.headers.append(dict(request.headers))
+            self.queries.append(dict(request.query_params))
+            if self.refusals:
+                return self.refusals.pop(0)
+            if self.refuse_from is not None and self.bodies[-1][-1]["id"] >= self.refuse_from:
+                return JSONResponse({"detail": "oops"}, 500, {}, "application/problem+json")
+            n = self.break_after.pop(0) if self.break_after else None
+            return StreamingResponse(self.answer(lines, n), media_type="application/x-ndjson")
+
+        return app
+
+    def answer(self, lines: list[bytes], break_after: int | None) -> Iterator[str]:
+        def items() -> Iterator[Group | Failure]:
+            for number, line in enumerate(lines, start=1):
+                where, record = f"line {number}", json.loads(line)
+                try:
+                    yield parse(record, where=where)
+                except InputError as error:
+                    yield Failure(where, record, error)
+
+        for place, item in enumerate(self.judge.score_groups(items())):
+            if place == break_after:
+                raise RuntimeError("broken on purpose")
+            if isinstance(item, Failure):
+                yield render_json(to_error_record(item.record, item.error)) + "\n"
+            else:
+                yield render_json(to_record(item, self.judge.description)) + "\n"
+
+
+@contextmanager
+def listening(app: Any, port: int = 0) -> Iterator[str]:
+    """A real server in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="off"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    found = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{found}"
+    server.should_exit = True
+    thread.join()
+
+
+@contextmanager
+def answering(*answers: bytes) -> Iterator[str]:
+    """A server of raw bytes: each connection gets the next of them, and is closed."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for answer in answers:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                with client:
+                    client.settimeout(5)
+                    read_request(client)
+                    client.sendall(answer)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def read_request(client: socket.socket) -> None:
+    """All of it: a connection that is closed before that is reset."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += client.recv(1 << 16)
+    head, _, body = data.partition(b"\r\n\r\n")
+    length = re.search(rb"(?i)content-length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += client.recv(1 << 16)
+
+
+def http(body: object, kind: str = "application/json", status: str = "200 OK") -> bytes:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + content
+
+
+def lines(*records: object) -> bytes:
+    content = b"".join(
+        (each if isinstance(each, bytes) else json.dumps(each).encode()) + b"\n" for each in records
+    )
+    return http(content, "application/x-ndjson")
+
+
+VERDICT = {
+    "id": 0,
+    "scores": [2, 1],
+    "ranks": [1, 2],
+    "p_best": [1, 0],
+    "judge": {"model": "demo", "orders": 1},
+}
+
+
+def models(**judge: Any) -> bytes:
+    return http(
+        {"object": "list", "data": [{"id": "demo", "judge": {"model": "demo", "orders": 1, **judge}}]}
+    )
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[Judge]:
+    with Judge.load("demo", device="cpu", orders=2) as judge:
+        yield judge
+
+
+@pytest.fixture(scope="module")
+def running(local: Judge) -> Iterator[Served]:
+    served = Served(local)
+    with listening(served.app()) as served.url:
+        yield served
+
+
+@pytest.fixture
+def served(running: Served) -> Served:
+    running.refusals, running.break_after, running.refuse_from = [], [], None
+    running.bodies, running.headers, running.queries = [], [], []
+    return running
+
+
+@pytest.fixture
+def remote(served: Served) -> Iterator[RemoteJudge]:
+    with RemoteJudge(served.url, patience_s=5) as judge:
+        yield judge
+
+
+@pytest.fixture(autouse=True)
+def no_server_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("YOJ_SERVER", "YOJ_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "FIRST_WAIT_S", 0.01)
+
+
+def assert_same(found: Verdict, expected: Verdict) -> None:
+    np.testing.assert_allclose(found.scores, expected.scores, atol=5e-5)
+    np.testing.assert_allclose(found.p_best, expected.p_best, atol=5e-5)
+    assert found.spread is not None
+    np.testing.assert_allclose(found.spread, expected.spread, atol=5e-5)
+    assert (found.ranks, found.order_agreement) == (expected.ranks, expected.order_agreement)
+    assert (found.best, found.n_orders) == (expected.best, expected.n_orders)
+
+
+def test_it_says_what_the_judge_says(remote: RemoteJudge, local: Judge) -> None:
+    assert remote.description == local.description
+    ask: dict[str, Any] = {
+        "images": [EXAMPLES / "pictures" / "scene-1.png"],
+        "responses": ["A red circle.", "A cow."],
+    }
+    assert_same(remote.score(**ask), local.score(**ask))
+
+
+def test_a_file_of_groups_gives_the_same_verdicts_in_order(remote: RemoteJudge, local: Judge) -> None:
+    found = list(remote.score_groups(read_groups(str(CANDIDATES))))
+    expected = list(local.score_groups(read_groups(str(CANDIDATES))))
+    assert [each.group.id for each in found if isinstance(each, Verdict)] == [
+        each.group.id for each in expected if isinstance(each, Verdict)
+    ]
+    for one, other in zip(found, expected, strict=True):
+        assert isinstance(one, Verdict)
+        assert isinstance(other, Verdict)
+        assert_same(one, other)
+        assert one.group == other.group  # with its record and its rankings
+
+
+def test_pictures_in_memory_go_as_they_are_seen(remote: RemoteJudge, local: Judge) -> None:
+    with Image.open(EXAMPLES / "pictures" / "scene-1.png") as file:
+        clear = file.convert("RGBA")
+    clear.putpixel((0, 0), (9, 9, 9, 0))
+    array = np.asarray(clear.convert("RGB"))
+    for picture in (clear, array, clear.convert("L"), clear.convert("P")):
+        ask: dict[str, Any] = {"images": picture, "responses": ["A red circle.", "A cow."]}
+        assert_same(remote.score(**ask), local.score(**ask))
+
+
+def test_clips_and_folders_of_frames_are_sent(
+    remote: RemoteJudge, local: Judge, tmp_path: Path, served: Served
+) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in (10, 9, 1):
+        shutil.copy(EXAMPLES / "pictures" / f"scene-{number % 4 + 1}.png", folder / f"{number}.png")
+    clip = next((EXAMPLES / "clips").glob("*.mp4"))
+    for video in (clip, folder, {"frames": str(folder), "seconds_per_frame": 0.5}):
+        ask: dict[str, Any] = {"videos": [video], "responses": ["A red circle.", "A cow."]}
+        assert_same(remote.score(**ask), local.score(**ask))
+    sent = served.bodies[-1][0]["messages"][0]["content"][0]["video"]
+    assert (len(sent["frames"]), sent["seconds_per_frame"]) == (3, 0.5)
+
+
+def test_nothing_else_of_a_line_is_sent(
+    remote: RemoteJudge, served: Served, write_lines: Callable[..., Path]
+) -> None:
+    path = write_lines(
+        {"id": "x", "prompt": "q", "responses": ["a", "b"], "rankings": [1, 2], "note": "mine"}
+    )
+    (verdict,) = remote.score_groups(read_groups(str(path)))
+    assert isinstance(verdict, Verdict)
+    assert verdict.group.record["note"] == "mine"
+    (sent,) = served.bodies[0]
+    assert sent == {
+        "id": 0,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}],
+        "responses": ["a", "b"],
+    }
+    assert served.queries == [{"model": "demo"}]
+
+
+def test_errors_are_those_of_the_judge_with_their_places_here(
+    remote: RemoteJudge, local: Judge, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\n rubbish")
+    shutil.copy(EXAMPLES / "pictures" / "scene-1.png", tmp_path / "good.png")
+    records = [
+        {"prompt": "q", "images": ["good.png", "broken.png"], "responses": ["a"]},
+        {"prompt": "q", "responses": ["word " * 40_000]},
+        {"prompt": "q", "images": ["missing.png"], "responses": ["a"]},
+        {"prompt": "q", "responses": []},
+        {"prompt": "q", "video": {"frames": ["good.png", "broken.png"]}, "responses": ["a"]},
+        {"prompt": "q", "responses": ["good"]},
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("".join(json.dumps(each) + "\n" for each in records), encoding="utf-8")
+    found = list(remote.score_groups(read_groups(str(path))))
+    expected = list(local.score_groups(read_groups(str(path))))
+    assert [type(each.error) for each in found if isinstance(each, Failure)] == [
+        MediaError, TooLongError, MediaError, InputError, MediaError,
+    ]  # fmt: skip
+    for one, other in zip(found[:5], expected[:5], strict=True):
+        assert isinstance(one, Failure)
+        assert isinstance(other, Failure)
+        assert str(one.error) == str(other.error)
+        assert one.record == other.record
+    assert isinstance(found[5], Verdict)
+
+
+def test_many_groups_go_in_few_requests(remote: RemoteJudge, served: Served) -> None:
+    records = [{"prompt": f"q{n}", "responses": ["a", "b"]} for n in range(100)]
+    found = list(remote.score_groups(records))
+    assert [each.group.messages[0].blocks for each in found if isinstance(each, Verdict)] == [
+        (f"q{n}",) for n in range(100)
+    ]
+    assert sorted(map(len, served.bodies)) == [4, *[16] * 6]
+
+
+def test_a_slow_stream_is_not_waited_for(remote: RemoteJudge) -> None:
+    came = threading.Event()
+
+    def slow() -> Iterator[dict[str, Any]]:
+        yield {"prompt": "q", "responses": ["a"]}
+        assert came.wait(10)
+        yield {"prompt": "q", "responses": ["b"]}
+
+    results = remote.score_groups(slow(), live=True)
+    assert isinstance(next(results), Verdict)
+    came.set()
+    assert len(list(results)) == 1
+
+
+def test_what_broke_off_is_asked_again_and_only_that(remote: RemoteJudge, served: Served) -> None:
+    served.break_after = [3, 0]
+    records = [{"prompt": f"q{n}", "responses": ["a", "b"]} for n in range(5)]
+    found = list(remote.score_groups(records))
+    assert all(isinstance(each, Verdict) for each in found)
+    assert [[each["id"] for each in body] for body in served.bodies] == [[0, 1, 2, 3, 4], [3, 4], [3, 4]]
+    assert len({each["x-request-id"] for each in served.headers}) == 1
+
+
+def test_a_busy_server_is_asked_again_when_it_says(remote: RemoteJudge, served: Served) -> None:
+    served.refusals = [
+        JSONResponse({"title": "Busy"}, 429, {"Retry-After": "0.3"}, "application/problem+json"),
+        JSONResponse({"title": "Loading"}, 503, {}, "application/problem+json"),
+    ]
+    started = time.monotonic()
+    assert remote.score(prompt="q", responses=["a", "b"]).ranks
+    assert time.monotonic() - started > 0.3
+    assert len(served.bodies) == 3
+
+
+def test_patience_ends(served: Served) -> None:
+    busy = JSONResponse({"detail": "64 groups wait already"}, 429, {}, "application/problem+json")
+    served.refusals = [busy] * 1000
+    with (
+        RemoteJudge(served.url, patience_s=0.3) as judge,
+        pytest.raises(ServerError, match=r"64 groups wait already; tried for 0\.3 s"),
+    ):
+        judge.score(prompt="q", responses=["a", "b"])
+
+
+def test_a_request_that_is_too_large_goes_in_parts(remote: RemoteJudge, served: Served) -> None:
+    refusal = JSONResponse({"detail": "more than 9 bytes"}, 413, {}, "application/problem+json")
+    served.refusals = [refusal] * 3
+    found = list(remote.score_groups({"prompt": "q", "responses": [text]} for text in "abcd"))
+    assert [type(each).__name__ for each in found] == ["Failure", "Verdict", "Verdict", "Verdict"]
+    assert isinstance(found[0], Failure)
+    assert (
+        str(found[0].error) == "record 1: the server refuses what is sent for this group: more than 9 bytes"
+    )
+
+
+def test_a_group_that_is_too_large_is_refused_here(remote: RemoteJudge, tmp_path: Path) -> None:
+    large = tmp_path / "large.mp4"
+    with large.open("wb") as file:
+        file.truncate(40 << 20)
+    with pytest.raises(
+        MediaError, match=r"large.mp4: it has 41,943,040 bytes; a request for one group has at most"
+    ):
+        remote.score(videos=large, responses=["a"])
+    with pytest.raises(InputError, match="the group takes 50,"):
+        remote.score(prompt="q" * 50_400_000, responses=["a"])
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([http(b"<html>", "text/html")], "does not answer with JSON"),
+        ([http(b"<html>", "text/html", "404 Not Found")], r"does not answer as yoj serve does \(404, text/html\)"),
+        ([http([1])], "does not list its judges"),
+        ([http({"data": []})], "has no judge"),
+        ([http(b"{" * (2 << 20))], "does not answer with JSON"),
+        ([models(), http({}, status="500 Oops")], r"does not answer as yoj serve does \(500"),
+        ([models(), http({"title": "Oops"}, status="500 Oops")], r"refused a request \(500\): Oops"),
+        ([models(), http({})], r"does not answer as yoj serve does \(200, application/json\)"),
+        ([models(), lines(b"junk")], "a line that is not JSON: 'junk'"),
+        ([models(), lines({"id": 7})], "a record of another group"),
+        ([models(), lines(VERDICT | {"scores": [1]})], "no verdict on this group"),
+        ([models(), lines(VERDICT | {"scores": [1e99, 1]})], "no verdict on this group"),
+        ([models(), lines(VERDICT | {"scores": ["2", 1]})], "no verdict on this group"),
+        ([models(), lines(VERDICT | {"ranks": [0, 2]})], "no verdict on this group"),
+        ([models(), lines(VERDICT | {"judge": None})], "no verdict on this group"),
+        ([models(mode="multi"), lines(VERDICT)], "mode was 'multi', now None"),
+        ([models(), lines({"id": 0, "error": "no"})], "an error without type and message"),
+        ([models(), lines({"id": 0, "error": {"type": "KeyboardInterrupt", "message": "line 1: oh"}})], "oh"),
+        ([models(), lines({"id": 0, "error": {"type": "UnexpectedError", "message": "line 1: oh"}})], "oh"),
+        ([models(), lines(VERDICT, VERDICT)], "answers more than was asked"),
+        ([models(), lines(b"x" * (2 << 20))], "answers more than was asked"),
+        ([models(), lines()] * 99, "ended its answer before the last group"),
+        ([models(), *[b"SSH-2.0-OpenSSH_9\r\n"] * 99], "broke off"),
+        ([models(), *[b""] * 99], "broke off"),
+    ],
+)  # fmt: skip
+def test_rubbish_is_called_so(yoj: Run, answers: list[bytes], words: str) -> None:
+    patience_s = 0.3 if len(answers) > 9 else 10
+    with answering(*answers) as url:
+        ask = ("rank", "--server", url, "-p", "q", "-t", "a", "-t", "b", "--server-patience", patience_s)
+        code, out, err = yoj(*ask)
+    assert (code, out) == (4, "")
+    assert "Traceback" not in err
+    assert re.search(words, err), err
+
+
+def test_a_server_that_is_not_there(yoj: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    started = time.monotonic()
+    code, out, err = yoj("rank", "--server", f"http://127.0.0.1:{port}", "-p", "q", "-t", "a")
+    assert (code, out) == (4, "")
+    assert err == (
+        f"yoj: http://127.0.0.1:{port}: cannot be reached (Connection refused)\n"
+        "Start one with `yoj serve`, or correct --server (YOJ_SERVER).\n"
+    )
+    assert time.monotonic() - started < 2
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8321", "ftp://x", "http://", "http://[", "http://a:b@c", "http://x:y", ""]
+)
+def test_what_is_no_address_is_wrong_usage(yoj: Run, url: str) -> None:
+    code, _, err = yoj("rank", "--server", url, "-m", "nobody/nothing", "-p", "q", "-t", "a", "--offline")
+    assert code == (3 if url == "" else 2)
+    assert "Traceback" not in err
+
+
+def test_a_key_is_sent_and_never_shown(
+    yoj: Run, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = tmp_path / "key"
+    keys.write_text(f"# mine\n{KEY}\n", encoding="utf-8")
+    ask = ("rank", "--server", served.url, "-p", "q", "-t", "a", "-t", "b")
+    served.refusals = [JSONResponse({"detail": "wrong key"}, 401, {}, "application/problem+json")]
+    code, _, err = yoj(*ask, "--api-key-file", keys)
+    assert (code, KEY in err) == (2, False)
+    assert "wrong key" in err
+    monkeypatch.setenv("YOJ_API_KEY", "another-key-of-mine")
+    assert yoj(*ask)[0] == 0
+    assert [each["authorization"] for each in served.headers] == [
+        f"Bearer {KEY}",
+        "Bearer another-key-of-mine",
+    ]
+    keys.write_text("", encoding="utf-8")
+    assert yoj(*ask, "--api-key-file", keys)[0] == 2
+    monkeypatch.setenv("YOJ_API_KEY", "two\nlines")
+    code, _, err = yoj(*ask)
+    assert (code, "two" in err) == (2, False)
+
+
+def test_the_command_prints_what_it_prints_without_a_server(
+    yoj: Run, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = yoj("score", CANDIDATES, "-m", "demo", "--device", "cpu", "--orders", 2)
+    monkeypatch.setenv("YOJ_SERVER", served.url)
+    there = yoj("score", CANDIDATES)
+    assert (here[0], there[0]) == (0, 0)
+    for one, other in zip(
+        map(json.loads, here[1].splitlines()), map(json.loads, there[1].splitlines()), strict=True
+    ):
+        for key in ("scores", "p_best", "spread"):
+            np.testing.assert_allclose(one.pop(key), other.pop(key), atol=5e-5)
+        assert one == other
+        assert list(one) == list(other)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["-m", "other"], "the server has 'demo', not 'other'"),
+        (["--orders", "1"], "--orders 1: the server's judge has 2 there"),
+        (["--mode", "single"], "--mode single: the server's judge has 'multi' there"),
+        (["--device", "cuda"], "--device cuda: the server's judge has 'cpu' there"),
+        (["--max-tokens", "100"], "--max-tokens: is the server's to decide"),
+        (["--workers", "2"], "--workers: is the server's to decide"),
+        (["--engine", "ray"], "--server: contradicts --engine ray"),
+    ],
+)
+def test_what_the_server_decides_cannot_be_asked_otherwise(
+    yoj: Run, served: Served, options: list[str], words: str
+) -> None:
+    code, out, err = yoj("score", CANDIDATES, "--server", served.url, *options)
+    assert (code, out) == (2, "")
+    assert words in err
+    assert not served.bodies
+
+
+def test_what_the_server_has_may_be_asked(yoj: Run, served: Served) -> None:
+    options = (
+        "-m",
+        "demo",
+        "--orders",
+        2,
+        "--mode",
+        "multi",
+        "--device",
+        "cpu",
+        "--quant",
+        "auto",
+        "--seed",
+        0,
+    )
+    assert yoj("score", CANDIDATES, "--server", served.url, *options, "--limit", 1)[0] == 0
+
+
+def test_an_interrupted_run_goes_on_and_not_without_the_server(
+    yoj: Run, served: Served, tmp_path: Path, write_lines: Callable[..., Path]
+) -> None:
+    path = write_lines(*({"prompt": f"q{n}", "responses": ["a", "b"]} for n in range(40)))
+    whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
+    assert yoj("score", path, "--server", served.url, "-o", whole)[0] == 0
+    served.refuse_from = 32
+    assert yoj("score", path, "--server", served.url, "-o", parts)[0] == 4
+    assert len(parts.read_text().splitlines()) == 32
+    served.refuse_from = None
+    code, _, err = yoj("score", path, "-m", "demo", "--device", "cpu", "--orders", 2, "-o", parts, "--resume")
+    assert (code, "max_batch_tokens is the server's there" in err) == (2, True)
+    assert yoj("score", path, "--server", served.url, "-o", parts, "--resume")[0] == 0
+    assert [json.loads(line)["prompt"] for line in parts.read_text().splitlines()] == [
+        f"q{n}" for n in range(40)
+    ]

@@ -1,0 +1,280 @@
+"""The way to the server: one request at a time in each thread, tried again until it is answered or patience ends.
+
+Scoring changes nothing on the server, so that a request may be sent twice. What was answered before a connection broke
+is kept, and only the rest is asked for again, under the same request id.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from yoj_cli.client.answer import HINT_OTHER
+from yoj_cli.errors import InputError, ServerError, UsageError
+from yoj_cli.version import __version__
+
+BUSY = (429, 502, 503, 504)
+"""Statuses that say to come again: too much at once, and a server that loads its judge, ends, or is behind a proxy."""
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
+"""Between two tries; doubled each time, unless the server says when (Retry-After)."""
+
+CONNECT_TIMEOUT_S = 10.0
+MAX_DOCUMENT_BYTES = 1 << 20
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Connection:
+    """A server's address with the key for it; may be used from several threads.
+
+    Args:
+        server: "http://127.0.0.1:8321".
+        api_key: sent as a bearer token; None for none.
+        patience_s: how long the server may be silent, or away, until that is an error.
+    """
+
+    def __init__(self, server: str, *, api_key: str | None, patience_s: float) -> None:
+        self.server = server
+        self._patience_s = patience_s
+        self._closed = threading.Event()
+        self._was_there = False
+        self._streams: set[Any] = set()
+        headers = {"User-Agent": f"yoj/{__version__}", "Accept-Encoding": "identity"}
+        if api_key is not None:
+            headers["Authorization"] = f"Bearer {api_key}"
+        self._http = httpx.Client(
+            base_url=self.server,
+            headers=headers,
+            timeout=httpx.Timeout(patience_s, connect=min(CONNECT_TIMEOUT_S, patience_s)),
+            verify=self.server.startswith("https:"),  # certificates take time to load
+            trust_env=urlsplit(self.server).hostname not in LOOPBACK,  # no proxy leads back to this machine
+        )
+
+    def close(self) -> None:
+        """Hang up; what is under way in other threads ends with a ServerError."""
+        self._closed.set()
+        for stream in list(self._streams):
+            with suppress(OSError):  # it has ended meanwhile
+                stream.shutdown(2)
+        self._http.close()
+
+    def get(self, path: str) -> Any:
+        """A JSON document.
+
+        Raises:
+            ServerError, UsageError: it cannot be had.
+        """
+        patience = _Patience(self)
+        while True:
+            try:
+                with self._http.stream("GET", path) as response:
+                    self._check(response)
+                    content = _read(response)
+                    return json.loads(content)
+            except _TryAgainError as problem:
+                patience.wait(problem)
+            except httpx.TransportError as error:
+                patience.wait(self._lost(error))
+            except (ValueError, RecursionError) as error:
+                raise ServerError("does not answer with JSON", where=self.server, hint=HINT_OTHER) from error
+
+    def ask(
+        self, lines: Sequence[bytes], *, model: str, before_retry: Callable[[], None] = lambda: None
+    ) -> Generator[bytes, None, None]:
+        """The answer to each line, in their order.
+
+        Args:
+            model: the judge that is meant.
+            before_retry: called before anything is sent again; what it raises ends the request.
+        Raises:
+            TooLargeError: the server takes no request of this size; before the first answer.
+            ServerError, UsageError: no answer can be had.
+        """
+        request_id = uuid.uuid4().hex
+        patience = _Patience(self)
+        n_answered = 0
+        while n_answered < len(lines):
+            try:
+                for answer in self._ask_once(lines[n_answered:], model, request_id):
+                    n_answered += 1
+                    patience.renew()
+                    yield answer
+                if n_answered < len(lines):
+                    raise _TryAgainError("ended its answer before the last group")
+            except _TryAgainError as problem:
+                patience.wait(problem)
+                before_retry()
+            except httpx.TransportError as error:
+                patience.wait(self._lost(error))
+                before_retry()
+
+    def _ask_once(self, lines: Sequence[bytes], model: str, request_id: str) -> Iterator[bytes]:
+        """As many answers as come before the connection breaks."""
+        body = b"".join(line + b"\n" for line in lines)
+        headers = {"Content-Type": "application/x-ndjson", "X-Request-ID": request_id}
+        max_bytes = MAX_DOCUMENT_BYTES + 6 * max(map(len, lines))  # a group comes back, perhaps as \u1234
+        with self._http.stream(
+            "POST", "/v1/groups", content=body, params={"model": model}, headers=headers
+        ) as response:
+            self._check(response)
+            if not response.headers.get("content-type", "").startswith(
+                ("application/x-ndjson", "application/jsonl")
+            ):
+                raise self._foreign(response)
+            socket = response.extensions["network_stream"].get_extra_info("socket")
+            self._streams.add(socket)
+            try:
+                for place, answer in enumerate(_split(response.iter_raw(), max_bytes)):
+                    if answer is None or place == len(lines):
+                        raise ServerError("answers more than was asked", where=self.server, hint=HINT_OTHER)
+                    yield answer
+            finally:
+                self._streams.discard(socket)
+
+    def _check(self, response: httpx.Response) -> None:
+        """Nothing for an answer; else raise what its status says."""
+        self._was_there = True
+        status = response.status_code
+        if status == 200:
+            return
+        problem = _problem(response)
+        said, hint = _words(problem), str(problem.get("hint") or "")
+        if status in BUSY:
+            raise _TryAgainError(said or f"answers {status}", _retry_after(response))
+        if status in (401, 403):
+            raise UsageError(
+                f"the server refuses the key: {said}" if said else "the server wants a key, or another one",
+                where=self.server,
+                hint="Give it with --api-key-file FILE, or in YOJ_API_KEY.",
+            )
+        if not problem:
+            raise self._foreign(response)
+        if status == 409:
+            raise UsageError(said, where=self.server, hint=hint)
+        if status == 413:
+            raise TooLargeError(
+                InputError(f"the server refuses what is sent for this group: {said}", hint=hint)
+            )
+        raise ServerError(f"refused a request ({status}): {said}", where=self.server, hint=hint)
+
+    def _foreign(self, response: httpx.Response) -> ServerError:
+        kind = response.headers.get("content-type", "no content type")
+        what = f"does not answer as yoj serve does ({response.status_code}, {kind[:60]})"
+        return ServerError(what, where=self.server, hint=HINT_OTHER)
+
+    def _lost(self, error: httpx.TransportError) -> _TryAgainError:
+        if isinstance(error, httpx.ReadTimeout):
+            return _TryAgainError(f"did not answer for {self._patience_s:g} s")
+        if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+            reason = str(error).partition("] ")[2] or str(error) or "no answer"
+            if not self._was_there:
+                raise ServerError(
+                    f"cannot be reached ({reason})",
+                    where=self.server,
+                    hint="Start one with `yoj serve`, or correct --server (YOJ_SERVER).",
+                ) from error
+            return _TryAgainError(f"is gone ({reason})")
+        return _TryAgainError(f"broke off ({error or type(error).__name__})")
+
+
+class TooLargeError(Exception):
+    """The server takes no request of this size.
+
+    Attributes:
+        problem: what that means for a group that was sent alone.
+    """
+
+    def __init__(self, problem: InputError) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+class _TryAgainError(Exception):
+    def __init__(self, what: str, wait_s: float | None = None) -> None:
+        super().__init__(what)
+        self.wait_s = wait_s
+
+
+class _Patience:
+    """How long a request is tried again: until nothing was answered for so long."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.renew()
+
+    def renew(self) -> None:
+        self._until = time.monotonic() + self._connection._patience_s
+        self._next_s = FIRST_WAIT_S
+
+    def wait(self, problem: _TryAgainError) -> None:
+        """Wait before the next try.
+
+        Raises:
+            ServerError: patience has ended, or the connection is closed.
+        """
+        wait_s = self._next_s if problem.wait_s is None else max(problem.wait_s, FIRST_WAIT_S)
+        self._next_s = min(2 * self._next_s, LONGEST_WAIT_S)
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            raise ServerError(
+                f"{problem}; tried for {self._connection._patience_s:g} s",
+                where=self._connection.server,
+                hint="See to the server and repeat the command; --resume goes on with a file of results.",
+            )
+        if self._connection._closed.wait(min(wait_s, left_s)):
+            raise ServerError("the connection was closed", where=self._connection.server)
+
+
+def _split(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes | None]:
+    """Whole lines; None where one is longer than any answer, and an end without a line break is none."""
+    rest = bytearray()
+    for chunk in chunks:
+        rest += chunk
+        if b"\n" in chunk:
+            *lines, last = bytes(rest).split(b"\n")
+            yield from (line for line in lines if line.strip())
+            rest = bytearray(last)
+        if len(rest) > max_bytes:
+            yield None
+
+
+def _read(response: httpx.Response) -> bytes:
+    """The body, as far as a document goes."""
+    content = bytearray()
+    for chunk in response.iter_raw():
+        content += chunk
+        if len(content) > MAX_DOCUMENT_BYTES:
+            break
+    return bytes(content)
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
+    """The problem document (RFC 9457) of an error's answer; empty where there is none."""
+    if "json" not in response.headers.get("content-type", ""):
+        return {}
+    try:
+        found = json.loads(_read(response))
+    except (ValueError, RecursionError, httpx.TransportError):
+        return {}
+    return found if isinstance(found, dict) and ("title" in found or "detail" in found) else {}
+
+
+def _words(problem: dict[str, Any]) -> str:
+    return str(problem.get("detail") or problem.get("title") or "")[:500]
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    with suppress(ValueError):
+        seconds = float(response.headers.get("retry-after", ""))
+        if math.isfinite(seconds):
+            return min(max(seconds, 0.0), 60.0)
+    return None
