@@ -13,6 +13,7 @@ import pytest
 
 from tests.serving import Served, serving
 from yoj_cli import Judge
+from yoj_cli.checkpoint.content_hash import content_hash
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 GROUP = {"prompt": "2 + 2?", "responses": ["4", "5", "Four."]}
