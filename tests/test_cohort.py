@@ -18,12 +18,12 @@ class Scorer:
         self.groups: list[tuple[str, list[str]]] = []
         self.failing = False
 
-    async def __call__(self, prompt: str, responses: Sequence[str]) -> list[float]:
+    async def __call__(self, prompt: str, responses: Sequence[str]) -> list[tuple[float, float]]:
         self.groups.append((prompt, list(responses)))
         await asyncio.sleep(0)
         if self.failing:
             raise InputError("cannot be scored")
-        return [len(responses) * 10.0 + place for place in range(len(responses))]
+        return [(len(responses) * 10.0 + place, 0.5) for place in range(len(responses))]
 
 
 Story = Callable[[Scorer, Cohorts], Awaitable[None]]
@@ -71,7 +71,7 @@ def test_prompts_do_not_mix_and_the_next_cohort_of_a_prompt_is_a_new_group() -> 
 def test_a_cohort_that_stays_incomplete_is_scored_after_the_timeout_and_says_so() -> None:
     async def story(scorer: Scorer, cohorts: Cohorts) -> None:
         found = await asyncio.gather(cohorts.join("p", "a"), cohorts.join("p", "b"))
-        assert found == [Share(20.0, 2, 3), Share(21.0, 2, 3)]
+        assert found == [Share(20.0, 0.5, 2, 3), Share(21.0, 0.5, 2, 3)]
         assert not found[0].is_complete
 
     play(story, timeout_s=0.05)
@@ -101,7 +101,7 @@ def test_a_retry_after_the_cohort_was_scored_gets_the_score_of_then() -> None:
     async def story(scorer: Scorer, cohorts: Cohorts) -> None:
         await hang_up(await begin(cohorts, "p", "a"))
         await asyncio.gather(cohorts.join("p", "b"), cohorts.join("p", "c"))
-        assert await cohorts.join("p", "a") == Share(30.0, 3, 3)
+        assert await cohorts.join("p", "a") == Share(30.0, 0.5, 3, 3)
 
     assert len(play(story).groups) == 1
 
@@ -151,7 +151,7 @@ def test_what_waits_is_scored_at_the_end_of_the_server() -> None:
     async def story(scorer: Scorer, cohorts: Cohorts) -> None:
         waiting = await begin(cohorts, "p", "a")
         cohorts.close_all()
-        assert await waiting == Share(10.0, 1, 3)
+        assert await waiting == Share(10.0, 0.5, 1, 3)
         assert cohorts.n_waiting == 0
 
     play(story, timeout_s=60)

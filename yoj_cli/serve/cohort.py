@@ -21,8 +21,8 @@ KEPT_S = 900.0
 MAX_KEPT = 4096
 """Answered cohorts that are remembered; the oldest is forgotten first."""
 
-ScoreGroup = Callable[[str, Sequence[str]], Awaitable[Sequence[float]]]
-"""A prompt and its responses (N,) to their scores (N,)."""
+ScoreGroup = Callable[[str, Sequence[str]], Awaitable[Sequence[tuple[float, float]]]]
+"""A prompt and its responses (N,) to their scores and P(best) (N,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,13 @@ class Share:
     """What one member of a cohort is told.
 
     Attributes:
+        p_best: of its group.
         n: responses that were scored together.
         size: how many they should have been.
     """
 
     score: float
+    p_best: float
     n: int
     size: int
 
@@ -166,7 +168,7 @@ class Cohorts:
         n = len(cohort.members)
         try:
             scores = await self._score(cohort.prompt, [member.response for member in cohort.members])
-            shares = [Share(float(score), n, self.size) for score in scores]
+            shares = [Share(float(score), float(p_best), n, self.size) for score, p_best in scores]
             answers = list(zip(cohort.members, shares, strict=True))
         except asyncio.CancelledError:
             for member in cohort.members:

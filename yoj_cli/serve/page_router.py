@@ -16,7 +16,13 @@ COLOURS = REPORT_PAGE / "style" / "colours.css"
 POLICY = "; ".join(
     (
         *("default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'"),
-        *("img-src data:", "media-src data:", "base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
+        *(
+            "img-src data:",
+            "media-src data:",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ),
     )
 )
 """What the page may load and run: its own files, and the pictures and clips that it was given."""
