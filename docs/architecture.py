@@ -36,9 +36,9 @@ ROOMS = {
     "bench": "what one pass saves",
     "evaluate": "how good a judge is: benchmarks, metrics, statistics",
     "run": "long runs: manifest, resume, shards",
-    "serve": "a judge that answers over HTTP",
     "data": "public preference sets to training files",
     "report": "verdicts as a page to look at",
+    "serve": "a judge that answers over HTTP",
     "cli": "parse, call one function, print",
 }
 """Modules and folders of the package, each importing only from those before it, with what it is for."""

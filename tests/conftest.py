@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 DATA = Path(__file__).parent / "data"
 PARITY = DATA / "parity"
 Run = Callable[..., tuple[int, str, str]]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -156,3 +158,16 @@ def write_lines(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A real browser, headless. Not kept for the session: Playwright's event loop runs in this thread meanwhile."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium_path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if chromium_path is None:
+        pytest.skip("there is no chromium (apt-get install chromium)")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium_path, args=["--no-sandbox"])
+        yield browser
+        browser.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,14 @@ from yoj_cli.errors import UsageError
 
 KEY_VARIABLE = "YOJ_API_KEY"
 MIN_KEY_LENGTH = 16
+
+
+def _valid_pattern(value: str) -> str | None:
+    try:
+        n_groups = re.compile(value).groups
+    except re.error as error:
+        return f"{value!r} is no regular expression: {error}"
+    return None if n_groups == 1 else f"{value!r} has {n_groups} groups in (…), and one is to be the prompt"
 
 
 def _valid_port(value: int) -> str | None:
@@ -69,6 +78,23 @@ class ServeConfig(Options):
     )
     max_connections: int = option(512, "Clients connected at once.", metavar="N", check=positive)
     log_prompts: bool = option(False, "Write the text of prompts into the log.")
+
+    cohort: int | None = option(
+        None, "POST /get_reward and /rm: wait for so many responses to a prompt, and score them together. "
+        "Needed unless --mode is single.",
+        metavar="N", check=positive,
+    )  # fmt: skip
+    cohort_timeout: float = option(
+        60.0, "Score what has come of a cohort so long after its first response; less than the trainer's timeout.",
+        metavar="S", check=positive,
+    )  # fmt: skip
+    prompt_pattern: str | None = option(
+        None, "The (…) of this regular expression is what the trainer's prompt asks, without its chat template.",
+        metavar="REGEX", check=_valid_pattern,
+    )  # fmt: skip
+    response_end: str | None = option(
+        None, "Cut trainers' responses where this text begins, such as <|im_end|>.", metavar="TEXT"
+    )
 
     @property
     def max_body_bytes(self) -> int:

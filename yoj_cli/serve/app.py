@@ -14,10 +14,13 @@ from yoj_cli.serve.guard import BUG, HUNG_UP, Guard
 from yoj_cli.serve.health import health_router
 from yoj_cli.serve.models import models_router
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem
+from yoj_cli.serve.rerank import rerank_router
 from yoj_cli.serve.service import Service
+from yoj_cli.serve.trainers import trainers_router
+from yoj_cli.serve.type_in import page_router
 from yoj_cli.version import __version__
 
-ROUTERS = (groups_router, models_router, health_router)
+ROUTERS = (groups_router, rerank_router, trainers_router, models_router, health_router, page_router)
 """Each makes its endpoints for a service."""
 
 

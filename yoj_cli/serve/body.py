@@ -74,27 +74,41 @@ async def parse_body(request: Request, raw: bytes, media: InputConfig) -> Body:
     Raises:
         Problem: it is of no type that is read, or no JSON at all.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = check_type(request, ONE, *LINES)
     parsers = {ONE: _parse_json, **dict.fromkeys(LINES, _parse_lines)}
-    if kind not in parsers:
-        raise Problem(
-            415, "wrong-type", f"a body of the type {kind[:60]!r} is not read",
-            hint=f"Send Content-Type: {ONE} (a record, or a list) or {LINES[0]} (a record a line).",
-            headers={"Accept-Post": ", ".join((ONE, LINES[0]))},
-        )  # fmt: skip
-    reader = _Reader(media)
+    reader = Reader(media)
     if len(raw) < PARSE_IN_THREAD_BYTES:
         return parsers[kind](raw, reader)
     return await asyncio.to_thread(parsers[kind], raw, reader)
 
 
+def check_type(request: Request, *known: str) -> str:
+    """The type of a body, of those that are known.
+
+    A page elsewhere cannot send these without asking (CORS), which no answer of ours allows.
+
+    Raises:
+        Problem: it is another.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in known:
+        lines = f" (a record, or a list) or {LINES[0]} (a record a line)" if LINES[0] in known else ""
+        raise Problem(
+            415, "wrong-type", f"a body of the type {kind[:60]!r} is not read",
+            hint=f"Send Content-Type: {ONE}{lines}.",
+            headers={"Accept-Post": ", ".join(name for name in (ONE, LINES[0]) if name in known)},
+        )  # fmt: skip
+    return kind
+
+
 @dataclass(frozen=True)
-class _Reader:
+class Reader:
     """A record as a group, within the limits of a server."""
 
     media: InputConfig
 
     def read(self, record: Any, where: str, number: str) -> Group | Failure:
+        """A group, or why the record is none."""
         try:
             with errors_at(where):
                 if not isinstance(record, dict):
@@ -143,10 +157,15 @@ def _check_no_path(media: Media) -> None:
         )
 
 
-def _parse_json(raw: bytes, reader: _Reader) -> Body:
+def parse_document(raw: bytes, media: InputConfig) -> Any:
+    """A body that is one JSON value.
+
+    Raises:
+        Problem: it is none.
+    """
     try:
-        check_values(raw, reader.media.max_line_values)
-        document = parse_text(raw.decode("utf-8-sig"))
+        check_values(raw, media.max_line_values)
+        return parse_text(raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _no_json(f"the body is not UTF-8 (byte {error.start})") from error
     except json.JSONDecodeError as error:
@@ -156,6 +175,10 @@ def _parse_json(raw: bytes, reader: _Reader) -> Body:
         raise _no_json(error.what, error.hint) from error
     except (RecursionError, ValueError) as error:
         raise _no_json("the body is nested too deep, or holds an integer of thousands of digits") from error
+
+
+def _parse_json(raw: bytes, reader: Reader) -> Body:
+    document = parse_document(raw, reader.media)
     if isinstance(document, list):
         return Body(
             [reader.read(each, f"record {n}", str(n)) for n, each in enumerate(document, start=1)], False
@@ -163,7 +186,7 @@ def _parse_json(raw: bytes, reader: _Reader) -> Body:
     return Body([reader.read(document, "", "1")], True)
 
 
-def _parse_lines(raw: bytes, reader: _Reader) -> Body:
+def _parse_lines(raw: bytes, reader: Reader) -> Body:
     lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), start=1) if not is_blank(line)]
     found = [item for number, line in lines if (item := reader.read_line(line, number)) is not None]
     if found and not any(is_json for _, is_json in found):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic import BaseModel
 
 from yoj_cli.serve.problems import MEDIA_TYPE
 
@@ -124,3 +127,64 @@ GROUPS_RESPONSES: dict[int | str, dict[str, Any]] = {
     },
     **problems(*EVERYWHERE, 400, 408, 409, 413, 415, 422, 429, 503, 504),
 }
+
+RERANK_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Documents, best first",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["id", "model", "usage", "results"],
+                    "properties": {
+                        "id": {"type": "string"},
+                        "model": {"type": "string"},
+                        "usage": {"type": "object"},
+                        "results": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "required": ["index", "relevance_score", "score"],
+                                "properties": {
+                                    "index": {"type": "integer", "minimum": 0},
+                                    "relevance_score": {"type": "number", "description": "P(best)."},
+                                    "score": {"type": "number", "description": "The judge's."},
+                                    "document": {"type": "object"},
+                                },
+                            },
+                        },
+                    },
+                }
+            }
+        },
+    },
+    **problems(*EVERYWHERE, 400, 408, 409, 413, 415, 422, 429, 503, 504),
+}
+TRAINER_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Rewards; the header Yoj-Cohort says how many responses were scored together, of how many",
+        "headers": {"Yoj-Cohort": {"schema": {"type": "string", "examples": ["3/4"]}}},
+        "content": {"application/json": {}},
+    },
+    **problems(*EVERYWHERE, 400, 408, 409, 413, 415, 422, 429, 503, 504),
+}
+
+
+def body_of(shape: type[BaseModel]) -> dict[str, Any]:
+    """A body that is JSON of this shape."""
+    schema = shape.model_json_schema()
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": _inlined(schema, schema.pop("$defs", {}))}},
+    }
+
+
+def _inlined(schema: Any, shapes: Mapping[str, Any]) -> Any:
+    """A schema without references, which would be looked for in the whole document."""
+    if isinstance(schema, list):
+        return [_inlined(each, shapes) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _inlined(shapes[schema["$ref"].rpartition("/")[2]], shapes)
+    return {name: _inlined(value, shapes) for name, value in schema.items()}

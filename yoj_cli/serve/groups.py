@@ -16,7 +16,6 @@ from yoj_cli.serve.body import LINES
 from yoj_cli.serve.describe import GROUPS_BODY, GROUPS_RESPONSES
 from yoj_cli.serve.fair_queue import Result
 from yoj_cli.serve.hang_up import until_gone
-from yoj_cli.serve.problems import problem_of
 from yoj_cli.serve.service import Service
 
 
@@ -53,7 +52,7 @@ def groups_router(service: Service) -> APIRouter:
         first = await until_gone(request, _next(results))
         if isinstance(first, Failure) and (body.is_one or _is_of_device(first)):
             service.count(first)
-            raise problem_of(service.without_paths(first.error))
+            raise service.problem(first.error)
         if body.is_one and first is not None:
             return Response(render_json(service.record(first)), media_type="application/json")
         return StreamingResponse(_lines(service, first, results), media_type=LINES[0])

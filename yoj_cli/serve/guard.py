@@ -20,7 +20,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-OPEN_PATHS = ("/", "/health", "/ready")
+OPEN_PATHS = ("/", "/page/colours.css", "/page/page.css", "/page/page.js", "/health", "/ready")
 """Answered without a key: for those who look whether the server lives, and a page that holds nothing."""
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")

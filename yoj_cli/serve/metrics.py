@@ -20,7 +20,7 @@ class Metrics:
     """Counters of one server.
 
     Attributes:
-        requests, groups, seconds: counted where a request or a group ends.
+        requests, groups, cohorts, seconds: counted where a request or a group ends.
     """
 
     def __init__(self) -> None:
@@ -29,6 +29,9 @@ class Metrics:
             "yoj_requests", "Requests by endpoint and status.", ["path", "status"], registry=self._registry
         )
         self.groups = Counter("yoj_groups", "Groups by what came out.", ["outcome"], registry=self._registry)
+        self.cohorts = Counter(
+            "yoj_cohorts", "Cohorts of trainers by whether all came.", ["outcome"], registry=self._registry
+        )
         self.seconds = Histogram(
             "yoj_request_seconds", "Time of a request.", ["path"], buckets=SECONDS, registry=self._registry
         )

@@ -24,6 +24,7 @@ TITLES = {
     "wrong-method": "This page is asked otherwise",
     "too-slow": "The request did not come in time",
     "other-judge": "Another judge is loaded",
+    "no-cohort": "How many responses belong together is not known",
     "too-large": "The request is too large",
     "wrong-type": "The request is of a type that is not read",
     "wrong-host": "The server is not called so",

@@ -1,14 +1,25 @@
-"""Reranking in the shape that Cohere's, Jina's and vLLM's clients speak: documents are responses, the query a prompt."""
+"""Reranking as Cohere's, Jina's and vLLM's clients ask for it: documents are responses, the query is the prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
-EXAMPLE = {
+from yoj_cli.render.writers import render_json
+from yoj_cli.serve.describe import RERANK_RESPONSES, body_of
+from yoj_cli.serve.hang_up import until_gone
+from yoj_cli.serve.service import Service
+from yoj_cli.verdicts.record import to_record
+
+PATHS = ("/v1/rerank", "/v2/rerank", "/rerank")
+
+EXAMPLE: dict[str, JsonValue] = {
     "query": "What is the capital of France?",
     "documents": ["Paris.", "Lyon, since 1789.", "France is a country."],
     "top_n": 2,
@@ -94,3 +105,33 @@ def _text_of(document: str | Document | Content) -> Any:
 
 def _document(document: str | Document | Content) -> dict[str, Any]:
     return {"text": document} if isinstance(document, str) else document.model_dump()
+
+
+def rerank_router(service: Service) -> APIRouter:
+    """The endpoint, under the three paths that clients know."""
+    router = APIRouter(tags=["groups"])
+
+    async def rerank(request: Request) -> Response:
+        """Rank documents by how well they answer the query. `relevance_score` is P(best), `score` is the judge's.
+
+        All documents are read together in one pass, so that a score is about these documents and no others.
+        """
+        asked = await service.read_json(request, RerankRequest)
+        service.check_model(asked.model)
+        group = service.group(to_group(asked))
+        results = service.score([group], client=request.state.client)
+        await request.state.at_end.enter_async_context(aclosing(results))
+        verdict = service.verdict(await until_gone(request, anext(results)))
+        answer = to_answer(asked, to_record(verdict, {}), model=service.name, n_tokens=verdict.n_tokens)
+        return Response(render_json(answer), media_type="application/json")
+
+    for path in PATHS:
+        router.post(
+            path,
+            summary="Rerank documents",
+            openapi_extra={"requestBody": body_of(RerankRequest)},
+            responses=RERANK_RESPONSES,
+            response_class=Response,
+            include_in_schema=path == PATHS[0],
+        )(rerank)
+    return router

@@ -110,6 +110,8 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         self.stop()
 
     async def on_tick(self, counter: int) -> bool:
+        if self._stop_by is not None:
+            self.service.cohorts.close_all()  # nobody else is let in
         if self._stop_by is not None and (
             self.service.admission.n_requests == 0 or time.monotonic() > self._stop_by
         ):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from copy import copy
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from yoj_cli.checkpoint.content_hash import content_hash
@@ -21,17 +24,22 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.scoring.judge import Judge
 from yoj_cli.serve.admission import Admission
-from yoj_cli.serve.body import Body, parse_body, read_body
+from yoj_cli.serve.body import ONE, Body, Reader, check_type, parse_body, parse_document, read_body
+from yoj_cli.serve.cohort import Cohorts
 from yoj_cli.serve.fair_queue import Job, Result
 from yoj_cli.serve.metrics import Metrics
-from yoj_cli.serve.problems import Problem
+from yoj_cli.serve.problems import Problem, problem_of
 from yoj_cli.serve.scheduler import Scheduler
 from yoj_cli.verdicts.record import to_error_record, to_record
+from yoj_cli.verdicts.verdict import Verdict
 
+Shape = TypeVar("Shape", bound=BaseModel)
 State = Literal["loading", "ready", "lost", "stopping"]
 
 DECODE_TIMEOUT_S = 20.0
 """For one clip, or one download."""
+
+SEE_API = "/openapi.json says what is read."
 
 WHY_NOT = {
     "loading": "the judge is being loaded",
@@ -47,6 +55,7 @@ class Service:
         state: what `/ready` says.
         admission: what the open requests hold.
         metrics: what `/metrics` says.
+        cohorts: of trainers that ask for one response at a time.
     """
 
     def __init__(self, config: ServeConfig, judge: JudgeConfig, media: InputConfig) -> None:
@@ -59,6 +68,7 @@ class Service:
         self.state: State = "loading"
         self.admission = Admission(config)
         self.metrics = Metrics()
+        self.cohorts = Cohorts(self._score_cohort, size=config.cohort or 1, timeout_s=config.cohort_timeout)
         self.description: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self._scheduler: Scheduler | None = None
@@ -143,6 +153,86 @@ class Service:
         slip.add_groups(len(body.items))
         request.state.log["groups"] = len(body.items)
         return body
+
+    async def read_json(self, request: Request, shape: type[Shape]) -> Shape:
+        """A request's body as one JSON object of a shape, for one group of which there is room from then on.
+
+        Raises:
+            Problem: it cannot be read, is of another shape, or there is no room now.
+        """
+        self.check_ready()
+        slip = request.state.at_end.enter_context(self.admission.open())
+        check_type(request, ONE)
+        raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
+        try:
+            found = shape.model_validate(parse_document(raw, self.media))
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"])) or "the body"
+            raise Problem(422, "bad-request", f"{place}: {first['msg']}", hint=SEE_API) from error
+        self.check_ready()
+        slip.add_groups(1)
+        request.state.log["groups"] = 1
+        return found
+
+    def add_groups(self, request: Request, n: int) -> None:
+        """Take room for more groups than a request's first.
+
+        Raises:
+            Problem: there is none.
+        """
+        slip = request.state.at_end.enter_context(self.admission.open())
+        slip.add_groups(n)
+
+    def group(self, record: Mapping[str, Any]) -> Group:
+        """A record of ours as a group.
+
+        Raises:
+            Problem: it is none, or too much for this server.
+        """
+        found = Reader(self.media).read(dict(record), "", "1")
+        if isinstance(found, Failure):
+            raise self.problem(found.error)
+        return found
+
+    def verdict(self, result: Result) -> Verdict:
+        """What came out for a group that was asked about alone; counted.
+
+        Raises:
+            Problem: it could not be scored.
+        """
+        self.count(result)
+        if isinstance(result, Failure):
+            raise self.problem(result.error)
+        return result
+
+    def problem(self, error: YojError) -> Problem:
+        """What a request is told that failed with this error."""
+        return problem_of(self.without_paths(error))
+
+    @contextmanager
+    def errors_as_problems(self) -> Iterator[None]:
+        """Around what is done for one request: our errors leave as what it is told."""
+        try:
+            yield
+        except YojError as error:
+            raise self.problem(error) from error
+
+    async def _score_cohort(self, prompt: str, responses: Sequence[str]) -> Sequence[tuple[float, float]]:
+        """The responses of a cohort, scored as one group.
+
+        Args:
+            prompt: the fields of a record that ask, as JSON.
+        """
+        is_whole = len(responses) == self.cohorts.size
+        self.metrics.cohorts.labels("complete" if is_whole else "incomplete").inc()
+        found = Reader(self.media).read({**json.loads(prompt), "responses": responses}, "", "1")
+        async with aclosing(self.score([found], client="cohorts")) as results:
+            result = await anext(results)
+        self.count(result)
+        if isinstance(result, Failure):
+            raise result.error
+        return list(zip(result.scores, result.p_best, strict=True))
 
     async def score(
         self, items: Sequence[Group | Failure], *, client: str, timeout_s: float | None = None

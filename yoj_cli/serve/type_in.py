@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from yoj_cli.report.page import FOLDER as REPORT_PAGE
+from yoj_cli.serve.service import Service
 
 FOLDER = Path(__file__).with_name("page")
 COLOURS = REPORT_PAGE / "style" / "colours.css"
@@ -35,7 +37,7 @@ HEADERS = {
 }
 
 
-def page_router() -> APIRouter:
+def page_router(_: Service) -> APIRouter:
     """`GET /` and its files. They hold nothing secret, so that a browser needs no API key to ask for one."""
     router = APIRouter(include_in_schema=False)
     files = {"/": FOLDER / "index.html", "/page/colours.css": COLOURS}
@@ -45,7 +47,7 @@ def page_router() -> APIRouter:
     return router
 
 
-def _sender(file: Path):  # type: ignore[no-untyped-def]
+def _sender(file: Path) -> Callable[[], Awaitable[FileResponse]]:
     async def send() -> FileResponse:
         return FileResponse(file, headers=HEADERS)
 

@@ -1,0 +1,173 @@
+"""What OpenRLHF and slime ask of a reward server, over real connections."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serving import Served, serving
+from yoj_cli import Judge
+from yoj_cli.errors import UsageError
+
+PROMPT = "Describe this image."
+RESPONSES = ["A red circle.", "A star.", "Nothing at all.", "A red circle."]
+
+
+@pytest.fixture(scope="module")
+def judge(judges: Callable[..., Judge]) -> Judge:
+    return judges("demo")
+
+
+@pytest.fixture(scope="module")
+def served(judge: Judge) -> Iterator[Served]:
+    with serving(lambda: [judge], cohort=4, cohort_timeout=1.0) as found:
+        yield found
+
+
+def together(calls: list[Callable[[], httpx.Response]]) -> list[httpx.Response]:
+    """The answers to requests that are open at the same time."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+def ask_slime(served: Served, prompt: Any, response: str, **headers: str) -> Callable[[], httpx.Response]:
+    body = {"prompt": prompt, "response": response, "label": None}
+    return lambda: httpx.post(f"{served.url}/rm", json=body, headers=headers, timeout=20)
+
+
+def ask_openrlhf(served: Served, prompts: list[str], queries: list[str]) -> Callable[[], httpx.Response]:
+    body = {"query": queries, "prompts": prompts, "labels": [""] * len(prompts)}
+    return lambda: httpx.post(f"{served.url}/get_reward", json=body, timeout=20)
+
+
+def wait_for_members(served: Served, n: int) -> None:
+    """Wait until so many responses wait for others."""
+    deadline = time.monotonic() + 10
+    while served.service.cohorts.n_waiting != n:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_slime_gets_the_scores_of_the_whole_group(served: Served, judge: Judge) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        waiting = []
+        for n, response in enumerate(RESPONSES):
+            waiting.append(pool.submit(ask_slime(served, PROMPT, response)))
+            wait_for_members(served, (n + 1) % 4)
+        answers = [each.result() for each in waiting]
+    assert {answer.headers["yoj-cohort"] for answer in answers} == {"4/4"}
+    verdict = judge.score(prompt=PROMPT, responses=RESPONSES)
+    assert [answer.json() for answer in answers] == pytest.approx(list(verdict.scores), abs=5e-5)
+
+
+def test_openrlhf_gets_rewards_and_shares(served: Served, judge: Judge) -> None:
+    queries = [f"<s>{PROMPT} {response}" for response in RESPONSES]
+    answer = ask_openrlhf(served, [PROMPT] * 4, queries)()
+    verdict = judge.score(prompt=PROMPT, responses=[f" {response}" for response in RESPONSES])
+    found = answer.json()
+    assert found["rewards"] == pytest.approx(list(verdict.scores), abs=5e-5)
+    assert found["scores"] == pytest.approx(list(verdict.p_best), abs=5e-5)
+    assert found["extra_logs"] == {"cohort_size": [4.0] * 4}
+
+
+def test_an_incomplete_cohort_is_scored_and_says_so(served: Served) -> None:
+    started = time.monotonic()
+    answers = together([ask_slime(served, "Another?", response) for response in RESPONSES[:3]])
+    assert {answer.headers["yoj-cohort"] for answer in answers} == {"3/4"}
+    assert 0.9 < time.monotonic() - started < 10
+    assert 'yoj_cohorts_total{outcome="incomplete"} 1.0' in served.http.get("/metrics").text
+
+
+def test_a_prompt_may_be_a_chat(served: Served) -> None:
+    chat = [{"role": "user", "content": PROMPT}]
+    answers = together([ask_slime(served, chat, response) for response in RESPONSES])
+    assert [answer.status_code for answer in answers] == [200] * 4
+
+
+def test_a_retry_with_its_request_id_is_no_second_completion(served: Served) -> None:
+    calls = [ask_slime(served, "Ids?", text, **{"X-Request-ID": f"r{n}"}) for n, text in enumerate(RESPONSES)]
+    answers = together([*calls, calls[0]])
+    assert {answer.headers["yoj-cohort"] for answer in answers} == {"4/4"}
+    assert answers[0].json() == answers[4].json() == calls[0]().json()
+    other = ask_slime(served, "Ids?", "Another response.", **{"X-Request-ID": "r0"})()
+    assert other.status_code == 422
+    assert "was used for another response" in other.json()["detail"]
+
+
+def test_a_retry_after_a_lost_connection_takes_its_place(served: Served) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{served.url}/rm", json={"prompt": "Lost?", "response": RESPONSES[0], "label": None}, timeout=0.3
+        )
+    answers = together([ask_slime(served, "Lost?", response) for response in RESPONSES])
+    assert [answer.headers["yoj-cohort"] for answer in answers] == ["4/4"] * 4
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/get_reward", {"query": ["a", "b"], "prompts": ["a"]}, "2 in 'query' and 1 in 'prompts'"),
+        ("/get_reward", {"query": ["a"], "prompts": ["b"]}, "does not hold its prompt"),
+        ("/get_reward", {"query": ["a"]}, "prompts: Field required"),
+        ("/get_reward", {"query": [], "prompts": []}, "at least 1 item"),
+        ("/rm", {"prompt": 3, "response": "a"}, "prompt"),
+        ("/rm", {"prompt": "a"}, "response: Field required"),
+        ("/rm", {"prompt": [], "response": "a"}, "'messages' must be a list of turns"),
+        ("/rm", [], "the body: "),
+    ],
+)
+def test_what_is_wrong_is_said(served: Served, path: str, body: Any, says: str) -> None:
+    answer = served.http.post(path, json=body)
+    assert answer.status_code == 422, answer.text
+    assert says in answer.json()["detail"]
+
+
+def test_without_a_cohort_a_joint_judge_refuses_and_a_single_one_answers_at_once(
+    judge: Judge, judges: Callable[..., Judge]
+) -> None:
+    body = {"prompt": PROMPT, "response": RESPONSES[0]}
+    with serving(lambda: [judge]) as joint:
+        answer = joint.http.post("/rm", json=body)
+        assert (answer.status_code, "--cohort N" in answer.json()["hint"]) == (409, True)
+    alone = judges("demo", mode="single")
+    with serving(lambda: [alone]) as single:
+        found = single.http.post("/rm", json=body).json()
+        assert found == pytest.approx(alone.score(prompt=PROMPT, responses=RESPONSES[:1]).scores[0], abs=5e-5)
+
+
+def test_a_chat_template_is_taken_off_where_the_server_knows_it(judge: Judge) -> None:
+    template = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    options = {"prompt_pattern": r"(?s)<\|im_start\|>user\n(.*?)<\|im_end\|>", "response_end": "<|im_end|>"}
+    with serving(lambda: [judge], cohort=2, **options) as served:
+        prompt = template.format(PROMPT)
+        queries = [f"{prompt}{response}<|im_end|><pad><pad>" for response in RESPONSES[:2]]
+        found = ask_openrlhf(served, [prompt] * 2, queries)().json()
+        verdict = judge.score(prompt=PROMPT, responses=RESPONSES[:2])
+        assert found["rewards"] == pytest.approx(list(verdict.scores), abs=5e-5)
+        wrong = ask_openrlhf(served, ["plain"], ["plain text"])()
+        assert (wrong.status_code, wrong.json()["detail"]) == (
+            422,
+            "the prompt does not match --prompt-pattern",
+        )
+
+
+def test_a_server_that_ends_scores_what_waits_for_others(judge: Judge) -> None:
+    with serving(lambda: [judge], cohort=4, cohort_timeout=600) as served, ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask_slime(served, PROMPT, "Alone."))
+        wait_for_members(served, 1)
+        served.server.stop()
+        answer = waiting.result(timeout=20)
+    assert (answer.status_code, answer.headers["yoj-cohort"]) == (200, "1/4")
+
+
+@pytest.mark.parametrize("pattern", ["(", "no group", "(a)(b)"])
+def test_a_pattern_that_does_not_name_the_prompt_is_refused(pattern: str) -> None:
+    from yoj_cli.config.serve import ServeConfig
+
+    with pytest.raises(UsageError, match=r"regular expression|groups"):
+        ServeConfig(prompt_pattern=pattern)

@@ -1,0 +1,166 @@
+"""`POST /get_reward` (OpenRLHF), `POST /rm` (slime): the reward of one response, judged beside its prompt's others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from yoj_cli.errors import InputError
+from yoj_cli.render.writers import render_json
+from yoj_cli.serve.cohort import Share
+from yoj_cli.serve.describe import TRAINER_RESPONSES, body_of
+from yoj_cli.serve.hang_up import until_gone
+from yoj_cli.serve.problems import Problem
+from yoj_cli.serve.service import Service
+
+COHORT_HEADER = "Yoj-Cohort"
+"""Of an answer: how many responses were scored together, of how many. "3/4" is an incomplete cohort."""
+
+
+class OpenRLHFRequest(BaseModel):
+    """What OpenRLHF sends to its `--remote_rm_url`: lists of one length, as a rule 1."""
+
+    model_config = ConfigDict(
+        extra="ignore",
+        json_schema_extra={"examples": [{"query": ["2 + 2? 4"], "prompts": ["2 + 2?"], "labels": ["4"]}]},
+    )  # fmt: skip
+
+    query: list[str] = Field(min_length=1, description="Prompt and response, as one text.")
+    prompts: list[str] = Field(min_length=1, description="The prompts alone.")
+
+
+class SlimeRequest(BaseModel):
+    """What slime sends to its `--rm-url` under `--rm-type remote_rm`."""
+
+    model_config = ConfigDict(
+        extra="ignore", json_schema_extra={"examples": [{"prompt": "What is 2 + 2?", "response": "4", "label": "4"}]}
+    )  # fmt: skip
+
+    prompt: str | list[dict[str, Any]] = Field(description="A text, or the turns of a chat.")
+    response: str
+
+
+def trainers_router(service: Service) -> APIRouter:
+    """Both endpoints, with cohorts in common."""
+    router = APIRouter(tags=["trainers"])
+
+    async def share_of(
+        request: Request, prompt: str | list[dict[str, Any]], response: str, place: int
+    ) -> Share:
+        """Wait for the others of a cohort, as the `place`-th response of a request."""
+        _check_cohorts(service)
+        given = request.headers.get("x-request-id")
+        key = {"prompt": _ask_of(prompt, service)} if isinstance(prompt, str) else {"messages": prompt}
+        return await service.cohorts.join(
+            json.dumps(key, sort_keys=True),
+            _cut(response, service.config.response_end),
+            None if given is None else f"{request.state.request_id}/{place}",
+        )
+
+    @router.post(
+        "/get_reward",
+        summary="Rewards for OpenRLHF",
+        openapi_extra={"requestBody": body_of(OpenRLHFRequest)},
+        responses=TRAINER_RESPONSES,
+        response_class=Response,
+    )
+    async def get_reward(request: Request) -> Response:
+        """`rewards` are the judge's scores, `scores` P(best) in its cohort (OpenRLHF filters by them, from 0 to 1)."""
+        asked = await service.read_json(request, OpenRLHFRequest)
+        if len(asked.query) != len(asked.prompts):
+            found = f"{len(asked.query)} in 'query' and {len(asked.prompts)} in 'prompts'"
+            raise service.problem(InputError(f"the lists must be of one length, found {found}"))
+        service.add_groups(request, len(asked.query) - 1)
+        with service.errors_as_problems():
+            members = [
+                share_of(request, prompt, _response_of(query, prompt), place)
+                for place, (query, prompt) in enumerate(zip(asked.query, asked.prompts, strict=True))
+            ]
+            shares = await until_gone(request, _all(members))
+        answer = {
+            "rewards": [share.score for share in shares],
+            "scores": [share.p_best for share in shares],
+            "extra_logs": {"cohort_size": [float(share.n) for share in shares]},
+        }
+        return _answer(request, answer, shares)
+
+    @router.post(
+        "/rm",
+        summary="A reward for slime",
+        openapi_extra={"requestBody": body_of(SlimeRequest)},
+        responses=TRAINER_RESPONSES,
+        response_class=Response,
+    )
+    async def rm(request: Request) -> Response:
+        """The judge's score, as a bare number."""
+        asked = await service.read_json(request, SlimeRequest)
+        with service.errors_as_problems():
+            share = await until_gone(request, share_of(request, asked.prompt, asked.response, 0))
+        return _answer(request, share.score, [share])
+
+    return router
+
+
+def _check_cohorts(service: Service) -> None:
+    if service.config.cohort is None and service.description.get("mode") != "single":
+        raise Problem(
+            409,
+            "no-cohort",
+            "this judge reads a prompt's responses together, and was not told how many there are",
+            hint="Start the server with --cohort N, the responses that the trainer samples for a prompt.",
+        )
+
+
+def _ask_of(prompt: str, service: Service) -> str:
+    """What a prompt asks, where the trainer wraps it in a chat template."""
+    pattern = service.config.prompt_pattern
+    if pattern is None:
+        return prompt
+    found = re.search(pattern, prompt)
+    if found is None or found[1] is None:
+        raise InputError(
+            "the prompt does not match --prompt-pattern", hint="Correct the pattern of the server."
+        )
+    return found[1]
+
+
+def _response_of(query: str, prompt: str) -> str:
+    """What follows the prompt. A begin-of-sequence token may have been decoded in front of it."""
+    _, found, response = query.partition(prompt)
+    if not found and prompt:
+        raise InputError(
+            "an entry of 'query' does not hold its prompt", hint="'query' is prompt and response as one text."
+        )
+    return response if prompt else query
+
+
+def _cut(response: str, end: str | None) -> str:
+    return response.partition(end)[0] if end else response
+
+
+async def _all(members: Sequence[Any]) -> list[Share]:
+    """All shares; where one fails, nobody waits for the others any more."""
+    tasks = [asyncio.ensure_future(member) for member in members]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _answer(request: Request, content: Any, shares: Sequence[Share]) -> Response:
+    smallest = min(shares, key=lambda share: share.n - share.size)
+    request.state.log["cohort"] = f"{smallest.n}/{smallest.size}"
+    return Response(
+        render_json(content),
+        media_type="application/json",
+        headers={COHORT_HEADER: f"{smallest.n}/{smallest.size}"},
+    )
