@@ -1,0 +1,95 @@
+"""The judges that are compared: two ways to read, and two kinds of data.
+
+All are trained by `yoj train` on the demo's backbone, with one recipe and (within a kind of data) on the same groups in
+as many steps. `multi` reads all responses of a group together (loss ce), `single` each alone (Bradley-Terry). A judge
+of the demo's data alone has never seen the mistakes that the policy makes; the others saw some of the policy's own
+captions too, ranked by their wrong facts, as people would rank them.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import world  # puts ../demo_judge on the path
+from make_data import write_groups
+from measure import load_policy, load_scenes, sample_captions
+
+N_GROUPS, N_LABELLED = 2000, 800
+"""Groups that a judge is trained on; of those, pictures that the policy described."""
+N_CAPTIONS = 8
+UNREADABLE = 9
+"""Wrong facts that a caption counts for which is no sentence of this world: more than any other can have."""
+RECIPE = (
+    *("--base", "demo", "--device", "cpu", "--lora-r", "16", "--lora-alpha", "32", "--head-dim", "128"),
+    *("--epochs", "1", "--batch-size", "16", "--learning-rate", "1e-3", "--no-gradient-checkpointing"),
+    *("--save-every", "100000"),
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How a judge is made; `name` is that of its folder, of its runs and in tables."""
+
+    name: str
+    mode: str
+    saw_policy: bool
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("multi", "multi", True),
+        Kind("single", "single", True),
+        Kind("multi-demo", "multi", False),
+        Kind("single-demo", "single", False),
+    )
+}
+
+
+def make_judge(work: Path, kind: Kind, n_groups: int = N_GROUPS) -> Path:
+    """Train a judge, unless it is there already; its folder comes back."""
+    out = work / "judges" / kind.name
+    if (out / "reward_model_config.json").exists():
+        return out
+    n_labelled = n_groups * N_LABELLED // N_GROUPS if kind.saw_policy else 0
+    files = [demo_groups(work, n_groups - n_labelled)]
+    if n_labelled:
+        files.append(labelled_groups(work, n_labelled))
+    command = ["train", *map(str, files), "-o", str(out), "--mode", kind.mode, *RECIPE]
+    subprocess.run([sys.executable, "-m", "yoj_cli", *command], check=True)
+    return out
+
+
+def demo_groups(work: Path, n_groups: int) -> Path:
+    """Groups about pictures, of the same stream that the embedded judge was trained on."""
+    out = work / f"demo_{n_groups}"
+    if not (out / "groups.jsonl").exists():
+        split, seed = world.STREAMS["judge"]
+        write_groups(out, n_groups, 0, (2, 8), split, seed)
+    return out / "groups.jsonl"
+
+
+def labelled_groups(work: Path, n_groups: int) -> Path:
+    """Different captions of the policy, with their ranks; pictures whose captions are all as good are left out."""
+    out = work / f"labelled_{n_groups}"
+    path = out / "groups.jsonl"
+    if path.exists():
+        return path
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
+    scenes = load_scenes(n_groups * 5 // 4, "label")
+    samples = sample_captions(load_policy(work / "policy"), scenes, N_CAPTIONS, seed=1)
+    lines: list[str] = []
+    for scene, texts in zip(scenes, samples.texts, strict=True):
+        captions = list(dict.fromkeys(texts))
+        wrong = [world.count_wrong(text, scene.truth) for text in captions]
+        ranked = [UNREADABLE if n is None else n for n in wrong]
+        if len(set(ranked)) > 1 and len(lines) < n_groups:
+            name = f"pictures/{scene.index:06d}.png"
+            scene.picture.save(out / name)
+            ranks = [1 + sum(other < mine for other in ranked) for mine in ranked]
+            line = {"prompt": world.PROMPT, "image": name, "responses": captions, "rankings": ranks}
+            lines.append(json.dumps(line) + "\n")
+    path.write_text("".join(lines), encoding="utf-8")
+    return path

@@ -1,0 +1,137 @@
+"""The example in examples/grpo: what it calls true, what it counts, and two short runs that give the same curves."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "examples" / "grpo"
+
+
+@pytest.fixture(scope="module")
+def example():
+    """Its modules by name."""
+    sys.path.insert(0, str(FOLDER))
+    yield importlib.import_module
+    sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def world(example):
+    return example("world")
+
+
+@pytest.fixture
+def two_shapes(world):
+    things = (("red", "circle", "center"), ("blue", "star", "top left"))
+    return world.scenes.Scene(
+        "picture", tuple(world.scenes.Thing(c, s, "big", p, "stays still") for c, s, p in things)
+    )
+
+
+def test_every_true_description_of_a_scene_is_read_as_true(world):
+    for index in range(300):
+        rng = world.rng_for("test", index)
+        scene, _ = world.sample_picture(rng)
+        assert world.is_true(world.caption(rng, scene).answer, scene)
+
+
+def test_a_description_of_another_scene_has_as_many_wrong_facts_as_that_scene_differs_in(world):
+    for index in range(300):
+        rng = world.rng_for("test", index)
+        (one, _), (other, _) = world.sample_picture(rng), world.sample_picture(rng)
+        said = world.caption(rng, other).answer
+        assert world.count_wrong(said, one) == world.scenes.count_wrong(other, one, world.TOLD)
+
+
+@pytest.mark.parametrize(
+    ("text", "n_wrong"),
+    [
+        ("I see a blue star in the top left and a red circle in the center.", 0),
+        ("In the center a red circle, in the top left a blue star", 0),
+        ("In the center a red square and in the top left a blue star.", 1),
+        ("A red circle in the center.", 1),
+        ("A red circle in the center and a blue star in the top left and a red circle in the center.", 1),
+        ("A red circle in the center and.", None),
+        ("A red circle in the center! A blue star in the top left!", None),
+        ("a red circle a blue star", None),
+        ("", None),
+        ("good " * 50, None),
+    ],
+)
+def test_wrong_facts_are_counted_and_what_is_no_sentence_is_not_true(world, two_shapes, text, n_wrong):
+    assert world.count_wrong(text, two_shapes) == n_wrong
+
+
+def test_uses_of_scenes_have_streams_of_their_own(world):
+    assert len(set(world.STREAMS.values())) == len(world.STREAMS)
+    assert [name for name, (split, _) in world.STREAMS.items() if split == "heldout"] == ["test"]
+
+
+def test_an_average_over_steps_keeps_a_constant_and_is_fair_at_the_ends(example):
+    running_mean = example("plots").running_mean
+    assert running_mean([2.0] * 30) == pytest.approx([2.0] * 30)
+    assert running_mean([0.0, 3.0, 6.0]) == pytest.approx([1.5, 3.0, 4.5])
+
+
+def test_a_run_has_collapsed_when_it_tells_less_truth_or_cannot_do_what_it_could(example):
+    why = example("results").why_collapsed
+    before = {"accuracy": 0.4, "unreadable": 0.08, "count": 1.0, "entropy": 0.4}
+    assert why(before, before | {"accuracy": 0.5, "unreadable": 0.09, "count": 0.95, "entropy": 0.03}) == []
+    assert why(before, before | {"accuracy": 0.39}) == ["fewer true"]
+    assert why(before, before | {"unreadable": 0.11, "count": 0.8, "entropy": 0.01}) == [
+        "unreadable",
+        "cannot count",
+        "no entropy",
+    ]
+
+
+def test_the_majority_is_of_what_is_said_and_unreadable_captions_have_no_vote(example, world, two_shapes):
+    module, measure = example("best_of_n"), example("measure")
+    scene = measure.TestScene(0, two_shapes, None)
+    texts = (
+        "xyz",
+        "xyz",
+        "xyz",
+        "A red circle in the center.",
+        "In the center a red circle",
+        "A red star in the center.",
+    )
+    assert module.pick_most_frequent(module.build_draw(scene, texts)) == 3
+    assert module.pick_most_frequent(module.build_draw(scene, ("xyz", "abc"))) == 0
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Run a script of the example in a process of its own, on one thread."""
+
+    def call(script: str, *argv: object) -> str:
+        command = [sys.executable, str(FOLDER / script), *map(str, argv)]
+        environment = os.environ | {"PYTHONPATH": str(FOLDER.parents[1]), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return call
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_curves_and_another_seed_others(run, tmp_path):
+    run("make_policy.py", "--out", tmp_path / "policy", "--eye-steps", 1, "--word-steps", 1)
+
+    def curves(name: str, seed: int) -> str:
+        run(
+            "grpo.py", "--policy", tmp_path / "policy", "--seed", seed, "--steps", 2, "--out", tmp_path / name
+        )
+        return (tmp_path / name / "curves.jsonl").read_text(encoding="utf-8")
+
+    first = curves("first", 0)
+    assert [json.loads(line)["step"] for line in first.splitlines()] == [1, 2]
+    assert curves("again", 0) == first
+    assert curves("other", 1) != first
