@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.verdicts import make_verdict
-from yoj_cli.rewards.grouping import cut, shuffled
+from yoj_cli.rewards.grouping import cut, cut_by_id, shuffled
 from yoj_cli.rewards.metrics import length_correlation, verdict_metrics
 from yoj_cli.rewards.rows import read_rows
 from yoj_cli.rewards.shaping import shape
@@ -59,19 +59,29 @@ def test_a_length_penalty_counts_from_the_groups_mean_length():
 
 
 def test_a_batch_is_cut_where_its_groups_are():
-    assert cut([A, A, B, B], [2]) == ([range(2), range(2, 4)], "")
-    assert cut([A, A, A, A], [2]) == ([range(2), range(2, 4)], "")  # one prompt twice in the data
-    assert cut([None, A, B, None], [2]) == ([range(2), range(2, 4)], "")
-    assert cut([A, A, B, B], [4, 2]) == ([range(2), range(2, 4)], "")
+    assert cut([A, A, B, B], [2]) == ([[0, 1], [2, 3]], "")
+    assert cut([A, A, A, A], [2]) == ([[0, 1], [2, 3]], "")  # one prompt twice in the data
+    assert cut([None, A, B, None], [2]) == ([[0, 1], [2, 3]], "")
+    assert cut([A, A, B, B], [4, 2]) == ([[0, 1], [2, 3]], "")
     assert cut([], [4]) == ([], "")
 
 
 def test_of_a_batch_that_is_cut_wrongly_the_whole_groups_are_found():
     found, problem = cut([A, B, B, B, C], [3])
-    assert found == [range(1, 4)]
+    assert found == [[1, 2, 3]]
     assert problem == "rows 0 to 2 answer different prompts, and num_generations is 3"
     found, problem = cut([A, A, A, B], [3])
-    assert (found, problem) == ([range(3)], "4 rows are no multiple of num_generations=3")
+    assert (found, problem) == ([[0, 1, 2]], "4 rows are no multiple of num_generations=3")
+
+
+def test_rows_that_name_their_group_need_not_follow_each_other():
+    assert cut_by_id([1, 2, 1, 2], [A, B, A, B], [2]) == ([[0, 2], [1, 3]], "")
+    assert cut_by_id([1, 1, 1], [A, A, A], []) == ([[0, 1, 2]], "")
+    assert cut_by_id([1, 1, 1, 1], [A, B, A, B], [2]) == ([[0, 2], [1, 3]], "")  # one text, two pictures
+    assert cut_by_id([1] * 4, [A] * 4, [2]) == ([[0, 1], [2, 3]], "")  # a prompt twice in the data
+    assert cut_by_id([1, 1, 2, 2], [A, A, B, B], [4, 2]) == ([[0, 1], [2, 3]], "")
+    found, problem = cut_by_id([1, 1, 2], [A, A, B], [2])
+    assert (found, problem) == ([[0, 1]], "a prompt has 1 completions here, and num_generations is 2")
 
 
 def test_an_order_is_a_permutation_that_its_seed_decides():

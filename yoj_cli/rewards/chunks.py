@@ -28,7 +28,7 @@ class Chunk:
         judged: what the judge said; None before.
     """
 
-    at: range
+    at: Sequence[int]
     rows: list[Row]
     group: Group | None = None
     place: list[int | None] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Chunk:
         return found
 
 
-def build_chunk(rows: Sequence[Row], at: range, step: int, config: RewardConfig) -> Chunk:
+def build_chunk(rows: Sequence[Row], at: Sequence[int], step: int, config: RewardConfig) -> Chunk:
     """Take the rows of one prompt, and decide which are read, and in which order.
 
     Identical completions are read once, and get one score.

@@ -13,7 +13,7 @@ from yoj_cli.config.rewards import RewardConfig
 from yoj_cli.errors import TooLongError, UsageError, YojError, errors_at
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.rewards.chunks import Chunk, build_chunk
-from yoj_cli.rewards.grouping import HINT, cut, group_size, trainer_of
+from yoj_cli.rewards.grouping import HINT, cut, cut_by_id, group_size, trainer_of
 from yoj_cli.rewards.judging import Judged, judge_groups
 from yoj_cli.rewards.loaded import close_judge, loaded_judge
 from yoj_cli.rewards.metrics import batch_metrics
@@ -68,7 +68,8 @@ class GroupReward(RewardConfig):
             prompts: (R,) texts or conversations; the rows of a prompt follow each other.
             completions: (R,) texts, or conversations of one assistant's turn.
             given: columns of (R,) values, of which pictures and clips are read ("image", "images", "video", "videos");
-                and, where the trainer has them, `completion_ids`, `trainer_state`, `log_metric` and `log_extra`.
+                `group_ids` where the trainer names the group of each row, and they need not follow each other; and
+                `completion_ids`, `trainer_state`, `log_metric` and `log_extra` where it has them.
         Returns:
             (R,) rewards, higher is better; None where a row has none.
         Raises:
@@ -77,9 +78,11 @@ class GroupReward(RewardConfig):
         """
         started = time.perf_counter()
         step = int(getattr(given.get("trainer_state"), "global_step", 0) or 0)
-        sizes = group_size(self, len(prompts), trainer_of(given.get("log_metric")))
+        ids, trainer = given.get("group_ids"), trainer_of(given.get("log_metric"))
+        sizes = group_size(self, None if ids is not None else len(prompts), trainer)
         rows = read_rows(prompts, completions, given, media_root=self.media_root, where=f"step {step}, ")
-        at, problem = cut([row.key for row in rows], sizes)
+        keys = [row.key for row in rows]
+        at, problem = cut(keys, sizes) if ids is None else cut_by_id(ids, keys, sizes)
         if problem:
             self._refuse(UsageError(problem, where=f"step {step}", hint=HINT))
         chunks = [build_chunk(rows, each, step, self) for each in at]

@@ -21,19 +21,21 @@ def trainer_of(log_metric: Callable[..., Any] | None) -> Any:
     return trainer if isinstance(getattr(trainer, "num_generations", None), int) else None
 
 
-def group_size(config: RewardConfig, n_rows: int, trainer: Any) -> list[int]:
-    """Completions a prompt in a call of so many rows: the sizes that it may have, the likelier first.
+def group_size(config: RewardConfig, n_rows: int | None, trainer: Any) -> list[int]:
+    """Completions a prompt in a call: the sizes that it may have, the likelier first.
 
     A trainer that can be seen says it. It is the same on all its processes, so that what is refused here is refused
     on all of them; none waits for another that has stopped.
 
+    Args:
+        n_rows: of a call that is one group where nothing says how large groups are; None where each has its id.
     Raises:
         UsageError: the trainer has other settings, or such as cut groups.
     """
     train, evaluation = config.num_generations, config.num_generations_eval or config.num_generations
     if trainer is None:
-        sizes = [n_rows] if train is None else [train, evaluation or train]
-        return list(dict.fromkeys(sizes))
+        sizes = [n_rows] if train is None else [train, evaluation]
+        return [size for size in dict.fromkeys(sizes) if size]
     is_training = bool(trainer.model.training)
     name = "num_generations" if is_training else "num_generations_eval"
     size = int(trainer.num_generations if is_training else trainer.num_generations_eval)
@@ -60,7 +62,7 @@ def group_size(config: RewardConfig, n_rows: int, trainer: Any) -> list[int]:
     return [size]
 
 
-def cut(keys: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[list[range], str]:
+def cut(keys: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[list[list[int]], str]:
     """Cut a batch into groups.
 
     Args:
@@ -74,7 +76,7 @@ def cut(keys: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[list[range]
         starts = range(0, len(keys) - len(keys) % size, size)
         mixed = [start for start in starts if len(set(keys[start : start + size]) - {None}) > 1]
         if not mixed and len(keys) % size == 0:
-            return [range(start, start + size) for start in starts], ""
+            return [list(range(start, start + size)) for start in starts], ""
         if not problem:
             problem = (
                 f"rows {mixed[0]} to {mixed[0] + size - 1} answer different prompts, and num_generations is {size}"
@@ -82,14 +84,43 @@ def cut(keys: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[list[range]
                 else f"{len(keys)} rows are no multiple of num_generations={size}"
             )
     size = sizes[0]
-    whole, start = [], 0
+    whole: list[list[int]] = []
+    start = 0
     while start + size <= len(keys):  # groups that are whole, wherever they begin
         if len(set(keys[start : start + size])) == 1 and keys[start] is not None:
-            whole.append(range(start, start + size))
+            whole.append(list(range(start, start + size)))
             start += size
         else:
             start += 1
     return whole, problem
+
+
+def cut_by_id(
+    ids: Sequence[object], keys: Sequence[bytes | None], sizes: Sequence[int]
+) -> tuple[list[list[int]], str]:
+    """Cut a batch into groups where the trainer names the group of each row.
+
+    Args:
+        ids: (R,) of the rows' groups; rows of one id whose prompts differ all the same are groups of their own.
+        keys: as for `cut`.
+        sizes: completions a prompt, the likelier first; where there are none, each id is one group.
+    Returns:
+        As `cut`.
+    """
+    groups: dict[object, list[int]] = {}
+    for i, (each, key) in enumerate(zip(ids, keys, strict=True)):
+        groups.setdefault((each, key), []).append(i)
+    if not sizes:
+        return list(groups.values()), ""
+    fitting = (size for size in sizes if all(len(rows) % size == 0 for rows in groups.values()))
+    size = next(fitting, sizes[0])
+    whole = [
+        rows[start : start + size]
+        for rows in groups.values()
+        for start in range(0, len(rows) - size + 1, size)
+    ]
+    odd = next((rows for rows in groups.values() if len(rows) % size), None)
+    return whole, f"a prompt has {len(odd)} completions here, and num_generations is {size}" if odd else ""
 
 
 def shuffled(n: int, seed: int, key: bytes | None, step: int, *, shuffle: bool) -> list[int]:

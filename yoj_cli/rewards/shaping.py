@@ -48,6 +48,16 @@ def shape(
     return [floor if is_penalized[i] else reward for i, reward in enumerate(rewards)]
 
 
+def neutral(rewards: Sequence[float | None]) -> list[float]:
+    """The rewards of a group for a trainer that wants a number for each: a row without one gets the mean of the others.
+
+    That is an advantage of 0: it neither pulls nor pushes. Where no row has one, all are 0.
+    """
+    known = [reward for reward in rewards if reward is not None]
+    mean = math.fsum(known) / len(known) if known else 0.0
+    return [mean if reward is None else reward for reward in rewards]
+
+
 def _normalize(values: list[float], how: Normalize, temperature: float) -> list[float]:
     if not values or how == "none":
         return values
