@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -153,3 +154,23 @@ def test_a_load_draws_none_of_the_hosts_random_numbers():
     torch.manual_seed(5)
     Judge.load(str(PARITY / "checkpoint"), device="cpu", quant="none")
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_judge_is_loaded_whole_in_a_host_that_spreads_its_own_model(monkeypatch):
+    from transformers.integrations import deepspeed
+
+    class Zero3:
+        def is_zero3(self):
+            return True
+
+    host = Zero3()  # transformers refers to it weakly
+    monkeypatch.setattr(deepspeed, "_hf_deepspeed_config_weak_ref", None)
+    monkeypatch.setenv("FSDP_CPU_RAM_EFFICIENT_LOADING", "true")
+    expected = Judge.load(str(PARITY / "checkpoint"), device="cpu", quant="none").score(
+        prompt="p", responses=["a"]
+    )
+    deepspeed.set_hf_deepspeed_config(host)
+    judge = Judge.load(str(PARITY / "checkpoint"), device="cpu", quant="none")
+    assert judge.score(prompt="p", responses=["a"]).scores == expected.scores
+    assert deepspeed.is_deepspeed_zero3_enabled()
+    assert os.environ["FSDP_CPU_RAM_EFFICIENT_LOADING"] == "true"

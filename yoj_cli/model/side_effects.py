@@ -8,6 +8,7 @@ are initialized from before their weights are read. All are restored.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,6 +53,29 @@ def quietly() -> Iterator[None]:
             found = transformers_logging.set_tqdm_hook(before)
             if found is not hide:
                 transformers_logging.set_tqdm_hook(found)
+
+
+@contextmanager
+def unsharded() -> Iterator[None]:
+    """Every weight is loaded here, whatever the host told transformers about spreading its own model over processes.
+
+    FSDP has processes other than the first load nothing, to be sent the weights later, and ZeRO-3 splits each weight;
+    both are set for the whole process.
+    """
+    from transformers.integrations import deepspeed
+
+    with _loading:
+        name = "FSDP_CPU_RAM_EFFICIENT_LOADING"
+        fsdp, zero = os.environ.get(name), deepspeed._hf_deepspeed_config_weak_ref
+        try:
+            deepspeed._hf_deepspeed_config_weak_ref = None
+            if fsdp is not None:
+                os.environ[name] = "false"
+            yield
+        finally:
+            deepspeed._hf_deepspeed_config_weak_ref = zero
+            if fsdp is not None:
+                os.environ[name] = fsdp
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import ValueHead
-from yoj_cli.model.side_effects import keep_random_state, quietly
+from yoj_cli.model.side_effects import keep_random_state, quietly, unsharded
 from yoj_cli.plan.branches import Plan, build_plan, check_plan_options
 from yoj_cli.records.parse import parse_records, parse_values
 from yoj_cli.scoring.calibrated import find_calibration
@@ -110,7 +110,7 @@ class Judge:
     def from_config(cls, config: JudgeConfig) -> Judge:
         """Load the judge that a complete configuration describes."""
         config = config.resolved()
-        with quietly(), keep_random_state():
+        with quietly(), keep_random_state(), unsharded():
             return cls(config, *load_checkpoint(config))
 
     def close(self) -> None:

@@ -1,0 +1,113 @@
+"""Real trainers with a judge as their reward: TRL's GRPOTrainer with pictures, and two processes side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.tiny_policy import make_policy
+from yoj_cli.rewards import GroupReward
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory):
+    return make_policy(tmp_path_factory.mktemp("policy"))
+
+
+class Recorder:
+    """A reward that keeps what the trainer gave it, and what it answered."""
+
+    def __init__(self, reward):
+        self.reward, self.calls, self.__name__ = reward, [], reward.__name__
+
+    def __call__(self, log_extra, **given):
+        columns = {}
+
+        def keep(name, values):
+            columns[name.rpartition("/")[2]] = values
+            log_extra(name, values)
+
+        rewards = self.reward(**given, log_extra=keep)
+        self.calls.append({**given, **columns, "rewards": rewards})
+        return rewards
+
+
+def train(policy, folder, reward, **settings):
+    from datasets import Dataset
+    from transformers import AutoProcessor
+    from trl import GRPOConfig, GRPOTrainer
+
+    paths = sorted((EXAMPLES / "pictures").glob("*.png"))
+    pictures = [Image.open(path).convert("RGB").resize((64, 64)) for path in paths]
+    data = Dataset.from_dict(
+        {
+            "prompt": [[{"role": "user", "content": "Describe this image."}]] * len(pictures),
+            "image": pictures,
+        }
+    )
+    settings = {
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "num_generations": 4,
+        "per_device_eval_batch_size": 2,
+        "num_generations_eval": 2,
+        "max_completion_length": 12,
+        "max_steps": 3,
+        "logging_steps": 1,
+        "beta": 0.0,
+        "learning_rate": 1e-4,
+        **settings,
+    }
+    args = GRPOConfig(
+        output_dir=str(folder), use_cpu=True, bf16=False, report_to=[], save_strategy="no", **settings
+    )
+    trainer = GRPOTrainer(
+        model=str(policy),
+        processing_class=AutoProcessor.from_pretrained(policy),
+        reward_funcs=reward,
+        args=args,
+        train_dataset=data,
+        eval_dataset=data.select(range(2)),
+    )
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("mode", ["multi", "single"])
+def test_trl_trains_on_pictures_with_the_scores_of_yoj(policy, tmp_path, yoj, mode):
+    reward = Recorder(GroupReward(model="demo", device="cpu", mode=mode))
+    trainer = train(policy, tmp_path, reward)
+    trainer.evaluate()
+    steps = [entry for entry in trainer.state.log_history if "reward" in entry]
+    assert len(steps) == 3
+    assert f"yoj_{mode}/margin" in steps[0]
+    assert f"eval_yoj_{mode}/margin" in trainer.state.log_history[-1]
+
+    groups, expected = [], []
+    for call in reward.calls:
+        size = 4 if len(call["rewards"]) == 8 else 2
+        for start in range(0, len(call["rewards"]), size):
+            rows = range(start, start + size)
+            picture = tmp_path / f"{len(groups)}.png"
+            call["image"][start].save(picture)
+            read = {call["place"][i]: call["completions"][i][0]["content"] for i in rows}
+            texts = [read[place] for place in sorted(read)]
+            groups.append({"prompt": "Describe this image.", "image": picture.name, "responses": texts})
+            expected.append([(call["place"][i], call["rewards"][i]) for i in rows])
+    assert len(groups) == 3 * 2 + 2
+    file = tmp_path / "groups.jsonl"
+    file.write_text("\n".join(map(json.dumps, groups)) + "\n", encoding="utf-8")
+    code, out, _ = yoj("score", file, "--model", "demo", "--device", "cpu", "--mode", mode)
+    assert code == 0
+    for line, rewards in zip(out.splitlines(), expected, strict=True):
+        scores = json.loads(line)["scores"]
+        assert [scores[place] for place, _ in rewards] == pytest.approx(
+            [reward for _, reward in rewards], abs=5e-5
+        )
