@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -296,6 +297,26 @@ def test_playlists_are_refused(tmp_path: Path) -> None:
     playlist.write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\na.ts\n#EXT-X-ENDLIST\n")
     with pytest.raises(MediaError, match="playlist"):
         decode_clip(str(playlist), **GENEROUS)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+@pytest.mark.parametrize("name", ["a.m3u8", "a.mp4", "a.ffconcat", "a.mpd"])
+def test_a_playlist_by_any_name_opens_nothing_that_it_names(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe.ts")  # opening it would wait for ever
+    texts = {
+        "a.ffconcat": "ffconcat version 1.0\nfile pipe.ts\n",
+        "a.mpd": '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>pipe.ts</BaseURL></MPD>',
+    }
+    hls = f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1.2,\n{tmp_path}/pipe.ts\n#EXT-X-ENDLIST\n"
+    (tmp_path / name).write_text(texts.get(name, hls))
+    with pytest.raises(MediaError, match="a playlist, not a clip"):
+        decode_clip(str(tmp_path / name), **GENEROUS)
+
+
+def test_frames_that_are_hours_apart_are_shown_all_the_same(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", pts_ms=[0, 36_000_000, 72_000_000])  # decord counts them as damaged
+    decoded = decode_clip(str(clip), max_frames=3, max_pixels=10**8)
+    assert (numbers(decoded), decoded.decoder) == ([0, 1, 2], "pyav")
 
 
 def test_large_frames_are_refused_before_decoding(tmp_path: Path) -> None:

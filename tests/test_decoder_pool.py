@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import stat
@@ -12,14 +13,19 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
 import pytest
+from PIL import Image, TiffImagePlugin
 
 from tests.test_clips import GENEROUS, numbers, overwrite_frame, write_clip
 from yoj_cli.errors import MediaError
 from yoj_cli.media.clips import Decoded, decode_clip
 from yoj_cli.media.decoder_pool import DecoderPool
+from yoj_cli.media.options import MediaOptions
+from yoj_cli.media.pictures import BAND_PX, convert_picture, picture_digest
 
 
 @pytest.fixture
@@ -261,3 +267,161 @@ def test_waiting_for_a_free_decoder_does_not_count_as_decoding(tmp_path: Path) -
         assert numbers(decode(pool, clip, timeout_s=0.5)) == [0, 4]
     finally:
         pool.close()
+
+
+# Pictures
+
+
+def decode_picture(pool: DecoderPool, path: Path, timeout_s: float = 60) -> np.ndarray:
+    with open(path, "rb") as file:
+        image, digest = pool.decode_picture(
+            file, where=str(path), max_pixels=MediaOptions().max_pixels, timeout_s=timeout_s
+        )
+    assert digest == picture_digest(image)
+    return np.asarray(image)
+
+
+def write_scans(path: Path, n_scans: int, side: int) -> Path:
+    """A progressive JPEG that says the same thing so many times: each scan passes over all pixels."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side), 90).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    path.write_bytes(data[:-2] + n_scans * data[data.rindex(b"\xff\xda") : -2] + b"\xff\xd9")
+    return path
+
+
+def test_a_picture_comes_back_to_the_last_pixel_whatever_its_size(tmp_path: Path, pool: DecoderPool) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (999, 3001, 3), np.uint8)
+    for height, width in ((999, 3001), (1, 1), (700, 900), (1, 3001), (999, 1)):
+        pixels = noise[:height, :width]
+        Image.fromarray(pixels).save(tmp_path / "a.png", compress_level=0)
+        assert np.array_equal(decode_picture(pool, tmp_path / "a.png"), pixels)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "I", "I;16", "F"])
+def test_a_large_picture_is_converted_in_parts_to_the_same_pixels(mode: str) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (1100, 1000), np.uint8)
+    grey = Image.fromarray(values)
+    if mode == "I;16":
+        image = Image.fromarray(values.astype(np.uint16) * 257)
+    elif mode in ("LA", "RGBA"):
+        image = Image.merge(mode, [grey] * len(mode))
+    else:
+        image = grey.convert(mode)
+    if mode == "P":
+        image.info["transparency"] = 7
+    assert image.width * image.height > BAND_PX
+    whole = np.asarray(convert_picture(image, where="", max_pixels=10**8))
+    parts = [image.crop((0, top, 1000, top + 100)) for top in range(0, 1100, 100)]
+    small = [np.asarray(convert_picture(part, where="", max_pixels=10**8)) for part in parts]
+    assert np.array_equal(whole, np.concatenate(small))
+
+
+def test_a_picture_that_takes_too_long_is_stopped_and_the_next_is_fine(tmp_path: Path) -> None:
+    slow = write_scans(tmp_path / "slow.jpg", 2000, 3000)
+    assert slow.stat().st_size < 700_000
+    Image.new("RGB", (9, 6), (1, 2, 3)).save(tmp_path / "a.png")
+    pool = DecoderPool(max_decoders=1, picture_cpu_s=0.5)
+    try:
+        with pytest.raises(
+            MediaError, match=r"did not finish within 0\.5 s of the processor's time"
+        ) as caught:
+            decode_picture(pool, slow)
+        assert (caught.value.where, "save it again" in caught.value.hint) == (str(slow), True)
+        assert decode_picture(pool, tmp_path / "a.png")[0, 0].tolist() == [1, 2, 3]
+        with pytest.raises(MediaError, match=r"did not finish within 0\.2 s and was stopped"):
+            decode_picture(pool, slow, timeout_s=0.2)
+    finally:
+        pool.close()
+
+
+def test_a_picture_that_takes_too_much_memory_costs_itself(tmp_path: Path) -> None:
+    pool = DecoderPool(max_decoders=1, memory_bytes=64 << 20)
+    names = ("large.png", "large.jpg", "large.tif")
+    for name in names:
+        Image.new("RGB", (4000, 5000)).save(tmp_path / name)
+    Image.new("RGB", (9, 6), (1, 2, 3)).save(tmp_path / "a.png")
+    try:
+        for name in names:
+            with pytest.raises(MediaError, match="takes more than 64 MiB of memory") as caught:
+                decode_picture(pool, tmp_path / name)
+            assert "Scale it down" in caught.value.hint
+            (process,) = pool._processes  # it lives on
+            assert decode_picture(pool, tmp_path / "a.png")[0, 0].tolist() == [1, 2, 3]
+            assert pool._processes == {process}
+    finally:
+        pool.close()
+
+
+def test_a_clip_that_takes_too_much_memory_costs_itself(tmp_path: Path) -> None:
+    pool = DecoderPool(max_decoders=1, memory_bytes=48 << 20)
+    try:
+        with pytest.raises(MediaError, match=r"takes more than 48 MiB of memory|crashed"):
+            decode(pool, write_large_clip(tmp_path / "large.mp4"))
+        assert numbers(decode(pool, write_clip(tmp_path / "a.mp4", 5))) == [0, 4]
+    finally:
+        pool.close()
+
+
+def write_large_clip(path: Path) -> Path:
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=2)
+        stream.width, stream.height, stream.pix_fmt = 1920, 1080, "yuv420p"
+        for _ in range(16):
+            frame = av.VideoFrame(1920, 1080, "yuv420p")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+def test_what_a_pictures_library_prints_stays_with_the_decoder(tmp_path: Path, capfd: Any) -> None:
+    """libtiff complains of damaged data on the program's standard error."""
+    noise = np.random.default_rng(0).integers(0, 255, (60, 90, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "a.tif", compression="tiff_lzw")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    with Image.open(tmp_path / "a.tif") as image:
+        start = image.tag_v2[TiffImagePlugin.STRIPOFFSETS][0]
+    data[start + 500 : start + 900] = b"\xff" * 400
+    (tmp_path / "a.tif").write_bytes(data)
+    with Image.open(tmp_path / "a.tif") as image, pytest.raises(OSError, match=""):
+        image.load()
+    assert capfd.readouterr().err != ""
+    pool = DecoderPool(max_decoders=1)
+    try:
+        with pytest.raises(MediaError, match="damaged"):
+            decode_picture(pool, tmp_path / "a.tif")
+    finally:
+        pool.close()
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_busy_decoder_ends_with_a_program_that_is_killed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "never.mp4")
+    program = """
+        import os, sys, threading, time
+        from yoj_cli.media.decoder_pool import pool
+        never = open(os.open(sys.argv[1], os.O_RDWR), "rb")
+        limits = dict(where="", max_frames=2, max_pixels=10**8, timeout_s=600)
+        threading.Thread(target=pool.decode_clip, args=[never], kwargs=limits, daemon=True).start()
+        while not pool._processes: time.sleep(0.01)
+        time.sleep(1)  # until it reads
+        print([process._process.pid for process in pool._processes][0], flush=True)
+        time.sleep(60)
+    """
+    killed = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(program), str(tmp_path / "never.mp4")],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert killed.stdout is not None
+    decoder = int(killed.stdout.readline())
+    assert is_alive(decoder)
+    killed.kill()
+    killed.wait()
+    deadline = time.monotonic() + 10
+    while is_alive(decoder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not is_alive(decoder)
+    killed.stdout.close()

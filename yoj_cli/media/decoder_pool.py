@@ -27,8 +27,8 @@ Result = TypeVar("Result")
 
 MAX_DECODERS = min(4, os.cpu_count() or 1)
 MEMORY_BYTES = 1792 << 20
-"""What one medium may take of a decoder's memory; the largest picture that is accepted, 89 megapixels with
-transparency, takes 1,300 MB."""
+"""What one medium may take of a decoder's memory. Of pictures of 89 megapixels, the largest that are accepted, PNG and
+JPEG take up to 1,060 MiB and WebP 1,400; a clip of 16 frames in 4K takes 1,060."""
 PICTURE_CPU_S = 20.0
 """Processor's time for a picture; the largest takes two to three."""
 CLIP_THREADS = 4
@@ -36,10 +36,22 @@ CLIP_THREADS = 4
 
 
 class DecoderPool:
-    """Up to `max_decoders` processes, started on demand; may be used from any thread."""
+    """Up to `max_decoders` processes, started on demand; may be used from any thread.
 
-    def __init__(self, max_decoders: int = MAX_DECODERS) -> None:
+    Args:
+        memory_bytes: for one medium, beside what the process takes without it.
+        picture_cpu_s: the processor's time for one picture, where its time limit is not shorter.
+    """
+
+    def __init__(
+        self,
+        max_decoders: int = MAX_DECODERS,
+        *,
+        memory_bytes: int = MEMORY_BYTES,
+        picture_cpu_s: float = PICTURE_CPU_S,
+    ) -> None:
         self.max_decoders = max_decoders
+        self._memory_bytes, self._picture_cpu_s = memory_bytes, picture_cpu_s
         self._inherited: list[set[DecoderProcess]] = []
         self._n_closed = 0
         self._start_empty()
@@ -60,7 +72,7 @@ class DecoderPool:
                 return Image.frombytes("RGB", (width, height), pixels), str(reply["digest"])
 
         request = {"kind": "picture", "max_pixels": max_pixels}
-        return self._decode(request, file, where, _picture_limits(timeout_s), take)
+        return self._decode(request, file, where, self._picture_limits(timeout_s), take)
 
     def check_picture(self, file: BinaryIO, *, where: str, max_pixels: int, timeout_s: float) -> None:
         """See that an open file holds one picture by its headers.
@@ -69,7 +81,7 @@ class DecoderPool:
             MediaError: as `decode_picture`.
         """
         request = {"kind": "check", "max_pixels": max_pixels}
-        self._decode(request, file, where, _picture_limits(timeout_s), lambda *_: None)
+        self._decode(request, file, where, self._picture_limits(timeout_s), lambda *_: None)
 
     def decode_clip(
         self, file: BinaryIO, *, where: str, max_frames: int, max_pixels: int, timeout_s: float
@@ -90,7 +102,7 @@ class DecoderPool:
             return Decoded(frames, tuple(reply["times_s"]), reply["duration_s"], reply["decoder"])
 
         request = {"kind": "clip", "max_frames": max_frames, "max_pixels": max_pixels, "name": where[-200:]}
-        limits = Limits(timeout_s, CLIP_THREADS * timeout_s, MEMORY_BYTES)
+        limits = Limits(timeout_s, CLIP_THREADS * timeout_s, self._memory_bytes)
         return self._decode(request, file, where, limits, take)
 
     def start(self) -> None:
@@ -157,6 +169,9 @@ class DecoderPool:
             self._give_back(process)
             return result
 
+    def _picture_limits(self, timeout_s: float) -> Limits:
+        return Limits(timeout_s, min(timeout_s, self._picture_cpu_s), self._memory_bytes)
+
     def _take(self, where: str, n_closed: int) -> DecoderProcess:
         if not hasattr(socket, "send_fds"):
             raise UsageError("pictures and clips are decoded on Linux and macOS only")
@@ -184,10 +199,6 @@ class DecoderPool:
         with self._lock:
             self._processes.discard(process)
         process.end()
-
-
-def _picture_limits(timeout_s: float) -> Limits:
-    return Limits(timeout_s, min(timeout_s, PICTURE_CPU_S), MEMORY_BYTES)
 
 
 pool = DecoderPool()

@@ -183,8 +183,10 @@ class DecoderProcess:
 
 
 def _late(kind: str, limit: str, where: str) -> MediaError:
-    return MediaError(
-        f"decoding did not finish within {limit} and was stopped",
-        where=where,
-        hint=f"Raise the time limit if the {kind} is large; otherwise it may be damaged. {HINTS[kind]}",
+    what = f"decoding did not finish within {limit} and was stopped"
+    advice = (
+        "Raise the time limit if the clip is long; otherwise it may be damaged."
+        if kind == "clip"
+        else "It may be damaged."
     )
+    return MediaError(what, where=where, hint=f"{advice} {HINTS[kind]}")
