@@ -383,7 +383,7 @@ def test_what_a_pictures_library_prints_stays_with_the_decoder(tmp_path: Path, c
         start = image.tag_v2[TiffImagePlugin.STRIPOFFSETS][0]
     data[start + 500 : start + 900] = b"\xff" * 400
     (tmp_path / "a.tif").write_bytes(data)
-    with Image.open(tmp_path / "a.tif") as image, pytest.raises(OSError, match="."):
+    with Image.open(tmp_path / "a.tif") as image, pytest.raises(OSError, match=r"decoder|TIFF"):
         image.load()
     assert capfd.readouterr().err != ""
     pool = DecoderPool(max_decoders=1)

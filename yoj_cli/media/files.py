@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -12,6 +13,7 @@ from typing import BinaryIO
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, shorten
+from yoj_cli.media.beneath import open_beneath
 
 
 def is_folder(media: Media) -> bool:
@@ -23,9 +25,13 @@ def is_folder(media: Media) -> bool:
     if not media.path:
         return False
     try:
-        return resolve(media).is_dir()
-    except OSError as error:  # a name too long, a folder on the way that may not be entered
-        raise unreadable(error, media) from error
+        return stat.S_ISDIR(_stat(media).st_mode)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):  # reading it says so
+            return False
+        raise unreadable(
+            error, media
+        ) from error  # a name too long, a folder on the way that may not be entered
 
 
 def resolve(media: Media) -> Path:
@@ -34,23 +40,48 @@ def resolve(media: Media) -> Path:
     Raises:
         MediaError: outside its root, or no path at all.
     """
+    return _locate(media)[0]
+
+
+def _locate(media: Media) -> tuple[Path, Path | None]:
+    """Where the medium's path leads, and the same from its root on, if it has one."""
     source = str(media.source)
     if not source:
         raise MediaError("the path is empty", where='""', hint="Name a file.")
     try:
         path = Path(media.path).resolve()
-        inside = media.root is None or path.is_relative_to(Path(media.root).resolve())
+        root = None if media.root is None else Path(media.root).resolve()
     except (OSError, ValueError, RuntimeError) as error:  # a loop of links, a NUL byte
         raise MediaError(
             f"not a usable path: {error}", where=repr(shorten(source)), hint="Correct the path."
         ) from error
-    if not inside:
+    if root is None:
+        return path, None
+    if not path.is_relative_to(root):
         raise MediaError(
             f"this path leads outside the media root {media.root}",
             where=source,
             hint="Move the file inside, or give a --media-root that holds it.",
         )
-    return path
+    return path, path.relative_to(root)
+
+
+def _open(media: Media, flags: int) -> int:
+    """A descriptor of what the medium's path leads to; where it has a root, beneath that whatever happens meanwhile."""
+    path, inside = _locate(media)
+    if inside is None or media.root is None:
+        return os.open(path, flags)
+    return open_beneath(media.root, inside, flags)
+
+
+def _stat(media: Media) -> os.stat_result:
+    if media.root is None or not hasattr(os, "O_PATH"):
+        return os.stat(resolve(media))
+    handle = _open(media, os.O_PATH)
+    try:
+        return os.fstat(handle)
+    finally:
+        os.close(handle)
 
 
 @contextlib.contextmanager
@@ -62,45 +93,27 @@ def open_file(media: Media) -> Iterator[BinaryIO]:
     """
     where = str(media.source)
     try:
-        path = resolve(media)
-        found = path.stat()
-        if stat.S_ISDIR(found.st_mode):
-            hint = "Name one file in it; a folder of frames is given as a video."
-            raise MediaError("this is a folder, not a file", where=where, hint=hint)
-        if not stat.S_ISREG(found.st_mode):
-            raise MediaError("not a regular file", where=where, hint="Save it to a file first.")
-        if found.st_size == 0:
-            raise MediaError("the file is empty", where=where, hint="Get it again.")
-        opener = None if media.root is None else _open_without_links
-        file = open(path, "rb", opener=opener)  # noqa: SIM115  (what goes wrong inside is not about opening)
+        _check_file(_stat(media), where)
+        file = open(_open(media, READING), "rb")  # noqa: SIM115  (what goes wrong inside is not about opening)
     except OSError as error:
         raise unreadable(error, media) from error
     with file:
+        _check_file(os.fstat(file.fileno()), where)  # another may have taken its place
         yield file
 
 
-def _open_without_links(path: str, flags: int) -> int:
-    """Open an absolute path in which no link is left; one that came since `resolve` is an error, not a way out.
-
-    Folder by folder from the top, because the system's O_NOFOLLOW looks at a path's last part alone. Where the
-    system cannot open relative to a folder (Windows), the path is opened as it is.
-    """
-    if os.open not in os.supports_dir_fd:
-        return os.open(path, flags)
-    top, *parts = Path(path).parts
-    folder = os.open(top, FOLDER_FLAGS)
-    try:
-        for part in parts[:-1]:
-            inner = os.open(part, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=folder)
-            os.close(folder)
-            folder = inner
-        return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
-    finally:
-        os.close(folder)
+READING = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""A named pipe that took a file's place is not waited for."""
 
 
-FOLDER_FLAGS = getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_PATH", os.O_RDONLY)
-"""A folder on the way need not be readable, as for any other open."""
+def _check_file(found: os.stat_result, where: str) -> None:
+    if stat.S_ISDIR(found.st_mode):
+        hint = "Name one file in it; a folder of frames is given as a video."
+        raise MediaError("this is a folder, not a file", where=where, hint=hint)
+    if not stat.S_ISREG(found.st_mode):
+        raise MediaError("not a regular file", where=where, hint="Save it to a file first.")
+    if found.st_size == 0:
+        raise MediaError("the file is empty", where=where, hint="Get it again.")
 
 
 def unreadable(error: OSError, media: Media) -> MediaError:
@@ -128,9 +141,9 @@ def list_frames(media: Media) -> tuple[Media, ...]:
         raise MediaError(
             "frames must be a local folder", where=shorten(source), hint="Download the folder first."
         )
-    folder = resolve(media)
     try:
-        names = [entry for entry in os.listdir(folder) if not entry.startswith(".")]
+        folder = resolve(media)
+        names = [entry for entry in _list(media) if not entry.startswith(".")]
     except NotADirectoryError as error:
         raise MediaError(
             "not a folder of frames",
@@ -145,6 +158,16 @@ def list_frames(media: Media) -> tuple[Media, ...]:
         )
     paths = (os.path.join(folder, name) for name in sorted(names, key=_natural_key))
     return tuple(Media("image", path, path=path, root=media.root) for path in paths)
+
+
+def _list(media: Media) -> list[str]:
+    if os.listdir not in os.supports_fd:
+        return os.listdir(resolve(media))
+    handle = _open(media, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return os.listdir(handle)
+    finally:
+        os.close(handle)
 
 
 def _natural_key(name: str) -> tuple[list[tuple[int, int, str]], str]:

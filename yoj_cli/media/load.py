@@ -17,6 +17,7 @@ from PIL import Image
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, shorten
+from yoj_cli.media.beneath import close_roots
 from yoj_cli.media.clip_cache import ClipCache
 from yoj_cli.media.decoder_pool import pool
 from yoj_cli.media.files import is_folder, list_frames
@@ -88,6 +89,7 @@ def close() -> None:
     """End the processes that decode, which also end with the program, and free the clips that are kept."""
     pool.close()
     _clips.clear()
+    close_roots()
 
 
 def _decode_picture(file: BinaryIO, where: str, options: MediaOptions) -> tuple[Image.Image, str]:
