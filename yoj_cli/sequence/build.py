@@ -27,6 +27,7 @@ from yoj_cli.plan.branches import Plan, build_plan
 from yoj_cli.sequence.chat import ChatTemplate, Segments, render
 from yoj_cli.sequence.media_inputs import MediaProcessor, Processed
 from yoj_cli.sequence.packed import PackedSequence, Span, share_prefix
+from yoj_cli.sequence.text_bound import CHARS_PER_TOKEN
 from yoj_cli.sequence.tokens import Separator, SpecialTokens, TextEncoder
 from yoj_cli.sequence.vision_budget import MARGIN, Shown, shrink
 
@@ -69,7 +70,9 @@ class SequenceBuilder:
         self._own_crops = family.own_crops(backbone.processor)
         self._specials = SpecialTokens(tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
-        self._encoder = TextEncoder(tokenizer)
+        self._encoder = TextEncoder(
+            tokenizer, max_tokens, truncate=truncate, can_raise=max_tokens < backbone.context
+        )
         self._template = ChatTemplate(backbone.processor, role, takes_media=family.reads_media, where=where)
         self._media = MediaProcessor(backbone.processor, pin=backbone.device.type == "cuda")
 
@@ -189,8 +192,14 @@ class SequenceBuilder:
             return encode_after("", text, name)[0]
 
         def flatten(segments: Segments) -> list[int]:
-            parts = (encode(each, "the prompt") if isinstance(each, str) else [each] for each in segments)
-            return [token for part in parts for token in part]
+            ids: list[int] = []
+            n_chars_left = sum(len(each) for each in segments if isinstance(each, str))
+            for each in segments:
+                if self._is_hopeless(len(ids), n_chars_left):
+                    raise self._much_too_long(len(ids), "shorten the prompt")
+                ids += encode(each, "the prompt") if isinstance(each, str) else [each]
+                n_chars_left -= len(each) if isinstance(each, str) else 0
+            return ids
 
         header, footer = str(before[-1]), str(after[0])
         head, tail = flatten(before[:-1]), flatten(after[1:])
@@ -198,6 +207,12 @@ class SequenceBuilder:
         for branch in plan.branches:
             ids, spans = list(head), list[Span]()
             for place, response in enumerate(branch):
+                if self._is_hopeless(len(ids), sum(len(responses[each]) for each in branch[place:])):
+                    if self._truncate:
+                        break
+                    raise self._much_too_long(
+                        len(ids), "judge each response alone (--mode single), or shorten it"
+                    )
                 is_last = place == len(branch) - 1
                 # The separator's text is tokenized with the responses around it, the prompt's end with the first one.
                 left, after_separator = ("", self._separator.after) if place else (header, "")
@@ -213,6 +228,18 @@ class SequenceBuilder:
                     ids.append(self._separator.token_id)
             sequences.append((ids, spans))
         return sequences
+
+    def _is_hopeless(self, n_tokens: int, n_chars_left: int) -> bool:
+        """Whether a sequence is too long already, and too much of it is left to be tokenized for its length alone."""
+        return n_tokens > self.max_tokens and n_chars_left > CHARS_PER_TOKEN * self.max_tokens
+
+    def _much_too_long(self, n_tokens: int, way_on: str) -> TooLongError:
+        raise_it = "" if self.max_tokens >= self._backbone.context else "raise --max-tokens, "
+        hint = raise_it + way_on
+        return TooLongError(
+            f"the group is more than {n_tokens} tokens long, over the limit of {self.max_tokens}",
+            hint=f"{hint[0].upper()}{hint[1:]}.",
+        )
 
     def _media_types(self, ids: list[int]) -> Tensor:
         if not self._backbone.family.reads_media:

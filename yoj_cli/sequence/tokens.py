@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yoj_cli.errors import CheckpointError, InputError, UsageError, first_few
+from yoj_cli.errors import CheckpointError, InputError, TooLongError, UsageError, first_few
 from yoj_cli.sequence.template_process import TemplateRefusedError, start_template
+from yoj_cli.sequence.text_bound import TextBound
 from yoj_cli.storage.names import DEFAULT_SEPARATOR, SEPARATOR_TOKEN
 
 
@@ -138,15 +139,29 @@ class TextEncoder:
 
     It has a copy of the tokenizer: the option that does this is set on the tokenizer and not for a call, so that
     threads that shared one would race.
+
+    Args:
+        max_tokens: a text that is sure to have more is refused before it is tokenized; None for no limit.
+        truncate: of such a text only the beginning is tokenized, with more tokens than `max_tokens`.
+        can_raise: whether the limit is one of ours (--max-tokens), and could be higher.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(
+        self,
+        tokenizer: Any,
+        max_tokens: int | None = None,
+        *,
+        truncate: bool = False,
+        can_raise: bool = True,
+    ) -> None:
         from tokenizers import Tokenizer
 
         self._tokenizer = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
         self._tokenizer.encode_special_tokens = True
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        self._bound = None if max_tokens is None else TextBound(self._tokenizer, max_tokens)
+        self._max_tokens, self._truncate, self._can_raise = max_tokens or 0, truncate, can_raise
 
     def encode(self, text: str, *, name: str) -> list[int]:
         """Token ids of a text; see `encode_after`."""
@@ -160,6 +175,7 @@ class TextEncoder:
         Raises:
             InputError: they hold half of a surrogate pair, which no encoding has bytes for, or the tokenizer does
                 not take them.
+            TooLongError: they have more tokens than the limit.
         """
         text = left + text
         try:
@@ -169,6 +185,8 @@ class TextEncoder:
                 f"{name} holds half of a surrogate pair ({text[error.start]!a}), which is no character",
                 hint="The text was cut inside an emoji or decoded wrongly; repair it at its source.",
             ) from error
+        if self._bound is not None and self._bound.is_long(text):
+            text = self._shorten(text, self._bound, name)
         try:
             found = self._tokenizer.encode(text, add_special_tokens=False)
         except Exception as error:  # tokenizers raises nothing more specific
@@ -177,6 +195,17 @@ class TextEncoder:
             return list(found.ids), 0
         places = (index for index, (_, stop) in enumerate(found.offsets) if stop > len(left))
         return list(found.ids), next(places, len(found.ids))
+
+    def _shorten(self, text: str, bound: TextBound, name: str) -> str:
+        """A long text, which may fit all the same; or as much of it as has more tokens than the limit."""
+        if not bound.is_exceeded(text):
+            return text
+        if self._truncate and (beginning := bound.beginning(text)) is not None:
+            return beginning
+        raise TooLongError(
+            f"{name} has some {float(f'{len(text):.3g}'):,.0f} characters, more than {self._max_tokens:,} tokens",
+            hint=f"{'Raise --max-tokens, or shorten' if self._can_raise else 'Shorten'} it.",
+        )
 
 
 @dataclass(frozen=True)
