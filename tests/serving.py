@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,17 +48,19 @@ def serving(
     judges: Callable[[], Sequence[Judge]],
     *,
     media_root: Path | None = None,
+    limits: Mapping[str, Any] | None = None,
     wait: bool = True,
     **options: Any,
 ) -> Iterator[Served]:
     """A server of these judges, ended at the end.
 
     Args:
+        limits: of `InputConfig`.
         options: of `ServeConfig`.
         wait: until it is ready.
     """
     config = ServeConfig(**{"port": 0, **options})
-    service = Service(config, JudgeConfig(model="demo"), InputConfig(media_root=media_root))
+    service = Service(config, JudgeConfig(model="demo"), InputConfig(media_root=media_root, **(limits or {})))
     listener = open_listener(config)
     host, port = listener.getsockname()[:2]
     server = Server(service, judges)

@@ -66,7 +66,10 @@ class ServeConfig(Options):
         metavar="S", check=positive,
     )  # fmt: skip
     body_timeout: float = option(
-        30.0, "Hang up on a client that sends or reads slower than this.", metavar="S", check=positive
+        60.0,
+        "Hang up on a client whose request does not come in this time, or that does not read its answer for so long.",
+        metavar="S",
+        check=positive,
     )
     max_body_mb: float = option(64.0, "Refuse a larger request.", metavar="MB", check=positive)
     max_waiting: int = option(

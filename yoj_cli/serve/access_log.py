@@ -12,7 +12,7 @@ from typing import Any
 
 
 class AccessLog:
-    """Lines of JSON; no text of a group, and no key, is ever in one."""
+    """Lines of JSON; no key is ever in one, and no text of a group but what `--log-prompts` asks for."""
 
     def write(
         self,
@@ -44,7 +44,7 @@ class AccessLog:
             }
         )
 
-    def error(self, request_id: str, error: Exception) -> None:
+    def error(self, request_id: str, error: BaseException) -> None:
         """An exception that nobody foresaw, with its traceback."""
         frames = "".join(traceback.format_exception(error))
         _print({"time": _now(), "request_id": request_id, "error": repr(error)[:500], "traceback": frames})

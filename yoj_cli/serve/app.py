@@ -8,7 +8,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from yoj_cli.serve.access_log import AccessLog
 from yoj_cli.serve.groups import groups_router
 from yoj_cli.serve.guard import BUG, HUNG_UP, Guard
 from yoj_cli.serve.health import health_router
@@ -24,7 +23,7 @@ ROUTERS = (groups_router, rerank_router, trainers_router, models_router, health_
 """Each makes its endpoints for a service."""
 
 
-def build_app(service: Service, log: AccessLog | None = None) -> Guard:
+def build_app(service: Service) -> Guard:
     """The ASGI application of a service."""
     app = FastAPI(
         title="yoj serve",
@@ -43,7 +42,7 @@ def build_app(service: Service, log: AccessLog | None = None) -> Guard:
         (Exception, _answer_bug),
     ):
         app.add_exception_handler(kind, handler)
-    return Guard(app, service, log or AccessLog())
+    return Guard(app, service)
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:

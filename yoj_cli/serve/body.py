@@ -13,14 +13,16 @@ from starlette.requests import Request
 
 from yoj_cli.config.io import InputConfig
 from yoj_cli.errors import InputError, YojError, errors_at
-from yoj_cli.groups import Failure, Group, Media
+from yoj_cli.groups import Failure, Group, Media, shorten
 from yoj_cli.records.json_line import check_values, is_blank, parse_line, parse_text
 from yoj_cli.records.parse import parse
+from yoj_cli.records.stores import is_store
 from yoj_cli.records.turns import kind_of
 from yoj_cli.serve.admission import Slip
 from yoj_cli.serve.problems import Problem
 
 ONE, LINES = "application/json", ("application/x-ndjson", "application/ndjson", "application/jsonl")
+HINT_MEDIA = "Send the file as a data: URL (data:image/png;base64,…), or start the server with --media-root."
 PARSE_IN_THREAD_BYTES = 1 << 16
 """A larger body is parsed in a thread, so that others are answered meanwhile."""
 
@@ -143,18 +145,20 @@ class Reader:
 
     def _check(self, group: Group) -> None:
         """Refuse what only the server's owner may name."""
-        if self.media.media_root is None:
-            for media in group.media:
-                for each in media.frames or (media,):
-                    _check_no_path(each)
+        for media in group.media:
+            for each in media.frames or (media,):
+                _check_source(each, has_root=self.media.media_root is not None)
 
 
-def _check_no_path(media: Media) -> None:
-    if media.path or not media.source:
+def _check_source(media: Media, *, has_root: bool) -> None:
+    """Refuse what the server's owner did not mean to show."""
+    source = str(media.source)
+    if is_store(source):
         raise InputError(
-            "files of the server are not read",
-            hint="Send the file as a data: URL (data:image/png;base64,…), or start the server with --media-root.",
+            "addresses of object stores are not read by a server", where=shorten(source), hint=HINT_MEDIA
         )
+    if not has_root and (media.path or not source):
+        raise InputError("files of the server are not read", where=shorten(source), hint=HINT_MEDIA)
 
 
 def parse_document(raw: bytes, media: InputConfig) -> Any:

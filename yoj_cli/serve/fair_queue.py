@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from yoj_cli.groups import Failure, Group
+from yoj_cli.media.options import MediaOptions
 from yoj_cli.verdicts.verdict import Verdict
 
 Result = Verdict | Failure
@@ -18,11 +19,13 @@ class Job:
 
     Attributes:
         client: whose it is.
+        options: the limits of its media.
         deliver: called from any thread with places in the request and what came out for them.
         is_over: nobody waits for it any more.
     """
 
     client: str
+    options: MediaOptions
     deliver: Callable[[Sequence[tuple[int, Result]]], None]
     is_over: bool = False
 

@@ -51,11 +51,11 @@ def groups_router(service: Service) -> APIRouter:
         await request.state.at_end.enter_async_context(aclosing(results))
         first = await until_gone(request, _next(results))
         if isinstance(first, Failure) and (body.is_one or _is_of_device(first)):
-            service.count(first)
+            service.count(first, request)
             raise service.problem(first.error)
         if body.is_one and first is not None:
-            return Response(render_json(service.record(first)), media_type="application/json")
-        return StreamingResponse(_lines(service, first, results), media_type=LINES[0])
+            return Response(render_json(service.record(first, request)), media_type="application/json")
+        return StreamingResponse(_lines(service, request, first, results), media_type=LINES[0])
 
     return router
 
@@ -69,9 +69,9 @@ def _is_of_device(failure: Failure) -> bool:
 
 
 async def _lines(
-    service: Service, first: Result | None, rest: AsyncGenerator[Result, None]
+    service: Service, request: Request, first: Result | None, rest: AsyncGenerator[Result, None]
 ) -> AsyncIterator[str]:
     if first is not None:
-        yield render_json(service.record(first)) + "\n"
+        yield render_json(service.record(first, request)) + "\n"
     async for result in rest:
-        yield render_json(service.record(result)) + "\n"
+        yield render_json(service.record(result, request)) + "\n"

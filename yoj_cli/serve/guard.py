@@ -11,7 +11,6 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from yoj_cli.errors import UnexpectedError
-from yoj_cli.serve.access_log import AccessLog
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem, problem_of
 from yoj_cli.serve.service import Service
 
@@ -38,8 +37,8 @@ class Guard:
     of its line in the log) and `state.at_end`, an `AsyncExitStack` that is closed when the answer has been sent.
     """
 
-    def __init__(self, app: App, service: Service, log: AccessLog) -> None:
-        self._app, self._service, self._log = app, service, log
+    def __init__(self, app: App, service: Service) -> None:
+        self._app, self._service, self._log = app, service, service.log
         config = service.config
         named = [name.strip().lower() for name in (config.allowed_host or "").split(",") if name.strip()]
         self._hosts = {*LOCAL_NAMES, config.host.lower(), *named} if config.is_loopback else None
@@ -72,7 +71,10 @@ class Guard:
         self._check_host(answer.headers)
         number = self._check_key(scope, answer.headers)
         host = (scope.get("client") or ("",))[0]
-        scope["state"]["client"] = f"key {number} from {host}" if number is not None else str(host)
+        scope["state"]["client"] = str(host)
+        if number is not None:
+            scope["state"]["log"]["key"] = number
+            scope["state"]["client"] += f" key {number}"
         await self._app(scope, receive, answer.send)
 
     def _check_host(self, headers: dict[str, str]) -> None:
@@ -90,14 +92,14 @@ class Guard:
             )
 
     def _check_key(self, scope: Scope, headers: dict[str, str]) -> int | None:
-        """Which key was sent; None where none is needed. Takes as long whichever is wrong."""
+        """Which key was sent, counted from 1; None where none is needed. Takes as long whichever is wrong."""
         if not self._keys:
             return None
         scheme, _, sent = headers.get("authorization", "").partition(" ")
         given = sent.strip().encode("utf-8", "surrogateescape") if scheme.lower() == "bearer" else b""
         matches = [hmac.compare_digest(given, key) for key in self._keys]
         if any(matches):
-            return matches.index(True)
+            return matches.index(True) + 1
         if scope["path"] in OPEN_PATHS:
             return None
         raise Problem(

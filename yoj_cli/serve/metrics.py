@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from yoj_cli.scoring.engine import Engine
 from yoj_cli.serve.admission import Admission
 
 if TYPE_CHECKING:
+    from yoj_cli.scoring.engine import Engine
     from yoj_cli.serve.scheduler import Scheduler
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)

@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem
 
 MAX_HEADER_BYTES = 32 << 10
+HEADER_TIMEOUT_S = 10.0
 
 
 class GuardedProtocol(H11Protocol):  # type: ignore[misc]
@@ -72,7 +73,7 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
                 self._header_timer.cancel()
                 self._header_timer = None
         elif self._header_timer is None:
-            self._header_timer = self.loop.call_later(self.patience_s, self.transport.abort)
+            self._header_timer = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.abort)
 
     def _stop_timers(self) -> None:
         for timer in (self._header_timer, self._write_timer):
@@ -81,8 +82,8 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
 
     def _refuse(self, problem: Problem) -> None:
         """Answer without an application, and hang up."""
-        if self.cycle is not None and not self.cycle.response_complete:
-            self.transport.abort()  # in the middle of a body: the answer that is under way would never end
+        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+            self.transport.abort()  # another answer is under way
             return
         body = problem.body("")
         head = (

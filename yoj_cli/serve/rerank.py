@@ -121,7 +121,7 @@ def rerank_router(service: Service) -> APIRouter:
         group = service.group(to_group(asked))
         results = service.score([group], client=request.state.client)
         await request.state.at_end.enter_async_context(aclosing(results))
-        verdict = service.verdict(await until_gone(request, anext(results)))
+        verdict = service.verdict(await until_gone(request, anext(results)), request)
         answer = to_answer(asked, to_record(verdict, {}), model=service.name, n_tokens=verdict.n_tokens)
         return Response(render_json(answer), media_type="application/json")
 

@@ -18,7 +18,6 @@ from functools import partial
 
 from yoj_cli.errors import YojError, errors_at
 from yoj_cli.groups import Failure, Group, scheme_of
-from yoj_cli.media.options import MediaOptions
 from yoj_cli.scoring.judge import Judge
 from yoj_cli.scoring.stream import PREFETCHED_BATCHES, Prepared, conclude, prepare_group
 from yoj_cli.serve.fair_queue import FairQueue, Job, Result, Work
@@ -41,18 +40,11 @@ class Scheduler:
 
     Args:
         judges: the same judge, on a device each.
-        options: the limits of media.
         lost: called once, when no device is left.
     """
 
-    def __init__(
-        self,
-        judges: Sequence[Judge],
-        options: MediaOptions,
-        *,
-        lost: Callable[[YojError], None] = lambda _: None,
-    ) -> None:
-        self._judges, self._options, self._lost = judges, options, lost
+    def __init__(self, judges: Sequence[Judge], *, lost: Callable[[YojError], None] = lambda _: None) -> None:
+        self._judges, self._lost = judges, lost
         self._changed = threading.Condition()
         self._lanes = {"quick": FairQueue(), "slow": FairQueue()}
         self._ready: list[_Ready] = []
@@ -118,7 +110,7 @@ class Scheduler:
         group = work.group
         try:
             with errors_at(group.where):
-                return prepare_group(self._judges[0], self._options, group)
+                return prepare_group(self._judges[0], work.job.options, group)
         except YojError as error:
             return Failure(group.where, group.record, error)
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import FrameType
+from typing import TYPE_CHECKING, TypeAlias
 
 import uvicorn
 
@@ -17,8 +18,6 @@ from yoj_cli.config.io import InputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.serve import ServeConfig
 from yoj_cli.errors import UnexpectedError, UsageError, YojError
-from yoj_cli.run.scorer import find_devices
-from yoj_cli.scoring.judge import Judge
 from yoj_cli.serve.app import build_app
 from yoj_cli.serve.protocol import MAX_HEADER_BYTES, protocol_class
 from yoj_cli.serve.service import Service
@@ -26,9 +25,15 @@ from yoj_cli.serve.service import Service
 FINISH_S = 25.0
 """Time for what was accepted, once the server is to end; with what follows it ends within 30 s."""
 
+SAY_SO_S = 3.0
+"""Of which this is for saying what was not finished."""
+
 KEEP_ALIVE_S = 15
 
-Load = Callable[[], Sequence[Judge]]
+if TYPE_CHECKING:
+    from yoj_cli.scoring.judge import Judge
+
+Load: TypeAlias = "Callable[[], Sequence[Judge]]"
 
 
 def serve(
@@ -97,10 +102,10 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         if self._error is not None:
             raise self._error
 
-    def stop(self) -> None:
+    def stop(self, within_s: float = FINISH_S) -> None:
         """Finish what was accepted and end; may be called from any thread."""
         self.service.stop()
-        self._stop_by = self._stop_by or time.monotonic() + FINISH_S
+        self._stop_by = self._stop_by or time.monotonic() + within_s
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if self._stop_by is not None and sig == signal.SIGINT:
@@ -112,10 +117,10 @@ class Server(uvicorn.Server):  # type: ignore[misc]
     async def on_tick(self, counter: int) -> bool:
         if self._stop_by is not None:
             self.service.cohorts.close_all()  # nobody else is let in
-        if self._stop_by is not None and (
-            self.service.admission.n_requests == 0 or time.monotonic() > self._stop_by
-        ):
-            self.should_exit = True
+            left_s = self._stop_by - time.monotonic()
+            if left_s < SAY_SO_S:
+                self.service.give_up()
+            self.should_exit |= self.service.admission.n_requests == 0 or left_s < 0
         return bool(await super().on_tick(counter))
 
     def _start(self) -> None:
@@ -135,6 +140,9 @@ def load_judges(judge: JudgeConfig, config: ServeConfig) -> list[Judge]:
     Raises:
         YojError: it cannot be loaded, or does not work.
     """
+    from yoj_cli.run.scorer import find_devices
+    from yoj_cli.scoring.judge import Judge
+
     devices: Sequence[str] = [judge.device] if config.devices is None else find_devices(judge, config.devices)
     judges = [Judge.from_config(replace(judge.resolved(), device=device)) for device in devices]
     for each in judges:
@@ -148,16 +156,19 @@ def open_listener(config: ServeConfig) -> socket.socket:
     Raises:
         UsageError: the address is another program's, or not this machine's.
     """
-    host = config.host.strip("[]")
     try:
         ((family, _, _, _, address), *_) = socket.getaddrinfo(
-            host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            config.host.strip("[]"), config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         listener = socket.socket(family, socket.SOCK_STREAM)
-        if os.name == "posix":
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-        listener.listen(256)
+        try:
+            if os.name == "posix":
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(256)
+        except OSError:
+            listener.close()
+            raise
     except OSError as error:
         raise UsageError(
             f"{config.host}:{config.port} cannot be listened on ({error.strerror or error})",

@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from copy import copy
-from typing import Any, Literal, TypeVar
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from yoj_cli.checkpoint.content_hash import content_hash
 from yoj_cli.config.io import InputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.serve import ServeConfig
-from yoj_cli.errors import DeadlineError, YojError
+from yoj_cli.errors import UnexpectedError, YojError
 from yoj_cli.groups import Failure, Group
-from yoj_cli.media.options import MediaOptions
-from yoj_cli.scoring.judge import Judge
+from yoj_cli.media.options import Downloaded, MediaOptions
+from yoj_cli.serve.access_log import AccessLog
 from yoj_cli.serve.admission import Admission
 from yoj_cli.serve.body import ONE, Body, Reader, check_type, parse_body, parse_document, read_body
 from yoj_cli.serve.cohort import Cohorts
 from yoj_cli.serve.fair_queue import Job, Result
 from yoj_cli.serve.metrics import Metrics
+from yoj_cli.serve.privacy import Privacy
 from yoj_cli.serve.problems import Problem, problem_of
-from yoj_cli.serve.scheduler import Scheduler
+from yoj_cli.serve.results import Results, too_late
 from yoj_cli.verdicts.record import to_error_record, to_record
 from yoj_cli.verdicts.verdict import Verdict
+
+if TYPE_CHECKING:
+    from yoj_cli.scoring.judge import Judge
+    from yoj_cli.serve.scheduler import Scheduler
 
 Shape = TypeVar("Shape", bound=BaseModel)
 State = Literal["loading", "ready", "lost", "stopping"]
@@ -71,28 +73,29 @@ class Service:
         self.cohorts = Cohorts(self._score_cohort, size=config.cohort or 1, timeout_s=config.cohort_timeout)
         self.description: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
+        self.log = AccessLog()
+        self._open: set[Results] = set()
         self._scheduler: Scheduler | None = None
-        root = (
-            ()
-            if media.media_root is None
-            else (str(media.media_root.absolute()), str(media.media_root.resolve()))
+        self._options = MediaOptions.within(
+            media,
+            allow_remote=media.allow_remote_media,
+            allow_private=media.allow_private_media,
+            max_download_bytes=int(media.max_download_mb * (1 << 20)),
+            max_total_download_bytes=config.max_waiting_bytes,
+            timeout_s=DECODE_TIMEOUT_S,
         )
-        self._private = sorted({*root, tempfile.gettempdir()}, key=len, reverse=True)
+        self._privacy = Privacy(media.media_root)
 
     def start(self, judges: Sequence[Judge]) -> None:
         """Answer from now on, with the same judge on one or several devices."""
-        options = MediaOptions.within(
-            self.media,
-            allow_remote=self.media.allow_remote_media,
-            max_download_bytes=self.config.max_body_bytes,
-            timeout_s=DECODE_TIMEOUT_S,
-        )
-        self.settings = {
-            "content": content_hash(judges[0].checkpoint),
-            "max_tokens": judges[0].max_tokens,
-        }
-        self.description = {**_without_paths(judges[0].description), "model": self.name}
-        self._scheduler = Scheduler(judges, options, lost=self._lose)
+        from yoj_cli.checkpoint.content_hash import content_hash  # and torch with it
+        from yoj_cli.serve.scheduler import Scheduler
+
+        first = judges[0]
+        self._privacy.hide(first.checkpoint.folder)
+        self.settings = {"content": content_hash(first.checkpoint), "max_tokens": first.max_tokens}
+        self.description = {**self._privacy.description(first.description), "model": self.name}
+        self._scheduler = Scheduler(judges, lost=self._lose)
         self.metrics.watch(self.admission, self._scheduler, [judge.engine for judge in judges])
         if self.state == "loading":
             self.state = "ready"
@@ -100,6 +103,11 @@ class Service:
     def stop(self) -> None:
         """Take no more requests; those that were accepted go on."""
         self.state = "stopping"
+
+    def give_up(self) -> None:
+        """Answer what is open with what there is; groups that are not scored are failures."""
+        for results in self._open:
+            results.end()
 
     def close(self) -> None:
         """Forget what waits."""
@@ -151,7 +159,9 @@ class Service:
         body = await parse_body(request, raw, self.media)
         self.check_ready()  # it may have taken a while
         slip.add_groups(len(body.items))
-        request.state.log["groups"] = len(body.items)
+        request.state.log.update(bytes_in=slip.n_bytes, groups=len(body.items), failed=0)
+        if self.config.log_prompts:
+            request.state.log["prompts"] = [item.prompt for item in body.items if isinstance(item, Group)]
         return body
 
     async def read_json(self, request: Request, shape: type[Shape]) -> Shape:
@@ -172,7 +182,7 @@ class Service:
             raise Problem(422, "bad-request", f"{place}: {first['msg']}", hint=SEE_API) from error
         self.check_ready()
         slip.add_groups(1)
-        request.state.log["groups"] = 1
+        request.state.log.update(bytes_in=slip.n_bytes, groups=1)
         return found
 
     def add_groups(self, request: Request, n: int) -> None:
@@ -195,20 +205,20 @@ class Service:
             raise self.problem(found.error)
         return found
 
-    def verdict(self, result: Result) -> Verdict:
+    def verdict(self, result: Result, request: Request) -> Verdict:
         """What came out for a group that was asked about alone; counted.
 
         Raises:
             Problem: it could not be scored.
         """
-        self.count(result)
+        self.count(result, request)
         if isinstance(result, Failure):
             raise self.problem(result.error)
         return result
 
     def problem(self, error: YojError) -> Problem:
         """What a request is told that failed with this error."""
-        return problem_of(self.without_paths(error))
+        return problem_of(self._privacy.error(error))
 
     @contextmanager
     def errors_as_problems(self) -> Iterator[None]:
@@ -246,82 +256,37 @@ class Service:
         assert self._scheduler is not None
         limit_s = min(timeout_s or self.config.timeout, self.config.timeout)
         deadline = time.monotonic() + limit_s
-        results = _Results(items)
-        job = Job(client, results.deliver)
+        results = Results(items)
+        options = replace(self._options, downloaded=Downloaded())  # counted a request
+        job = Job(client, options, results.deliver)
+        self._open.add(results)
         self._scheduler.submit(job, {n: item for n, item in enumerate(items) if isinstance(item, Group)})
         try:
             for place, item in enumerate(items):
                 found = await results.get(place, deadline - time.monotonic())
-                yield found if found is not None else _too_late(item, limit_s)
+                yield found if found is not None else too_late(item, limit_s, has_ended=results.has_ended)
         finally:
+            self._open.discard(results)
             self._scheduler.cancel(job)
 
-    def record(self, result: Result) -> dict[str, Any]:
+    def record(self, result: Result, request: Request) -> dict[str, Any]:
         """A result as a line of `yoj score`; counted."""
-        self.count(result)
+        self.count(result, request)
         if isinstance(result, Failure):
-            return to_error_record(result.record, self.without_paths(result.error))
+            return to_error_record(result.record, self._privacy.error(result.error))
         return to_record(result, self.description)
 
-    def count(self, result: Result) -> None:
-        """Count a result among those of `/metrics`."""
+    def count(self, result: Result, request: Request | None = None) -> None:
+        """Count a result in `/metrics` and in a request's line of the log, which also tells of a bug."""
         self.metrics.groups.labels("failed" if isinstance(result, Failure) else "scored").inc()
-
-    def without_paths(self, error: YojError) -> YojError:
-        """The error without the places of this machine that it may name."""
-        found = copy(error)
-        for path in self._private:
-            found.what, found.where, found.hint = (
-                text.replace(path, "…") for text in (found.what, found.where, found.hint)
-            )
-        return found
+        if isinstance(result, Failure):
+            if request is not None:
+                log = request.state.log
+                log["failed"] = log.get("failed", 0) + 1
+            if isinstance(result.error, UnexpectedError):
+                request_id = "" if request is None else request.state.request_id
+                self.log.error(request_id, result.error.__cause__ or result.error)
 
     def _lose(self, error: YojError) -> None:
         if self.state == "ready":
             self.state = "lost"
-
-
-class _Results:
-    """Results of one request as they come, from any thread."""
-
-    def __init__(self, items: Sequence[Group | Failure]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._found: dict[int, Result] = {
-            n: item for n, item in enumerate(items) if isinstance(item, Failure)
-        }
-        self._changed = asyncio.Event()
-
-    def deliver(self, results: Sequence[tuple[int, Result]]) -> None:
-        self._loop.call_soon_threadsafe(self._add, results)
-
-    def _add(self, results: Sequence[tuple[int, Result]]) -> None:
-        self._found.update(results)
-        self._changed.set()
-
-    async def get(self, place: int, timeout_s: float) -> Result | None:
-        """The result at a place, which is given once; None when it does not come in time."""
-        deadline = time.monotonic() + timeout_s
-        while place not in self._found:
-            self._changed.clear()
-            try:
-                await asyncio.wait_for(self._changed.wait(), deadline - time.monotonic())
-            except (TimeoutError, asyncio.TimeoutError):  # two classes in Python 3.10
-                return None
-        return self._found.pop(place)
-
-
-def _too_late(item: Group | Failure, limit_s: float) -> Failure:
-    error = DeadlineError(
-        f"not scored within {limit_s:g} s",
-        where=item.where,
-        hint="Send it again, with fewer groups at a time.",
-    )
-    return Failure(item.where, item.record, error)
-
-
-def _without_paths(description: Mapping[str, Any]) -> dict[str, Any]:
-    """A judge's description with folders of this machine by their last part alone."""
-    return {
-        key: os.path.basename(value.rstrip("/")) if isinstance(value, str) and os.path.isabs(value) else value
-        for key, value in description.items()
-    }

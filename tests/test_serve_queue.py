@@ -1,0 +1,304 @@
+"""Many clients, one judge: whose turn it is, what is given up, and what is told when nothing goes on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.gated_judge import GatedJudge
+from tests.processes import YOJ, environment
+from tests.serving import serving
+from yoj_cli import Judge, MediaOptions
+from yoj_cli.errors import DeviceError, OutOfMemoryError
+from yoj_cli.records.parse import parse
+from yoj_cli.serve.fair_queue import FairQueue, Job, Work
+
+GROUP = {"prompt": "2 + 2?", "responses": ["4", "5", "Four."]}
+LINES = {"content-type": "application/x-ndjson"}
+
+
+@pytest.fixture(scope="module")
+def judge(judges: Callable[..., Judge]) -> Judge:
+    return judges("demo")
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def job(client: str) -> Job:
+    return Job(client, MediaOptions(), lambda results: None)
+
+
+def works(of: Job, n: int) -> list[Work]:
+    return [Work(of, place, parse(GROUP)) for place in range(n)]
+
+
+def test_each_client_and_each_of_its_requests_has_its_turn() -> None:
+    queue, first, second, other = FairQueue(), job("greedy"), job("greedy"), job("modest")
+    queue.put(works(first, 3))
+    queue.put(works(second, 2))
+    queue.put(works(other, 2))
+    taken = [queue.take() for _ in range(len(queue))]
+    assert [work.job for work in taken] == [first, other, second, other, first, second, first]
+    assert [work.place for work in taken if work.job is first] == [0, 1, 2]
+    assert len(queue) == 0
+
+
+def test_a_dropped_request_leaves_the_others_as_they_are() -> None:
+    queue, first, second = FairQueue(), job("a"), job("a")
+    queue.put([*works(first, 2), *works(second, 2)])
+    queue.take()
+    queue.drop(first)
+    queue.drop(job("nobody"))
+    assert [queue.take().job for _ in range(len(queue))] == [second, second]
+    queue.put(works(first, 1))
+    queue.drop(first)
+    assert len(queue) == 0
+
+
+def test_what_waits_is_read_together_and_scores_do_not_depend_on_it(judge: Judge) -> None:
+    gated = GatedJudge(judge)
+    groups = [
+        {"prompt": f"{n} + {n}?", "responses": [str(n * 2)] * (n % 3) + ["No.", "Yes " * n]}
+        for n in range(24)
+    ]
+    with serving(lambda: [gated]) as served, ThreadPoolExecutor(24) as pool:
+        answers = [pool.submit(served.http.post, "/v1/groups", json=each) for each in groups]
+        assert gated.engine.entered.wait(10)
+        wait_until(lambda: served.service.admission.n_groups == len(groups))
+        wait_until(lambda: not any(map(len, served.service._scheduler._lanes.values())))
+        gated.engine.gate.set()
+        found = [answer.result().json()["scores"] for answer in answers]
+    assert sum(gated.engine.batches) == len(groups)
+    assert len(gated.engine.batches) <= 8
+    for group, scores in zip(groups, found, strict=True):
+        assert scores == pytest.approx(judge.score(**group).scores, abs=5e-5)
+
+
+def test_a_modest_client_does_not_wait_for_a_greedy_one(judge: Judge) -> None:
+    """Of 60 long groups of another request some wait, and one group alone is answered before them."""
+    with serving(lambda: [judge]) as served, ThreadPoolExecutor(1) as pool:
+        greedy = "\n".join([json.dumps({**GROUP, "prompt": "word " * 100})] * 60)
+        answer = pool.submit(served.http.post, "/v1/groups", content=greedy, headers=LINES)
+        wait_until(lambda: served.service.admission.n_groups == 60)
+        assert served.http.post("/v1/groups", json=GROUP).status_code == 200
+        assert not answer.done()
+        assert served.service._scheduler.n_waiting > 0
+        assert len(answer.result().text.splitlines()) == 60
+
+
+def test_who_comes_when_the_queue_is_full_is_told_to_come_later(judge: Judge) -> None:
+    gated = GatedJudge(judge)
+    with serving(lambda: [gated], max_waiting=2) as served, ThreadPoolExecutor(1) as pool:
+        first = pool.submit(served.http.post, "/v1/groups", json=[GROUP, GROUP])
+        wait_until(lambda: served.service.admission.n_groups == 2)
+        answer = served.http.post("/v1/groups", json=GROUP)
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
+        assert answer.json()["detail"] == "2 groups wait already"
+        too_many = served.http.post("/v1/groups", json=[GROUP] * 3)
+        assert too_many.status_code == 413
+        assert "3 groups, more than 2" in too_many.json()["detail"]
+        gated.engine.gate.set()
+        assert len(first.result().text.splitlines()) == 2
+        assert served.http.post("/v1/groups", json=GROUP).status_code == 200
+
+
+def test_bytes_are_bounded_together(judge: Judge) -> None:
+    gated = GatedJudge(judge)
+    with (
+        serving(lambda: [gated], max_body_mb=0.01, max_waiting_mb=0.01) as served,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        group = {**GROUP, "note": "x" * 6000}
+        first = pool.submit(served.http.post, "/v1/groups", json=group)
+        wait_until(lambda: served.service.admission.n_bytes > 6000)
+        answer = served.http.post("/v1/groups", json=group)
+        assert answer.status_code == 429
+        assert "bytes wait already" in answer.json()["detail"]
+        gated.engine.gate.set()
+        assert first.result().status_code == 200
+    assert served.service.admission.n_bytes == served.service.admission.n_requests == 0
+
+
+def test_a_request_has_a_deadline(judge: Judge) -> None:
+    gated = GatedJudge(judge)
+    with serving(lambda: [gated]) as served:
+        alone = served.http.post("/v1/groups?timeout_s=1", json=GROUP)
+        assert alone.status_code == 504
+        assert alone.json()["error"] == {
+            "type": "DeadlineError",
+            "message": "not scored within 1 s\nSend it again, or fewer groups at a time.",
+        }
+        several = served.http.post("/v1/groups?timeout_s=1", json=[3, GROUP])
+        assert [json.loads(line)["error"]["type"] for line in several.text.splitlines()] == [
+            "InputError",
+            "DeadlineError",
+        ]
+        assert served.http.post("/v1/groups?timeout_s=0", json=GROUP).status_code == 422
+        gated.engine.gate.set()
+        assert served.http.post("/v1/groups?timeout_s=9", json=GROUP).status_code == 200
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_groups_of_a_client_that_hung_up_never_reach_the_device(judge: Judge, is_stream: bool) -> None:
+    gated = GatedJudge(judge)
+    with serving(lambda: [gated]) as served:
+        with socket.create_connection((served.host, served.port)) as blocker:
+            blocker.sendall(request_of(GROUP))
+            assert gated.engine.entered.wait(10)  # this pass is not given up, whoever waits
+            with socket.create_connection((served.host, served.port)) as gone:
+                gone.sendall(request_of([3, *[GROUP] * 20] if is_stream else GROUP))
+                wait_until(lambda: served.service.admission.n_requests == 2)
+                wait_until(lambda: served.service._scheduler.n_waiting > 0)
+            wait_until(lambda: served.service.admission.n_requests == 1)
+            assert served.service._scheduler.n_waiting == 0
+        gated.engine.gate.set()
+        assert served.http.post("/v1/groups", json=GROUP).status_code == 200
+    assert gated.engine.batches == [1, 1]
+
+
+def request_of(body: Any, *headers: str) -> bytes:
+    raw = json.dumps(body).encode()
+    head = ["POST /v1/groups HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    return "\r\n".join([*head, f"Content-Length: {len(raw)}", "", ""]).encode() + raw
+
+
+def test_a_group_that_finds_no_memory_costs_itself(judge: Judge) -> None:
+    gated = GatedJudge(judge, is_open=True)
+    with serving(lambda: [gated]) as served:
+        gated.engine.error = OutOfMemoryError("there is too little memory for this group")
+        assert served.http.post("/v1/groups", json=GROUP).status_code == 413
+        (line,) = served.http.post("/v1/groups", json=[GROUP]).text.splitlines()
+        assert json.loads(line)["error"]["type"] == "OutOfMemoryError"
+        assert served.http.get("/ready").status_code == 200
+        gated.engine.error = None
+        assert served.http.post("/v1/groups", json=GROUP).status_code == 200
+
+
+@pytest.mark.parametrize("body", [GROUP, [GROUP]])
+def test_a_lost_device_is_told(judge: Judge, body: Any) -> None:
+    gated = GatedJudge(judge, is_open=True)
+    with serving(lambda: [gated]) as served:
+        gated.engine.error = DeviceError("the device stopped working")
+        answer = served.http.post("/v1/groups", json=body)
+        assert answer.status_code == 503
+        assert "the device stopped working" in answer.json()["detail"]
+        for again in (served.http.post("/v1/groups", json=body), served.http.get("/ready")):
+            assert (again.status_code, again.json()["detail"]) == (503, "the device cannot be used any more")
+        assert served.http.get("/health").status_code == 200
+        assert served.http.get("/v1/models").status_code == 200
+
+
+def test_another_device_does_what_a_lost_one_left(judge: Judge) -> None:
+    broken, whole = GatedJudge(judge, is_open=True), GatedJudge(judge)
+    broken.engine.error = DeviceError("the device stopped working")
+    with serving(lambda: [broken, whole]) as served, ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(served.http.post, "/v1/groups", json=GROUP) for _ in range(8)]
+        assert broken.engine.entered.wait(10)
+        whole.engine.gate.set()
+        assert [answer.result().status_code for answer in answers] == [200] * 8
+        assert served.http.get("/ready").status_code == 200
+    assert len(broken.engine.batches) == 1
+
+
+def test_two_devices_share_one_queue(judge: Judge) -> None:
+    both = [GatedJudge(judge), GatedJudge(judge)]
+    with serving(lambda: both) as served, ThreadPoolExecutor(1) as pool:
+        lines = "\n".join([json.dumps({**GROUP, "prompt": "word " * 150})] * 16)
+        answer = pool.submit(served.http.post, "/v1/groups", content=lines, headers=LINES)
+        assert all(each.engine.entered.wait(10) for each in both)  # at the same time
+        for each in both:
+            each.engine.gate.set()
+        assert len(answer.result().text.splitlines()) == 16
+    assert sum(sum(each.engine.batches) for each in both) == 16
+
+
+def test_a_server_that_ends_finishes_what_it_accepted(judge: Judge) -> None:
+    gated = GatedJudge(judge)
+    with serving(lambda: [gated]) as served, ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(served.http.post, "/v1/groups", json=[GROUP] * 5)
+        assert gated.engine.entered.wait(10)
+        served.server.stop()
+        refused = httpx.post(f"{served.url}/v1/groups", json=GROUP)
+        assert (refused.status_code, refused.headers["connection"]) == (503, "close")
+        assert refused.json()["detail"] == "the server is about to end"
+        gated.engine.gate.set()
+        assert len(accepted.result().text.splitlines()) == 5
+        served.thread.join(10)
+        assert not served.thread.is_alive()
+
+
+def test_what_cannot_be_finished_is_told_before_the_end(judge: Judge) -> None:
+    gated = GatedJudge(judge)
+    with serving(lambda: [gated]) as served, ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(served.http.post, "/v1/groups", json=[GROUP] * 2)
+        assert gated.engine.entered.wait(10)
+        served.server.stop(within_s=3)
+        lines = accepted.result().text.splitlines()
+        assert "the server ended before it was scored" in json.loads(lines[1])["error"]["message"]
+        gated.engine.gate.set()
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command itself, and its address once it is ready."""
+    command = [*YOJ, "serve", "-m", "demo", "--port", "0", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stderr is not None
+        try:
+            url = process.stderr.readline().partition(" ")[0]
+            while "ready after" not in process.stderr.readline():
+                assert process.poll() is None
+            yield process, url
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_command_in_good_order(sign: signal.Signals) -> None:
+    lines = "\n".join([json.dumps({**GROUP, "prompt": "word " * 100})] * 40)
+    with started() as (process, url), ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(httpx.post, f"{url}/v1/groups", content=lines, headers=LINES, timeout=60)
+        wait_until(lambda: "yoj_open_groups 40.0" in httpx.get(f"{url}/metrics").text)
+        process.send_signal(sign)
+        assert [list(json.loads(line))[-1] for line in answer.result().text.splitlines()] == ["judge"] * 40
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "what was accepted is finished" in err
+    assert "Traceback" not in err
+
+
+def test_a_judge_that_cannot_be_loaded_ends_the_command(yoj: Any, tmp_path: Any) -> None:
+    code, _, err = yoj("serve", "-m", tmp_path, "--port", "0")
+    assert code == 3
+    assert "Traceback" not in err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        code, _, err = yoj("serve", "-m", "demo", "--port", taken.getsockname()[1])
+    assert code == 2
+    assert "cannot be listened on" in err
+
+
+def test_no_thread_is_left(judge: Judge) -> None:
+    before = {thread.name for thread in threading.enumerate()}
+    with serving(lambda: [judge]) as served:
+        served.http.post("/v1/groups", json=GROUP)
+    wait_until(lambda: not [each for each in threading.enumerate() if each.name.startswith("yoj-serve")])
+    assert "yoj-prefetch-load" not in {thread.name for thread in threading.enumerate()} - before
