@@ -24,7 +24,8 @@ def make_adapter(folder: Path, base: Path, *, std: float = 0.1, name: str | None
         std: of A and B; with 0, B is zero and the adapter changes nothing.
         name: what the checkpoint calls its base; its folder if None.
     """
-    from yoj_cli.checkpoint.read import load_head, read_checkpoint
+    from yoj_cli.checkpoint.head_files import load_head
+    from yoj_cli.checkpoint.read import read_checkpoint
     from yoj_cli.checkpoint.save import save_checkpoint
     from yoj_cli.config.judge import JudgeConfig
     from yoj_cli.model.adapter import adapter_weights, add_adapter
@@ -40,7 +41,7 @@ def make_adapter(folder: Path, base: Path, *, std: float = 0.1, name: str | None
         setattr(on_meta.model.get_submodule(layer), leaf, torch.nn.Parameter(value))
     checkpoint = read_checkpoint(config)
     folder.mkdir(parents=True, exist_ok=True)
-    head = load_head(checkpoint, on_meta)
+    head = load_head(checkpoint.folder, checkpoint.head, on_meta)
     save_checkpoint(
         folder,
         on_meta,

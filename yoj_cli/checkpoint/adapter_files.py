@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 INNOCENT_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 """Values of `init_lora_weights` that leave the base's weights as they are."""
 
+MAX_PATTERNS, MAX_CHARS = 20_000, 4096
+"""Of names of layers, and of the characters of one; target_modules in one expression has some hundred."""
+
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 < value < 1 << 20
@@ -43,6 +46,10 @@ def _is_bool(value: Any) -> bool:
 def _is_pattern(value: Any) -> bool:
     """A regular expression, or a list of them, that compiles."""
     patterns = value if isinstance(value, list) else [value]
+    if len(patterns) > MAX_PATTERNS or any(
+        isinstance(each, str) and len(each) > MAX_CHARS for each in patterns
+    ):
+        return False
     try:
         for pattern in patterns:
             re.compile(pattern)
@@ -53,7 +60,9 @@ def _is_pattern(value: Any) -> bool:
 
 def _by_pattern(is_value: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: (
-        isinstance(value, dict) and all(_is_pattern(key) and is_value(each) for key, each in value.items())
+        isinstance(value, dict)
+        and len(value) <= MAX_PATTERNS
+        and all(_is_pattern(key) and is_value(each) for key, each in value.items())
     )
 
 

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from yoj_cli.checkpoint.adapter_files import read_adapter
+from yoj_cli.checkpoint.head_files import load_head
 from yoj_cli.checkpoint.read import (
     Checkpoint,
     find_base,
     find_processor,
-    load_head,
     read_checkpoint,
 )
 from yoj_cli.checkpoint.save import copy_processor, write_official_head
@@ -102,7 +102,7 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
     _, rows = restore_separator(on_meta, checkpoint.separator, checkpoint.folder)
     SequenceBuilder(on_meta, checkpoint.separator, checkpoint.role, 1, where=str(checkpoint.folder))
     load_adapter(on_meta, *read_adapter(checkpoint.folder), folder=checkpoint.folder)
-    head = load_head(checkpoint, on_meta)
+    head = load_head(checkpoint.folder, checkpoint.head, on_meta)
     adapted = _adapted(on_meta, checkpoint)
     weights = [_grown(weight, on_meta, rows) for weight in _plan(on_meta, adapted, base)]
     with new_folder(out) as folder:

@@ -8,16 +8,13 @@ tokenizer and processor files. The official one is merged: model files, `value_h
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-import torch
-from torch import Tensor
-
 from yoj_cli.checkpoint.adapter_files import read_adapter
+from yoj_cli.checkpoint.head_files import load_head
 from yoj_cli.checkpoint.separator import restore_separator
 from yoj_cli.config.judge import DEMO, Dtype, JudgeConfig, Quant, Role
 from yoj_cli.errors import CheckpointError, InputError, UsageError
@@ -29,7 +26,7 @@ from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.model.load import load_backbone
 from yoj_cli.model.precision import Precision
 from yoj_cli.plan.branches import Mode
-from yoj_cli.storage.files import read_json, read_weights
+from yoj_cli.storage.files import read_json
 from yoj_cli.storage.find import (
     commit_of,
     count_weight_bytes,
@@ -42,8 +39,6 @@ from yoj_cli.storage.names import (
     ADAPTER_CONFIG,
     DEFAULT_SEPARATOR,
     FORMAT_VERSION,
-    HEAD_PICKLED,
-    HEAD_SAFE,
     MODEL_CONFIG,
     REWARD_CONFIG,
     TOKENIZER_FILES,
@@ -135,7 +130,7 @@ def load_checkpoint(config: JudgeConfig) -> tuple[Backbone, ValueHead, Checkpoin
     )
     if checkpoint.base_model is not None:
         load_adapter(backbone, *read_adapter(checkpoint.folder), folder=checkpoint.folder)
-    head = load_head(checkpoint, backbone).to(device)
+    head = load_head(checkpoint.folder, checkpoint.head, backbone).to(device)
     return backbone, head, checkpoint
 
 
@@ -293,45 +288,3 @@ def _check_values(raw: Mapping[str, Any], where: str) -> None:
     max_frames = raw.get("max_frames", DEFAULT_MAX_FRAMES)
     if not isinstance(max_frames, int) or isinstance(max_frames, bool) or max_frames < 1:
         raise CheckpointError(f"max_frames is {max_frames!r}, which is no number of frames", where=where)
-
-
-def load_head(checkpoint: Checkpoint, backbone: Backbone) -> ValueHead:
-    """A checkpoint's value head, frozen, on the CPU.
-
-    Raises:
-        CheckpointError: it is missing, damaged, or does not fit its configuration or the backbone.
-    """
-    if checkpoint.head.hidden_size != backbone.hidden_size:
-        raise CheckpointError(
-            f"the value head reads {checkpoint.head.hidden_size} numbers a token, "
-            f"the backbone gives {backbone.hidden_size}",
-            where=str(checkpoint.folder / REWARD_CONFIG),
-        )
-    # On no device: what the sizes in the file would take is allocated only for weights that have them.
-    with torch.device("meta"):
-        head = ValueHead(checkpoint.head).eval()
-    safe, pickled = checkpoint.folder / HEAD_SAFE, checkpoint.folder / HEAD_PICKLED
-    if safe.is_file():
-        head.load_weights(read_weights(safe), where=str(safe))
-    else:
-        head.load_weights(_read_pickled(pickled), where=str(pickled))
-    return head.requires_grad_(False)
-
-
-def _read_pickled(pickled: Path) -> dict[str, Tensor]:
-    if not pickled.is_file():
-        raise CheckpointError(
-            f"the value head is missing: neither {HEAD_SAFE} nor {HEAD_PICKLED}", where=str(pickled.parent)
-        )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what is odd about the file is our error to report
-            state = torch.load(pickled, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle can raise anything at all
-        raise CheckpointError(
-            "the value head is no plain file of tensors, and nothing else in it will be run",
-            where=str(pickled),
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(weight, Tensor) for weight in state.values()):
-        raise CheckpointError("the value head is no dictionary of tensors", where=str(pickled))
-    return state

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from yoj_cli.errors import CheckpointError, UsageError, first_few
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.fused import fused_weights, is_tied, tie_fused
+from yoj_cli.model.patterns import named_layers, values_by_layer
 from yoj_cli.storage.files import translate_load_errors
 from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
@@ -106,15 +107,17 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     """
     from peft import inject_adapter_in_model
 
-    where = str(folder / ADAPTER_WEIGHTS)
+    where, config_file = str(folder / ADAPTER_WEIGHTS), str(folder / ADAPTER_CONFIG)
     layers = _adapted_layers(saved, backbone, where)
-    _check_adapter_modules(set(layers), config, backbone, where)
+    _check_adapter_modules(set(layers), config, backbone, where, config_file)
     state = _native_state(saved, backbone, where)
+    # From here on the layers have names: no pattern of the file's is left for PEFT to run.
     config.target_modules = set(layers)
-    config.rank_pattern = _by_layer(config.rank_pattern, layers)
-    config.alpha_pattern = _by_layer(config.alpha_pattern, layers)
+    config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
+    config.rank_pattern = values_by_layer(config.rank_pattern, layers, where=config_file)
+    config.alpha_pattern = values_by_layer(config.alpha_pattern, layers, where=config_file)
+    _check_matrices(state, layers, config, backbone, where)
     with translate_load_errors("the adapter", folder / ADAPTER_CONFIG):
-        # Made on the meta device: the configuration may claim larger layers than the file has.
         inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=True)
     wanted = adapter_weights(backbone.model)
     names = {name.replace(".default.", "."): name for name in wanted}
@@ -124,11 +127,7 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
                 f"the adapter {kind} {len(keys)} weights ({first_few(sorted(keys))})", where=where
             )
     for key, name in names.items():
-        if wanted[name].shape != state[key].shape:
-            raise CheckpointError(
-                f"{key} is {tuple(state[key].shape)} in the file and {tuple(wanted[name].shape)} in the model",
-                where=where,
-            )
+        _check_shape(key, state[key], tuple(wanted[name].shape), where)
         layer, _, weight = name.rpartition(".")
         # Copied: the parts of a layer share one A in the file.
         loaded = state[key].to(backbone.device, backbone.dtype, copy=True)
@@ -251,18 +250,10 @@ def _native_state(saved: dict[str, Tensor], backbone: Backbone, where: str) -> d
     return state
 
 
-def _by_layer(pattern: dict[str, int], layers: dict[str, str]) -> dict[str, int]:
-    """PEFT's ranks (or alphas) that differ from layer to layer, by the decoder's names instead of the file's."""
-    from peft.utils.other import get_pattern_key
-
-    keys = {layer: get_pattern_key(list(pattern), saved) for layer, saved in layers.items()}
-    return {layer: pattern[key] for layer, key in keys.items() if key in pattern}
-
-
-def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbone, where: str) -> None:
+def _check_adapter_modules(
+    found: set[str], config: LoraConfig, backbone: Backbone, where: str, config_file: str
+) -> None:
     """The file must adapt every language layer its own configuration names, and nothing unknown."""
-    from peft.tuners.tuners_utils import check_target_module_exists
-
     modules = {name for name, module in backbone.model.named_modules() if isinstance(module, torch.nn.Linear)}
     unknown = found - modules
     if unknown:
@@ -270,17 +261,41 @@ def _check_adapter_modules(found: set[str], config: LoraConfig, backbone: Backbo
             f"the adapter is for another backbone: {len(unknown)} modules are not here ({first_few(sorted(unknown))})",
             where=where,
         )
-    wanted = {
-        name
-        for name in language_linears(backbone)
-        if any(
-            check_target_module_exists(config, key)
-            for alias in (name, backbone.family.released_name(name))
-            for key in (alias, f"model.{alias}")
-        )
-    }
+    called: dict[str, set[str]] = {}
+    for name in language_linears(backbone):
+        for alias in (name, backbone.family.released_name(name)):  # which several parts may share
+            called.setdefault(alias, set()).add(name)
+            called.setdefault(f"model.{alias}", set()).add(name)
+    wanted = {name for key in named_layers(config, list(called), where=config_file) for name in called[key]}
     if wanted - found:
         raise CheckpointError(
             f"the adapter lacks weights for {len(wanted - found)} modules ({first_few(sorted(wanted - found))})",
             where=where,
+        )
+
+
+def _check_matrices(
+    state: dict[str, Tensor], layers: dict[str, str], config: LoraConfig, backbone: Backbone, where: str
+) -> None:
+    """Each adapted layer needs its A and B in the file, of the rank that the configuration says.
+
+    PEFT allocates what the configuration claims, before it looks at the file.
+    """
+    shapes: dict[str, tuple[int, int]] = {}
+    for layer in layers:
+        module: Any = backbone.model.get_submodule(layer)
+        r = config.rank_pattern.get(layer, config.r)
+        shapes[f"{layer}.lora_A.weight"] = (r, int(module.in_features))
+        shapes[f"{layer}.lora_B.weight"] = (int(module.out_features), r)
+    missing = sorted(set(shapes) - set(state))
+    if missing:
+        raise CheckpointError(f"the adapter lacks {len(missing)} weights ({first_few(missing)})", where=where)
+    for key, shape in shapes.items():
+        _check_shape(key, state[key], shape, where)
+
+
+def _check_shape(key: str, found: Tensor, shape: tuple[int, ...], where: str) -> None:
+    if tuple(found.shape) != shape:
+        raise CheckpointError(
+            f"{key} is {tuple(found.shape)} in the file and {shape} in the model", where=where
         )

@@ -16,6 +16,7 @@ from yoj_cli.config.judge import JudgeConfig, Quant, QuantChoice
 from yoj_cli.errors import CheckpointError, ModelError, OutOfMemoryError, first_few
 from yoj_cli.model.attention import install
 from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.claims import check_claims, check_counts
 from yoj_cli.model.device import translate_oom
 from yoj_cli.model.family import KNOWN, Family, family_of
 from yoj_cli.model.precision import UNSTATED, Precision, resolve_dtype, resolve_quant
@@ -106,6 +107,7 @@ def read_model_config(folder: Path, *, trust_remote_code: bool) -> tuple[Any, Fa
     model_type = raw.get("model_type")
     if not isinstance(model_type, str) or not model_type:
         raise CheckpointError(f"model_type is {model_type!r}, which names no architecture", where=str(where))
+    check_counts(raw, where)
     family = family_of(model_type)
     trust = trust_remote_code and model_type not in KNOWN
     with translate_load_errors("the backbone's configuration", where):
@@ -151,14 +153,15 @@ def _load_model(
     options |= {"quantization_config": quantization_config, "output_loading_info": True}
     mapped = device.type != "cpu" or (quantization_config is None and is_stored_in(folder, dtype))
     weights = None if mapped else open_weights(folder)
+    with translate_load_errors("the backbone", folder), torch.device("meta"):
+        empty = AutoModel.from_config(config, trust_remote_code=trust)
+    check_claims(empty, folder)
     with translate_load_errors("the backbone", folder), translate_oom(_no_memory_to_load):
         if mapped:
             loaded = AutoModel.from_pretrained(
                 folder, config=config, trust_remote_code=trust, use_safetensors=True, **options
             )
         else:
-            with torch.device("meta"):
-                empty = AutoModel.from_config(config, trust_remote_code=trust)
             loaded = type(empty).from_pretrained(None, config=empty.config, state_dict=weights, **options)
     return loaded[0], loaded[1]
 

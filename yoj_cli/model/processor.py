@@ -7,6 +7,7 @@ from typing import Any
 
 from yoj_cli.errors import CheckpointError, ModelError
 from yoj_cli.model.family import Family
+from yoj_cli.model.processor_claims import check_processor_sizes
 from yoj_cli.storage.files import read_json, translate_load_errors
 from yoj_cli.storage.names import PROCESSOR_CONFIG, PROCESSOR_FILES, TOKENIZER_CONFIG
 
@@ -35,6 +36,7 @@ def load_processor(
         raise
     if family.reads_media:
         _check_reads_media(processor, folder)
+        check_processor_sizes(processor, folder)
         family.mend_processor(processor)
     tokenizer = getattr(processor, "tokenizer", processor)
     if getattr(tokenizer, "backend_tokenizer", None) is None:

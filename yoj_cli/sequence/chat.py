@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from yoj_cli.config.judge import Role
@@ -16,6 +17,7 @@ from yoj_cli.errors import CheckpointError, InputError, ModelError
 from yoj_cli.groups import Group, Media, check_role
 from yoj_cli.sequence.template_process import TemplateRefusedError, start_template
 from yoj_cli.sequence.tokens import SpecialTokens
+from yoj_cli.storage.names import CHAT_TEMPLATE
 
 # Private-use characters: no template trims or changes them.
 _SLOT = re.compile("\ue000(\\d+)\ue001")
@@ -54,6 +56,8 @@ class ChatTemplate:
         self._written = lru_cache(maxsize=256)(self._write)
         self._problem = lru_cache(maxsize=256)(self._find_problem)
         plain = ("user", "assistant") if role == "assistant" else ("user",)
+        own = Path(where) / CHAT_TEMPLATE
+        where = str(own) if own.is_file() else where
         try:
             shown = self._render(plain)
         except InputError as error:

@@ -16,6 +16,7 @@ from typing import Any
 from yoj_cli.errors import CheckpointError, InputError, TooLongError, UsageError, first_few
 from yoj_cli.sequence.template_process import TemplateRefusedError, start_template
 from yoj_cli.sequence.text_bound import TextBound
+from yoj_cli.storage.files import is_failure
 from yoj_cli.storage.names import DEFAULT_SEPARATOR, SEPARATOR_TOKEN
 
 
@@ -189,7 +190,9 @@ class TextEncoder:
             text = self._shorten(text, self._bound, name)
         try:
             found = self._tokenizer.encode(text, add_special_tokens=False)
-        except Exception as error:  # tokenizers raises nothing more specific
+        except BaseException as error:  # tokenizers raises nothing more specific
+            if not is_failure(error):
+                raise
             raise InputError(f"the judge's tokenizer cannot read {name}: {error}") from error
         if not left:
             return list(found.ids), 0

@@ -15,9 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yoj_cli.errors import CheckpointError, UsageError, YojError
+from yoj_cli.storage.contents import check_own, own_roots
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+MAX_JSON_BYTES = 64 << 20
+"""Of a configuration or an index; the index of a model of 100,000 weights has 10 MB."""
 
 
 @contextmanager
@@ -37,10 +42,14 @@ def translate_load_errors(what: str, where: Path) -> Iterator[None]:
     except (YojError, MemoryError):
         raise
     except BaseException as error:
-        # What panics in a library written in Rust is no Exception in Python.
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not is_failure(error):
             raise
         raise CheckpointError(f"{what} cannot be loaded: {first_line(error)}", where=str(where)) from error
+
+
+def is_failure(error: BaseException) -> bool:
+    """Whether a library failed, and nobody asked to stop; what panics in Rust is no Exception in Python."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def first_line(error: BaseException) -> str:
@@ -69,6 +78,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if path.exists() and not path.is_file():  # a pipe would be waited for
         raise CheckpointError("is no file", where=str(path))
+    if path.exists() and path.stat().st_size > MAX_JSON_BYTES:
+        raise CheckpointError(
+            f"has {path.stat().st_size:,} bytes, and the limit is {MAX_JSON_BYTES:,}", where=str(path)
+        )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -91,15 +104,7 @@ def copy_file(source: Path, folder: Path) -> None:
     Raises:
         CheckpointError: the file is a link to what does not belong to the model.
     """
-    own = source.parent.resolve()
-    in_cache = own.parent.name == "snapshots" and own.parents[1].name.startswith("models--")
-    root = own.parents[1] if in_cache else own
-    if not source.resolve().is_relative_to(root):
-        raise CheckpointError(
-            "is a link to a file outside of the model's folder, which is not copied",
-            where=str(source),
-            hint="Put the file itself there.",
-        )
+    check_own(source, own_roots(source.parent))
     shutil.copyfile(source, folder / source.name)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from yoj_cli.config.judge import DEMO
 from yoj_cli.errors import ModelError, UsageError
+from yoj_cli.storage.contents import check_contents
 from yoj_cli.storage.hub import list_weight_bytes, pull
 
 EMBEDDED = Path(__file__).parent.parent / "demo"
@@ -27,7 +28,7 @@ def find_folder(
         revision_option: where the user gave the revision, for errors.
     Raises:
         UsageError: a revision of something that has none.
-        ModelError: it is neither here nor reachable.
+        ModelError: it is neither here nor reachable, or holds what is no file of its own (`check_contents`).
     """
     here = find_local(name)
     if here is not None and revision is not None:
@@ -37,7 +38,12 @@ def find_folder(
             where=revision_option,
             hint="Leave it away, or give the model's name on the Hub.",
         )
-    return here or pull(name, revision, local_only=local_only)
+    return _checked(here or pull(name, revision, local_only=local_only))
+
+
+def _checked(folder: Path) -> Path:
+    check_contents(folder)
+    return folder
 
 
 def find_local(name: str) -> Path | None:
@@ -91,15 +97,16 @@ def find_base_folder(name: str, revision: str | None, checkpoint: Path, *, local
         ModelError: it is neither here nor reachable.
     """
     if here := find_local_base(name, checkpoint):
-        return here
+        return _checked(here)
     try:
-        return pull(name, revision, local_only=local_only, why=f"the base model that {checkpoint} names")
+        found = pull(name, revision, local_only=local_only, why=f"the base model that {checkpoint} names")
     except ModelError as error:
         if Path(name).is_dir():
             error.hint += f" The folder {name} here is not it; for that one, give --base ./{name}."
         else:
             error.hint += " Where it is elsewhere on this machine, say so: --base FOLDER."
         raise
+    return _checked(found)
 
 
 def find_local_base(name: str, checkpoint: Path) -> Path | None:

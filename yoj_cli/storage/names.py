@@ -15,7 +15,8 @@ PROCESSOR_CONFIG = "processor_config.json"
 IMAGE_PROCESSOR_CONFIG = "preprocessor_config.json"
 VIDEO_PROCESSOR_CONFIG = "video_preprocessor_config.json"
 PROCESSOR_CONFIGS = (PROCESSOR_CONFIG, IMAGE_PROCESSOR_CONFIG, VIDEO_PROCESSOR_CONFIG)
-PROCESSOR_FILES = (*TOKENIZER_FILES, "chat_template.jinja", "chat_template.json", *PROCESSOR_CONFIGS)
+CHAT_TEMPLATE = "chat_template.jinja"
+PROCESSOR_FILES = (*TOKENIZER_FILES, CHAT_TEMPLATE, "chat_template.json", *PROCESSOR_CONFIGS)
 
 REWARD_CONFIG = "reward_model_config.json"
 HEAD_SAFE = "value_head.safetensors"

@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 from yoj_cli.checkpoint.adapter_files import read_adapter, read_lora_config
-from yoj_cli.checkpoint.read import Checkpoint, load_head
+from yoj_cli.checkpoint.head_files import load_head
+from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
 from yoj_cli.model.adapter import take_saved
@@ -33,7 +34,9 @@ def take_judge(judge: Checkpoint, backbone: Backbone, head: ValueHead, config: T
     if judge.base_model is not None:
         _, saved = read_adapter(judge.folder)
         take_saved(backbone, saved, folder=judge.folder)
-    head.load_weights(load_head(judge, backbone).layers.state_dict(), where=str(judge.folder))
+    head.load_weights(
+        load_head(judge.folder, judge.head, backbone).layers.state_dict(), where=str(judge.folder)
+    )
 
 
 def check_fit(judge: Checkpoint, wanted: HeadConfig, config: TrainConfig) -> None:
