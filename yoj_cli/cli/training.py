@@ -64,14 +64,15 @@ def render_run(run: Run) -> str:
 
 def _render_memory(run: Run) -> str:
     memory = run.memory
-    total, weights, trained, activations, process = map(
-        render_size, (memory.total, memory.weights, memory.trained, memory.activations, memory.process)
+    total, weights, trained, activations = map(
+        render_size, (memory.total, memory.weights, memory.trained, memory.activations)
     )
-    so_far = f"this process so far {process}, " if memory.process else ""
-    unknown = "" if run.config.check else " (lengths were not counted: a longer group takes more)"
+    so_far = f"this process so far {render_size(memory.process)}, " if memory.process else ""
+    media = f", pictures and clips of a step {render_size(memory.media)}" if memory.media else ""
+    unknown = "" if run.config.check else " (lengths and media were not counted: a longer group takes more)"
     return (
         f"about {total} of memory: {so_far}weights {weights}, adapter and optimizer {trained}, activations of a pass "
-        f"of {memory.n_tokens:,} tokens {activations}{unknown}; left out: {LEFT_OUT}"
+        f"of {memory.n_tokens:,} tokens {activations}{media}{unknown}; left out: {LEFT_OUT}"
     )
 
 

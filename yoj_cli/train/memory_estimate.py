@@ -19,7 +19,8 @@ TRAINED_BYTES = 4 + 4 + 8
 
 
 LEFT_OUT = (
-    "the copy of the weights while they load, pictures and clips of a step, and what the allocator keeps"
+    "the copy of a weight while it loads, what the vision tower holds while it reads, attention where it "
+    "keeps branches apart, and what the allocator keeps"
 )
 
 
@@ -35,11 +36,12 @@ class MemoryEstimate:
     """Bytes.
 
     Attributes:
-        weights: the frozen backbone.
+        weights: the frozen backbone, and one layer's weights dequantized.
         trained: adapter and head with gradients and optimizer state.
         activations: what the backward pass over the most tokens needs.
         n_tokens: so many.
         process: what this process holds already, the libraries above all; 0 where the model is on a GPU.
+        media: pictures and clips of a step, which are read ahead; 0 where the model is on a GPU.
     """
 
     weights: int
@@ -47,14 +49,21 @@ class MemoryEstimate:
     activations: int
     n_tokens: int
     process: int = 0
+    media: int = 0
 
     @property
     def total(self) -> int:
-        return self.weights + self.trained + self.activations + self.process
+        return self.weights + self.trained + self.activations + self.process + self.media
 
 
 def estimate_memory(
-    backbone: Backbone, config: TrainConfig, dtype: torch.dtype, n_tokens: int, process: int = 0
+    backbone: Backbone,
+    config: TrainConfig,
+    dtype: torch.dtype,
+    n_tokens: int,
+    *,
+    process: int = 0,
+    media: int = 0,
 ) -> MemoryEstimate:
     """What a run takes; see LEFT_OUT for what is not counted.
 
@@ -63,6 +72,7 @@ def estimate_memory(
         dtype: what the backbone computes in.
         n_tokens: of the longest pass, padding included.
         process: what the process holds already.
+        media: bytes of the pictures and clips of a step.
 
     The activations of one layer are what its linear layers keep: each its input and its adapter's, and the
     attention its three inputs and output; a quarter more is allowed for norms and products. With gradient
@@ -80,12 +90,15 @@ def estimate_memory(
     per_layer = 1.25 * n_tokens * kept / n_layers
     inputs = n_tokens * backbone.hidden_size * size
     activations = inputs * n_layers + per_layer if config.gradient_checkpointing else per_layer * n_layers
+    stored = BYTES_PER_WEIGHT.get(config.quant)
+    dequantized = max(linear.weight.numel() for linear in linears.values()) * size if stored else 0
     return MemoryEstimate(
-        weights=int((n_all - n_linear) * size + n_linear * BYTES_PER_WEIGHT.get(config.quant, size)),
+        weights=int((n_all - n_linear) * size + n_linear * (stored or size)) + dequantized,
         trained=TRAINED_BYTES * (n_lora + n_head),
         activations=int(activations),
         n_tokens=n_tokens,
         process=process,
+        media=media,
     )
 
 

@@ -125,7 +125,7 @@ def prepare(
         eval_report=eval_report,
         n_shared=count_shared(train_report.groups, eval_report.groups) if eval_report else 0,
         media=media,
-        memory=_estimate(config, base, shape, train_report.longest[0]),
+        memory=_estimate(config, base, shape, train_report),
         n_steps=config.epochs * math.ceil(train_report.n_groups / config.batch_size),
         resume=state,
         also=also or {},
@@ -169,7 +169,7 @@ def _find_state(out: Path, resume: bool | Path) -> Path | None:
     return Path(last) if last else None
 
 
-def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: int) -> MemoryEstimate:
+def _estimate(config: TrainConfig, base: Path, shape: Backbone, report: DataReport) -> MemoryEstimate:
     """For the longest group alone, or the largest pass over several; for that where lengths were not counted."""
     try:
         device = training_device(config, base).type
@@ -178,11 +178,14 @@ def _estimate(config: TrainConfig, base: Path, shape: Backbone, longest_tokens: 
         import torch
 
         device, dtype = "cuda", torch.bfloat16
+    longest_tokens, n_groups = report.longest[0], min(config.batch_size, report.n_groups)
     n_tokens = config.micro_batch_tokens or BATCH_TOKENS[device]
     if longest_tokens:
-        n_tokens = max(longest_tokens, min(n_tokens, longest_tokens * config.batch_size))
-    process = held_by_this_process() if device == "cpu" else 0
-    return estimate_memory(shape, config, dtype, n_tokens, process)
+        n_tokens = max(longest_tokens, min(n_tokens, longest_tokens * n_groups))
+    if device != "cpu":
+        return estimate_memory(shape, config, dtype, n_tokens)
+    media = report.media_bytes * n_groups  # the Trainer asks for all groups of a step at once
+    return estimate_memory(shape, config, dtype, n_tokens, process=held_by_this_process(), media=media)
 
 
 def check_reports(config: TrainConfig) -> None:

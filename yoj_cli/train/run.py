@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from yoj_cli.train.allocator import give_back_large_blocks
 from yoj_cli.train.best import BestCallback
 from yoj_cli.train.callbacks import MetricsLog, SaveEvalCallback, catch_interrupt
 from yoj_cli.train.finish import describe_run, save_state, write_checkpoint
@@ -44,6 +45,8 @@ def train(
     if config.wandb_project:
         os.environ["WANDB_PROJECT"] = config.wandb_project  # how transformers' callback is told
     set_seed(config.seed)
+    if config.gradient_checkpointing:
+        give_back_large_blocks()  # what is recomputed to save memory has to be given back
     model = load_model(config, run.base)
     backbone = model.backbone
     arguments = build_arguments(config, out, backbone.dtype, is_cpu=backbone.device.type == "cpu")

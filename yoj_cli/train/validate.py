@@ -36,6 +36,7 @@ class DataReport:
         chance: share of groups that a blind pick would get right.
         longest: tokens of the longest group, and its place; (0, "") where lengths were not counted.
         n_tokens: tokens of all groups together.
+        media_bytes: pixels of the group that has most of them, as the vision tower takes them.
         too_long, unusable: errors of the groups that are left out, each with its place.
         n_truncated: groups that are longer than they may be and lose their end.
         n_cut: responses that such groups lose as a whole, in the order of the file; an epoch's order cuts others.
@@ -54,6 +55,7 @@ class DataReport:
     chance_sum: float = 0.0
     longest: tuple[int, str] = (0, "")
     n_tokens: int = 0
+    media_bytes: int = 0
     too_long: list[YojError] = field(default_factory=list)
     unusable: list[YojError] = field(default_factory=list)
     n_truncated: int = 0
@@ -140,16 +142,18 @@ def validate_data(
     report = DataReport()
     digest = hashlib.sha256()
 
-    def prepare(item: Group | Failure) -> tuple[Group | Failure, PackedSequence | None]:
+    def prepare(item: Group | Failure) -> tuple[Group | Failure, PackedSequence | None, int]:
         if isinstance(item, Failure) or not teaches(item) or not config.check:
-            return item, None
+            return item, None, 0
         plan = build_plan(len(item.responses), mode=config.mode)
         try:
-            return item, replace(builder.prepare(item, plan, media), media_inputs={})
+            sequence = builder.prepare(item, plan, media)
         except YojError as error:
             if not is_of_one_group(error):
                 raise
-            return Failure(item.where, item.record, error), None
+            return Failure(item.where, item.record, error), None, 0
+        n_bytes = sum(each.nbytes for each in sequence.media_inputs.values())
+        return item, replace(sequence, media_inputs={}), n_bytes
 
     def without_empty() -> Iterator[Group | Failure]:
         for item in items:
@@ -161,7 +165,8 @@ def validate_data(
                 yield item
 
     with Prefetcher(prepare, without_empty()) as stream:
-        for item, sequence in stream:
+        for item, sequence, n_bytes in stream:
+            report.media_bytes = max(report.media_bytes, n_bytes)
             if isinstance(item, Failure):
                 (report.too_long if isinstance(item.error, TooLongError) else report.unusable).append(
                     item.error
