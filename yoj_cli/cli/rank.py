@@ -9,9 +9,10 @@ import typer
 
 from yoj_cli.cli.input import build_media_options, check_stdin_once, decode_argument, read_text
 from yoj_cli.cli.look import look_at_media
-from yoj_cli.cli.options import named_options, with_options
+from yoj_cli.cli.options import with_options
 from yoj_cli.cli.output import Report, open_output
 from yoj_cli.cli.progress import show_loading
+from yoj_cli.cli.remote import open_server
 from yoj_cli.config.client import ClientConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
 from yoj_cli.config.judge import JudgeConfig
@@ -70,9 +71,7 @@ def rank(
     with open_output(output, inputs=[*text_files, *images, *videos]) as stream:
         client = client.resolved()
         if client.server is not None:
-            from yoj_cli.run.remote import open_remote
-
-            with open_remote(client, judge, named_options(context, JudgeConfig)) as scorer:
+            with open_server(context, client, judge) as scorer:
                 verdict = scorer.judge.score_group(group, media=build_media_options(media))
                 description = scorer.description
         else:

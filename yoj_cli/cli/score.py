@@ -11,9 +11,10 @@ import typer
 from yoj_cli.cli.input import check_paths
 from yoj_cli.cli.look import look_at_files
 from yoj_cli.cli.messages import say
-from yoj_cli.cli.options import is_debugging, named_options, with_options
+from yoj_cli.cli.options import is_debugging, with_options
 from yoj_cli.cli.output import open_output
 from yoj_cli.cli.progress import show_loading
+from yoj_cli.cli.remote import open_server
 from yoj_cli.config.calibrate import AbstainConfig
 from yoj_cli.config.client import ClientConfig
 from yoj_cli.config.io import InputConfig, OutputConfig
@@ -94,9 +95,7 @@ def score(
         stdin = look_at_files(paths, media, skip=not decode, limit=limit)
         scorer: Scorer
         if client.server is not None:
-            from yoj_cli.run.remote import open_remote
-
-            scorer = stack.enter_context(open_remote(client, judge, named_options(context, JudgeConfig), run))
+            scorer = stack.enter_context(open_server(context, client, judge, run))
         else:
             with show_loading(judge, output):
                 from yoj_cli.run.scorer import open_scorer

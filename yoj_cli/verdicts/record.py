@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,9 @@ OUTPUT_KEYS = (
     *("scores", "ranks", "p_best", "spread", "order_agreement", "best", "abstained", "top", "judge", "error"),
 )
 """What `to_record` and `to_error_record` write; see `input_fields` for an input line that has such a key."""
+
+MIN_FLOAT32, MAX_FLOAT32 = 2.0**-126, (2 - 2.0**-23) * 2.0**127
+"""What is of full precision."""
 
 
 def to_record(verdict: Verdict, judge: Mapping[str, Any], *, top: int | None = None) -> dict[str, Any]:
@@ -72,9 +76,11 @@ def shortest_float32(value: float) -> float:
     1.2345678 instead of 1.2345678329467773: exact, and half as long in a file. A value that is no float32 number of
     full precision (a probability of 1e-60, say) is cut to 9 digits.
     """
-    import numpy as np
-
-    limits = np.finfo(np.float32)
-    if not float(limits.tiny) <= abs(value) <= float(limits.max):
+    if not MIN_FLOAT32 <= abs(value) <= MAX_FLOAT32:
         return float(f"{value:.9g}")
-    return float(str(np.float32(value)))
+    packed = struct.pack("<f", value)
+    (exact,) = struct.unpack("<f", packed)
+    shorter = (
+        float(f"{exact:.{n_digits}g}") for n_digits in (6, 7, 8)
+    )  # six digits end in zeros where fewer do
+    return next((short for short in shorter if struct.pack("<f", short) == packed), float(f"{exact:.9g}"))
