@@ -5,22 +5,26 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
-import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
 
 from tests.conftest import Run
+from tests.processes import YOJ, environment
+from tests.serving import Served, serving
 from yoj_cli import (
     Failure,
     InputError,
@@ -32,10 +36,6 @@ from yoj_cli import (
     read_groups,
 )
 from yoj_cli.client import connection
-from yoj_cli.groups import Group
-from yoj_cli.records.parse import parse
-from yoj_cli.render.writers import render_json
-from yoj_cli.verdicts.record import to_error_record, to_record
 from yoj_cli.verdicts.verdict import Verdict
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -43,79 +43,76 @@ CANDIDATES = EXAMPLES / "candidates.jsonl"
 KEY = "0123456789abcdef"
 
 
-class Served:
-    """The demo judge behind HTTP, which can be told to misbehave.
+class Between:
+    """Stands between a client and a real server, and can be told to misbehave.
 
     Attributes:
-        refusals: answered before any group is, one a request.
-        refuse_from: a request with this group, or later ones, is refused.
+        refusals: status, headers and problem that requests for scores get, one each, before any is passed on.
+        refuse_from: a request with this group, or later ones, gets status 500.
         break_after: lines after which the connection breaks, one number a request.
-        bodies, headers: of the requests that came.
+        bodies, headers, queries: of the requests for scores that came.
     """
 
-    def __init__(self, judge: Judge) -> None:
-        self.judge = judge
-        self.refusals: list[Response] = []
+    def __init__(self, upstream: httpx.Client) -> None:
+        self.refusals: list[tuple[int, dict[str, str], dict[str, str]]] = []
         self.refuse_from: int | None = None
         self.break_after: list[int] = []
         self.bodies: list[list[dict[str, Any]]] = []
         self.headers: list[dict[str, str]] = []
-        self.queries: list[dict[str, str]] = []
-        self.url = ""
+        self.queries: list[str] = []
+        self._lock = threading.Lock()
+        between = self
 
-    def app(self) -> FastAPI:
-        app = FastAPI()
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
 
-        @app.get("/v1/models")
-        def models() -> dict[str, Any]:
-            entry = {"id": "demo", "object": "model", "judge": self.judge.description}
-            return {"object": "list", "data": [entry]}
+            def do_GET(self) -> None:
+                found = upstream.get(self.path)
+                self.answer(found.status_code, {"Content-Type": found.headers["content-type"]}, found.content)
 
-        @app.post("/v1/groups")
-        async def groups(request: Request) -> Response:
-            lines = (await request.body()).splitlines()
-            self.bodies.append([json.loads(line) for line in lines])
-            self.headers.append(dict(request.headers))
-            self.queries.append(dict(request.query_params))
+            def do_POST(self) -> None:
+                content = self.rfile.read(int(self.headers["content-length"]))
+                refusal, n_lines = between.note(self.headers, self.path, content)
+                if refusal is not None:
+                    status, headers, problem = refusal
+                    headers = {"Content-Type": "application/problem+json", **headers}
+                    self.answer(status, headers, json.dumps(problem).encode())
+                    return
+                kind = {"Content-Type": self.headers["content-type"]}
+                found = upstream.post(self.path, content=content, headers=kind)
+                lines = found.content.splitlines(keepends=True)
+                whole = len(found.content)
+                self.send_response(found.status_code)
+                self.send_header("Content-Type", found.headers["content-type"])
+                self.send_header("Content-Length", str(whole))
+                self.end_headers()
+                self.wfile.write(b"".join(lines[:n_lines]))
+                self.close_connection = n_lines is not None
+
+            def answer(self, status: int, headers: dict[str, str], content: bytes) -> None:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(content))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def note(self, headers: Any, path: str, content: bytes) -> tuple[Any, int | None]:
+        """What becomes of a request: its refusal, and the lines after which it breaks off."""
+        with self._lock:
+            self.bodies.append([json.loads(line) for line in content.splitlines()])
+            self.headers.append({name.lower(): value for name, value in headers.items()})
+            self.queries.append(path.partition("?")[2])
             if self.refusals:
-                return self.refusals.pop(0)
+                return self.refusals.pop(0), None
             if self.refuse_from is not None and self.bodies[-1][-1]["id"] >= self.refuse_from:
-                return JSONResponse({"detail": "oops"}, 500, {}, "application/problem+json")
-            n = self.break_after.pop(0) if self.break_after else None
-            return StreamingResponse(self.answer(lines, n), media_type="application/x-ndjson")
-
-        return app
-
-    def answer(self, lines: list[bytes], break_after: int | None) -> Iterator[str]:
-        def items() -> Iterator[Group | Failure]:
-            for number, line in enumerate(lines, start=1):
-                where, record = f"line {number}", json.loads(line)
-                try:
-                    yield parse(record, where=where)
-                except InputError as error:
-                    yield Failure(where, record, error)
-
-        for place, item in enumerate(self.judge.score_groups(items())):
-            if place == break_after:
-                raise RuntimeError("broken on purpose")
-            if isinstance(item, Failure):
-                yield render_json(to_error_record(item.record, item.error)) + "\n"
-            else:
-                yield render_json(to_record(item, self.judge.description)) + "\n"
-
-
-@contextmanager
-def listening(app: Any, port: int = 0) -> Iterator[str]:
-    """A real server in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    found = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{found}"
-    server.should_exit = True
-    thread.join()
+                return (500, {}, {"detail": "oops"}), None
+            return None, self.break_after.pop(0) if self.break_after else None
 
 
 @contextmanager
@@ -188,20 +185,23 @@ def local() -> Iterator[Judge]:
 
 @pytest.fixture(scope="module")
 def running(local: Judge) -> Iterator[Served]:
-    served = Served(local)
-    with listening(served.app()) as served.url:
+    with serving(lambda: [local]) as served:
         yield served
 
 
 @pytest.fixture
-def served(running: Served) -> Served:
-    running.refusals, running.break_after, running.refuse_from = [], [], None
-    running.bodies, running.headers, running.queries = [], [], []
-    return running
+def served(running: Served) -> Iterator[Between]:
+    between = Between(running.http)
+    thread = threading.Thread(target=between.server.serve_forever, args=(0.02,))
+    thread.start()
+    yield between
+    between.server.shutdown()
+    thread.join()
+    between.server.server_close()
 
 
 @pytest.fixture
-def remote(served: Served) -> Iterator[RemoteJudge]:
+def remote(served: Between) -> Iterator[RemoteJudge]:
     with RemoteJudge(served.url, patience_s=5) as judge:
         yield judge
 
@@ -259,7 +259,7 @@ def test_pictures_in_memory_go_as_they_are_seen(remote: RemoteJudge, local: Judg
 
 
 def test_clips_and_folders_of_frames_are_sent(
-    remote: RemoteJudge, local: Judge, tmp_path: Path, served: Served
+    remote: RemoteJudge, local: Judge, tmp_path: Path, served: Between
 ) -> None:
     folder = tmp_path / "frames"
     folder.mkdir()
@@ -274,7 +274,7 @@ def test_clips_and_folders_of_frames_are_sent(
 
 
 def test_nothing_else_of_a_line_is_sent(
-    remote: RemoteJudge, served: Served, write_lines: Callable[..., Path]
+    remote: RemoteJudge, served: Between, write_lines: Callable[..., Path]
 ) -> None:
     path = write_lines(
         {"id": "x", "prompt": "q", "responses": ["a", "b"], "rankings": [1, 2], "note": "mine"}
@@ -288,7 +288,7 @@ def test_nothing_else_of_a_line_is_sent(
         "messages": [{"role": "user", "content": [{"type": "text", "text": "q"}]}],
         "responses": ["a", "b"],
     }
-    assert served.queries == [{"model": "demo"}]
+    assert served.queries == ["model=demo"]
 
 
 def test_errors_are_those_of_the_judge_with_their_places_here(
@@ -320,7 +320,7 @@ def test_errors_are_those_of_the_judge_with_their_places_here(
     assert isinstance(found[5], Verdict)
 
 
-def test_many_groups_go_in_few_requests(remote: RemoteJudge, served: Served) -> None:
+def test_many_groups_go_in_few_requests(remote: RemoteJudge, served: Between) -> None:
     records = [{"prompt": f"q{n}", "responses": ["a", "b"]} for n in range(100)]
     found = list(remote.score_groups(records))
     assert [each.group.messages[0].blocks for each in found if isinstance(each, Verdict)] == [
@@ -343,7 +343,7 @@ def test_a_slow_stream_is_not_waited_for(remote: RemoteJudge) -> None:
     assert len(list(results)) == 1
 
 
-def test_what_broke_off_is_asked_again_and_only_that(remote: RemoteJudge, served: Served) -> None:
+def test_what_broke_off_is_asked_again_and_only_that(remote: RemoteJudge, served: Between) -> None:
     served.break_after = [3, 0]
     records = [{"prompt": f"q{n}", "responses": ["a", "b"]} for n in range(5)]
     found = list(remote.score_groups(records))
@@ -352,20 +352,16 @@ def test_what_broke_off_is_asked_again_and_only_that(remote: RemoteJudge, served
     assert len({each["x-request-id"] for each in served.headers}) == 1
 
 
-def test_a_busy_server_is_asked_again_when_it_says(remote: RemoteJudge, served: Served) -> None:
-    served.refusals = [
-        JSONResponse({"title": "Busy"}, 429, {"Retry-After": "0.3"}, "application/problem+json"),
-        JSONResponse({"title": "Loading"}, 503, {}, "application/problem+json"),
-    ]
+def test_a_busy_server_is_asked_again_when_it_says(remote: RemoteJudge, served: Between) -> None:
+    served.refusals = [(429, {"Retry-After": "0.3"}, {"title": "Busy"}), (503, {}, {"title": "Loading"})]
     started = time.monotonic()
     assert remote.score(prompt="q", responses=["a", "b"]).ranks
     assert time.monotonic() - started > 0.3
     assert len(served.bodies) == 3
 
 
-def test_patience_ends(served: Served) -> None:
-    busy = JSONResponse({"detail": "64 groups wait already"}, 429, {}, "application/problem+json")
-    served.refusals = [busy] * 1000
+def test_patience_ends(served: Between) -> None:
+    served.refusals = [(429, {}, {"detail": "64 groups wait already"})] * 1000
     with (
         RemoteJudge(served.url, patience_s=0.3) as judge,
         pytest.raises(ServerError, match=r"64 groups wait already; tried for 0\.3 s"),
@@ -373,9 +369,8 @@ def test_patience_ends(served: Served) -> None:
         judge.score(prompt="q", responses=["a", "b"])
 
 
-def test_a_request_that_is_too_large_goes_in_parts(remote: RemoteJudge, served: Served) -> None:
-    refusal = JSONResponse({"detail": "more than 9 bytes"}, 413, {}, "application/problem+json")
-    served.refusals = [refusal] * 3
+def test_a_request_that_is_too_large_goes_in_parts(remote: RemoteJudge, served: Between) -> None:
+    served.refusals = [(413, {}, {"detail": "more than 9 bytes"})] * 3
     found = list(remote.score_groups({"prompt": "q", "responses": [text]} for text in "abcd"))
     assert [type(each).__name__ for each in found] == ["Failure", "Verdict", "Verdict", "Verdict"]
     assert isinstance(found[0], Failure)
@@ -458,12 +453,12 @@ def test_what_is_no_address_is_wrong_usage(yoj: Run, url: str) -> None:
 
 
 def test_a_key_is_sent_and_never_shown(
-    yoj: Run, served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    yoj: Run, served: Between, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = tmp_path / "key"
     keys.write_text(f"# mine\n{KEY}\n", encoding="utf-8")
     ask = ("rank", "--server", served.url, "-p", "q", "-t", "a", "-t", "b")
-    served.refusals = [JSONResponse({"detail": "wrong key"}, 401, {}, "application/problem+json")]
+    served.refusals = [(401, {}, {"detail": "wrong key"})]
     code, _, err = yoj(*ask, "--api-key-file", keys)
     assert (code, KEY in err) == (2, False)
     assert "wrong key" in err
@@ -481,7 +476,7 @@ def test_a_key_is_sent_and_never_shown(
 
 
 def test_the_command_prints_what_it_prints_without_a_server(
-    yoj: Run, served: Served, monkeypatch: pytest.MonkeyPatch
+    yoj: Run, served: Between, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = yoj("score", CANDIDATES, "-m", "demo", "--device", "cpu", "--orders", 2)
     monkeypatch.setenv("YOJ_SERVER", served.url)
@@ -503,13 +498,15 @@ def test_the_command_prints_what_it_prints_without_a_server(
         (["--orders", "1"], "--orders 1: the server's judge has 2 there"),
         (["--mode", "single"], "--mode single: the server's judge has 'multi' there"),
         (["--device", "cuda"], "--device cuda: the server's judge has 'cpu' there"),
-        (["--max-tokens", "100"], "--max-tokens: is the server's to decide"),
+        (["--max-tokens", "100"], "--max-tokens 100: the server's judge has 24576 there"),
+        (["--max-batch-tokens", "100"], "--max-batch-tokens: is the server's to decide"),
+        (["--max-picture-mp", "9"], "max_pixels is the server's to decide"),
         (["--workers", "2"], "--workers: is the server's to decide"),
         (["--engine", "ray"], "--server: contradicts --engine ray"),
     ],
 )
 def test_what_the_server_decides_cannot_be_asked_otherwise(
-    yoj: Run, served: Served, options: list[str], words: str
+    yoj: Run, served: Between, options: list[str], words: str
 ) -> None:
     code, out, err = yoj("score", CANDIDATES, "--server", served.url, *options)
     assert (code, out) == (2, "")
@@ -517,7 +514,7 @@ def test_what_the_server_decides_cannot_be_asked_otherwise(
     assert not served.bodies
 
 
-def test_what_the_server_has_may_be_asked(yoj: Run, served: Served) -> None:
+def test_what_the_server_has_may_be_asked(yoj: Run, served: Between) -> None:
     options = (
         "-m",
         "demo",
@@ -536,7 +533,7 @@ def test_what_the_server_has_may_be_asked(yoj: Run, served: Served) -> None:
 
 
 def test_an_interrupted_run_goes_on_and_not_without_the_server(
-    yoj: Run, served: Served, tmp_path: Path, write_lines: Callable[..., Path]
+    yoj: Run, served: Between, tmp_path: Path, write_lines: Callable[..., Path]
 ) -> None:
     path = write_lines(*({"prompt": f"q{n}", "responses": ["a", "b"]} for n in range(40)))
     whole, parts = tmp_path / "whole.jsonl", tmp_path / "parts.jsonl"
@@ -551,3 +548,60 @@ def test_an_interrupted_run_goes_on_and_not_without_the_server(
     assert [json.loads(line)["prompt"] for line in parts.read_text().splitlines()] == [
         f"q{n}" for n in range(40)
     ]
+
+
+def test_no_frame_of_a_list_names_a_file_of_the_server(running: Served, tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "pictures" / "scene-1.png", tmp_path / "a.png")
+    frames = {"frames": [str(tmp_path / "a.png")]}
+    for video in (frames, [frames]):
+        refused = running.http.post("/v1/groups", json={"prompt": "q", "video": video, "responses": ["a"]})
+        assert (refused.status_code, "files of the server" in refused.text) == (422, True)
+
+
+def test_it_imports_neither_torch_nor_pillow_nor_numpy(served: Between, tmp_path: Path) -> None:
+    program = """if True:
+        import sys
+        from yoj_cli.cli.main import main
+        try:
+            main()
+        except SystemExit as ended:
+            heavy = {"torch", "transformers", "PIL", "numpy", "rich", "click"} & set(sys.modules)
+            print(ended.code, sorted(heavy), file=sys.stderr)
+    """
+    command = [sys.executable, "-c", program, "score", str(CANDIDATES), "-q", "--server", served.url]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=True)
+    assert done.stderr == "0 []\n"
+    assert done.stdout.count("\n") == 7
+
+
+def test_a_reader_that_has_seen_enough_ends_it_quietly(
+    served: Between, write_lines: Callable[..., Path]
+) -> None:
+    path = write_lines(*({"prompt": f"q{n}", "responses": ["a"]} for n in range(300)))
+    command = [*YOJ, "score", str(path), "--server", served.url]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process:
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == b""
+
+
+def test_ctrl_c_ends_it_quietly(served: Between, write_lines: Callable[..., Path]) -> None:
+    path = write_lines(*({"prompt": f"q{n}", "responses": ["a"]} for n in range(40)))
+    served.refusals = [(503, {"Retry-After": "60"}, {"detail": "later"})] * 99
+    command = [*YOJ, "score", str(path), "--server", served.url]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as process:
+        deadline = time.monotonic() + 20
+        while not served.bodies:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert time.monotonic() - started < 3
+        assert process.communicate() == (b"", b"")
