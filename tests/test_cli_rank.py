@@ -175,7 +175,8 @@ def test_pillow_does_not_talk_beside_our_own_error(rank: Run, tmp_path: Path) ->
     code, out, err = rank("-i", picture, "-t", "a")
     assert (code, out) == (2, "")
     assert err == (
-        f"yoj: {picture}: the picture is too large: it is 10000 x 9000 pixels, and the limit is 89,478,485 pixels\n"
+        f"yoj: {picture}: the picture is too large: it is 10000 x 9000 pixels, and the limit is 50,400,000 pixels "
+        "(--max-picture-mp)\n"
         "Scale it down; the judge looks at far fewer pixels than this.\n"
     )
 

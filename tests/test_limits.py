@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +15,13 @@ import pytest
 from PIL import Image
 
 from tests.conftest import PARITY, Run
+from tests.test_clips import write_clip
 from yoj_cli.config.io import InputConfig
 from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, MediaError
 from yoj_cli.groups import Failure, Media
-from yoj_cli.media.budget import load_group
+from yoj_cli.media.budget import load_group, loaded_media
+from yoj_cli.media.load import load
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.json_line import parse_line
 from yoj_cli.records.parse import parse
@@ -162,3 +167,61 @@ def test_a_picture_shown_several_times_is_loaded_once_and_counted_each_time(
     in_memory = Image.new("RGB", (10, 10))
     one, same = load_group([Media("image", in_memory), Media("image", in_memory)])
     assert one is same
+
+
+def test_the_pixels_of_a_group_are_added_up_before_a_picture_is_decoded(
+    picture: Callable[..., Media], tmp_path: Path
+) -> None:
+    """The first is damaged behind its header, so that to decode it would be another error."""
+    first, second, third = (picture(name, 20, 10) for name in ("a.png", "b.png", "c.png"))
+    data = bytearray((tmp_path / "a.png").read_bytes())
+    at = data.index(b"IDAT") + 4
+    data[at : at + 4] = b"\xff" * 4
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(MediaError, match="--max-group-mp"):
+        load_group([first, second, third], MediaOptions(max_group_pixels=500))
+    with pytest.raises(MediaError, match="damaged"):
+        load_group([first, second, third], MediaOptions(max_group_pixels=600))
+
+
+def test_the_frames_of_a_clip_are_counted_before_they_are_decoded(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 9)
+    options = MediaOptions(max_frames=4)
+    frames = load(Media("video", str(clip)), options).frames
+    n_pixels = frames.size // 3
+    assert len(load(Media("video", str(clip)), replace(options, max_clip_pixels=n_pixels)).frames) == 3
+    with pytest.raises(MediaError, match=r"3 frames of 128 x 64, .*\(--max-clip-mp\)"):
+        load(Media("video", str(clip)), replace(options, max_clip_pixels=n_pixels - 1))
+
+
+def test_the_pictures_of_a_folder_are_counted_as_frames(
+    picture: Callable[..., Media], tmp_path: Path
+) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        picture(name, 20, 10)
+    folder = Media("frames", str(tmp_path))
+    assert len(load(folder, MediaOptions(max_clip_pixels=600)).frames) == 3
+    with pytest.raises(MediaError, match=r"3 frames of 20 x 10, .*\(--max-clip-mp\)"):
+        load(folder, MediaOptions(max_clip_pixels=599))
+
+
+def test_groups_of_many_pixels_are_prepared_one_at_a_time(
+    picture: Callable[..., Media], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoj_cli.media.budget.MANY_PIXELS", 199)
+    small, large = picture("a.png", 10, 10), picture("b.png", 20, 10)
+    began, n_inside, most_inside = threading.Barrier(4), 0, 0
+
+    def use(medium: Media) -> int:
+        nonlocal n_inside, most_inside
+        began.wait()
+        with loaded_media([medium]):
+            n_inside += 1
+            most_inside = max(most_inside, n_inside)
+            time.sleep(0.05)
+            n_inside -= 1
+        return most_inside
+
+    with ThreadPoolExecutor(4) as pool:
+        assert max(pool.map(use, [large] * 4)) == 1
+        assert max(pool.map(use, [small] * 4)) > 1

@@ -76,13 +76,12 @@ def look_at_media(group: Group, media: InputConfig) -> None:
     from yoj_cli.media.decoder_pool import pool
 
     pool.start()  # while Pillow and numpy are imported here
-    from yoj_cli.media.load import load
+    from yoj_cli.media.budget import load_group
 
-    options = build_media_options(media, N_FRAMES)
+    remote = ("http://", "https://") if media.allow_remote_media else ()
+    near = [medium for medium in group.media if not str(medium.source).startswith(remote)]
     with errors_at(group.where):
-        for medium in group.media:
-            if not (media.allow_remote_media and str(medium.source).startswith(("http://", "https://"))):
-                load(medium, options)
+        load_group(near, build_media_options(media, N_FRAMES))
 
 
 def stopped_by(error: YojError) -> YojError:

@@ -59,6 +59,18 @@ class Limits(LineLimits):
         check=positive,
     )
 
+    @property
+    def picture_pixels(self) -> int:
+        return int(self.max_picture_mp * 1_000_000)
+
+    @property
+    def clip_pixels(self) -> int:
+        return int(self.max_clip_mp * 1_000_000)
+
+    @property
+    def group_pixels(self) -> int:
+        return int(self.max_group_mp * 1_000_000)
+
 
 LIMITS = Limits()
 """The defaults."""

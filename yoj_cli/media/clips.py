@@ -14,9 +14,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from yoj_cli.config.limits import LIMITS
 from yoj_cli.errors import MediaError
 from yoj_cli.media.containers import (
     N_THREADS,
+    check_shown,
     check_size,
     count_frames,
     find_stream,
@@ -66,7 +68,13 @@ def decode_clip(path: str, *, max_frames: int, max_pixels: int, use_decord: bool
 
 
 def read_frames(
-    path: str, *, max_frames: int, max_pixels: int, use_decord: bool = True, name: str = ""
+    path: str,
+    *,
+    max_frames: int,
+    max_pixels: int,
+    max_clip_pixels: int = LIMITS.clip_pixels,
+    use_decord: bool = True,
+    name: str = "",
 ) -> Shown:
     """Sample and decode one clip in this process.
 
@@ -83,6 +91,7 @@ def read_frames(
     if timeline is None:
         timeline = count_frames(path)
     times = sample_times(timeline.duration_s, max_frames)
+    check_shown(stream, len(times), path, max_clip_pixels)
     shown = [timeline.shown_at(time) for time in times]
     wanted = sorted(set(shown))
     frames = None

@@ -138,10 +138,28 @@ def check_size(stream: av.VideoStream, path: str, max_pixels: int) -> None:
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > max_pixels:
         raise MediaError(
-            f"the clip is too large: {width} x {height} pixels a frame, and the limit is {max_pixels:,}",
+            f"the clip is too large: {width} x {height} pixels a frame, and the limit is {max_pixels:,} (--max-picture-mp)",
             where=path,
             hint=HINT_TOO_LARGE,
         )
+
+
+def check_shown(stream: av.VideoStream, n_frames: int, path: str, max_clip_pixels: int) -> None:
+    """Refuse a clip that would have too many pixels in all frames that are shown of it."""
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if n_frames * width * height > max_clip_pixels:
+        raise too_many_pixels(n_frames, width, height, where=path, max_clip_pixels=max_clip_pixels)
+
+
+def too_many_pixels(
+    n_frames: int, width: int, height: int, *, where: str, max_clip_pixels: int
+) -> MediaError:
+    return MediaError(
+        f"the clip is too large: {n_frames} frames of {width} x {height}, and the limit is {max_clip_pixels:,} pixels "
+        "(--max-clip-mp)",
+        where=where,
+        hint="Scale it down, read fewer frames (--max-frames), or raise --max-clip-mp.",
+    )
 
 
 def has_alpha(pixel_format: av.VideoFormat) -> bool:

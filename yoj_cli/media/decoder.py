@@ -131,8 +131,7 @@ def _answer(request: dict[str, Any], file: BinaryIO, memory: int, limits: _Limit
         if kind == "clip":
             return _decode_clip(file, memory, **request)
         if kind == "check":
-            check_picture(file, where="", **request)
-            return {}
+            return {"size": check_picture(file, where="", **request)}
         return _decode_picture(file, memory, **request)
     except MediaError as error:
         if _is_about_memory(error) or _is_about_memory(error.__cause__):
@@ -162,11 +161,17 @@ def _decode_picture(file: BinaryIO, memory: int, *, max_pixels: int) -> dict[str
 
 
 def _decode_clip(
-    file: BinaryIO, memory: int, *, max_frames: int, max_pixels: int, name: str
+    file: BinaryIO, memory: int, *, max_frames: int, max_pixels: int, max_clip_pixels: int, name: str
 ) -> dict[str, Any]:
     from yoj_cli.media.clips import read_frames
 
-    shown = read_frames(path_of(file), max_frames=max_frames, max_pixels=max_pixels, name=name)
+    shown = read_frames(
+        path_of(file),
+        max_frames=max_frames,
+        max_pixels=max_pixels,
+        max_clip_pixels=max_clip_pixels,
+        name=name,
+    )
     offset = 0
     for frame in shown.frames:
         offset = write_at(memory, frame.tobytes() if not frame.flags.c_contiguous else frame.data, offset)

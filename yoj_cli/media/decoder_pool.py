@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from yoj_cli.config.limits import LIMITS
 from yoj_cli.errors import MediaError, UsageError
 from yoj_cli.media.decoder_process import HINTS, DecoderProcess, Limits, RefusedError
 
@@ -74,17 +75,33 @@ class DecoderPool:
         request = {"kind": "picture", "max_pixels": max_pixels}
         return self._decode(request, file, where, self._picture_limits(timeout_s), take)
 
-    def check_picture(self, file: BinaryIO, *, where: str, max_pixels: int, timeout_s: float) -> None:
+    def check_picture(
+        self, file: BinaryIO, *, where: str, max_pixels: int, timeout_s: float
+    ) -> tuple[int, int]:
         """See that an open file holds one picture by its headers.
 
+        Returns:
+            Width and height.
         Raises:
             MediaError: as `decode_picture`.
         """
         request = {"kind": "check", "max_pixels": max_pixels}
-        self._decode(request, file, where, self._picture_limits(timeout_s), lambda *_: None)
+
+        def take(reply: dict[str, Any], process: DecoderProcess) -> tuple[int, int]:
+            width, height = reply["size"]
+            return int(width), int(height)
+
+        return self._decode(request, file, where, self._picture_limits(timeout_s), take)
 
     def decode_clip(
-        self, file: BinaryIO, *, where: str, max_frames: int, max_pixels: int, timeout_s: float
+        self,
+        file: BinaryIO,
+        *,
+        where: str,
+        max_frames: int,
+        max_pixels: int,
+        max_clip_pixels: int = LIMITS.clip_pixels,
+        timeout_s: float,
     ) -> Decoded:
         """Sample and decode the clip in an open file; waits while all decoders are busy (not counted).
 
@@ -101,7 +118,8 @@ class DecoderPool:
             frames = np.frombuffer(memory, np.uint8).reshape(shape)
             return Decoded(frames, tuple(reply["times_s"]), reply["duration_s"], reply["decoder"])
 
-        request = {"kind": "clip", "max_frames": max_frames, "max_pixels": max_pixels, "name": where[-200:]}
+        pixels = {"max_pixels": max_pixels, "max_clip_pixels": max_clip_pixels}
+        request = {"kind": "clip", "max_frames": max_frames, "name": where[-200:], **pixels}
         limits = Limits(timeout_s, CLIP_THREADS * timeout_s, self._memory_bytes)
         return self._decode(request, file, where, limits, take)
 

@@ -16,9 +16,10 @@ import numpy as np
 from PIL import Image
 
 from yoj_cli.errors import MediaError
-from yoj_cli.groups import Media, shorten
+from yoj_cli.groups import Media, scheme_of, shorten
 from yoj_cli.media.beneath import close_roots
 from yoj_cli.media.clip_cache import ClipCache
+from yoj_cli.media.containers import too_many_pixels
 from yoj_cli.media.decoder_pool import pool
 from yoj_cli.media.files import is_folder, list_frames
 from yoj_cli.media.options import DEFAULTS, MediaOptions
@@ -33,6 +34,9 @@ SECONDS_PER_FRAME = 4.0
 
 Source: the released trainer's default (mr2rm/data/dataset.py), so what the published weights were trained on.
 """
+
+MAX_LISTED_FRAMES = 10_000
+"""Pictures of one clip, of which a few are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,26 @@ def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
         return Picture(*_decode_picture(file, shorten(media.source), options))
 
 
+def measure(media: Media, options: MediaOptions = DEFAULTS) -> int:
+    """The pixels of a picture by its header; 0 for what tells its size only when it is loaded (clips, the network).
+
+    Raises:
+        MediaError: as `load`.
+    """
+    if isinstance(media.source, Image.Image):
+        return media.source.width * media.source.height
+    if media.kind != "image" or not (media.path or scheme_of(media.source) == "data"):
+        return 0
+    with open_source(media, options) as (file, _):
+        width, height = pool.check_picture(
+            file,
+            where=shorten(media.source),
+            max_pixels=options.max_pixels,
+            timeout_s=options.timeout_s,
+        )
+    return width * height
+
+
 def close() -> None:
     """End the processes that decode, which also end with the program, and free the clips that are kept."""
     pool.close()
@@ -97,7 +121,11 @@ def _decode_picture(file: BinaryIO, where: str, options: MediaOptions) -> tuple[
 
 
 def _load_video(media: Media, options: MediaOptions) -> Clip:
-    limits = {"max_frames": options.n_frames, "max_pixels": options.max_pixels}
+    limits = {
+        "max_frames": options.n_frames,
+        "max_pixels": options.max_pixels,
+        "max_clip_pixels": options.max_clip_pixels,
+    }
     where = shorten(str(media.source))
     with open_source(media, options) as (file, identity):
 
@@ -124,6 +152,12 @@ def _load_frames(media: Media, options: MediaOptions) -> Clip:
             hint="It is 'seconds_per_frame' beside \"frames\", or the line's 'sampling_interval' or 'fps'.",
         )
     pictures = media.frames or list_frames(media)
+    if len(pictures) > MAX_LISTED_FRAMES:
+        raise MediaError(
+            f"it has {len(pictures):,} pictures, over the limit of {MAX_LISTED_FRAMES:,}: each of them is opened",
+            where=_name_of(media),
+            hint="Make a clip of them, or leave out most and raise the time between two.",
+        )
     kept = even_indices(len(pictures), options.n_frames)
     frames: list[NDArray[np.uint8]] = []
     for place, picture in enumerate(pictures):
@@ -138,6 +172,10 @@ def _load_frames(media: Media, options: MediaOptions) -> Clip:
                 where=_name_of(picture),
                 hint="All frames of a clip must have one size.",
             )
+        if len(kept) * frame.size > 3 * options.max_clip_pixels:
+            height, width, _ = frame.shape
+            limit = options.max_clip_pixels
+            raise too_many_pixels(len(kept), width, height, where=_name_of(media), max_clip_pixels=limit)
         frames.append(frame)
     return _build_clip(
         np.stack(frames), tuple(place * spacing_s for place in kept), len(pictures) * spacing_s

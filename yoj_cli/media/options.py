@@ -13,10 +13,6 @@ DEFAULT_MAX_FRAMES = 16
 """What the published weights were trained on (arXiv 2604.10966)."""
 
 
-def _pixels(mp: float) -> int:
-    return int(mp * 1_000_000)
-
-
 class Downloaded:
     """Bytes that were fetched so far, counted by several threads; in another process they are counted anew."""
 
@@ -52,9 +48,9 @@ class MediaOptions:
     allow_remote: bool = False
     allow_private: bool = False
     max_frames: int | None = None
-    max_pixels: int = _pixels(LIMITS.max_picture_mp)
-    max_clip_pixels: int = _pixels(LIMITS.max_clip_mp)
-    max_group_pixels: int = _pixels(LIMITS.max_group_mp)
+    max_pixels: int = LIMITS.picture_pixels
+    max_clip_pixels: int = LIMITS.clip_pixels
+    max_group_pixels: int = LIMITS.group_pixels
     max_download_bytes: int = 256 << 20
     max_total_download_bytes: int = 100 << 30
     timeout_s: float = 60.0
@@ -68,9 +64,9 @@ class MediaOptions:
     def within(cls, limits: Limits, **options: Any) -> MediaOptions:
         """With the pixels that `limits` allow, and other fields of this class."""
         return cls(
-            max_pixels=_pixels(limits.max_picture_mp),
-            max_clip_pixels=_pixels(limits.max_clip_mp),
-            max_group_pixels=_pixels(limits.max_group_mp),
+            max_pixels=limits.picture_pixels,
+            max_clip_pixels=limits.clip_pixels,
+            max_group_pixels=limits.group_pixels,
             **options,
         )
 

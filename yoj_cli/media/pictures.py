@@ -49,14 +49,17 @@ def read_picture(file: BinaryIO, *, where: str, max_pixels: int) -> Image.Image:
         return convert_picture(image, where=where, max_pixels=max_pixels)
 
 
-def check_picture(file: BinaryIO, *, where: str, max_pixels: int) -> None:
+def check_picture(file: BinaryIO, *, where: str, max_pixels: int) -> tuple[int, int]:
     """Read the headers only.
 
+    Returns:
+        Width and height.
     Raises:
         MediaError: no picture in it or several, too large, or cut short.
     """
     with _open(file, where=where, max_pixels=max_pixels) as image:
         _check_one(image, where)
+        return image.width, image.height
 
 
 def convert_picture(image: Image.Image, *, where: str, max_pixels: int) -> Image.Image:
@@ -177,7 +180,7 @@ def _check_size(image: Image.Image, where: str, max_pixels: int) -> None:
 
 def _too_large(what: str, where: str, max_pixels: int) -> MediaError:
     return MediaError(
-        f"the picture is too large: {what}, and the limit is {max_pixels:,} pixels",
+        f"the picture is too large: {what}, and the limit is {max_pixels:,} pixels (--max-picture-mp)",
         where=where,
         hint=HINT_TOO_LARGE,
     )

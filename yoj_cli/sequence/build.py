@@ -18,7 +18,7 @@ from torch import Tensor
 from yoj_cli.config.judge import Role
 from yoj_cli.errors import OutOfMemoryError, TooLongError, errors_at
 from yoj_cli.groups import Group
-from yoj_cli.media.budget import load_group
+from yoj_cli.media.budget import loaded_media
 from yoj_cli.media.load import Clip, Picture
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.model.backbone import Backbone
@@ -82,8 +82,12 @@ class SequenceBuilder:
         Raises:
             YojError: whatever goes wrong, with the group's line in front.
         """
-        with errors_at(group.where), translate_oom(_no_room_to_prepare):
-            return self.build(group, load_group(group.media, media), plan)
+        with (
+            errors_at(group.where),
+            translate_oom(_no_room_to_prepare),
+            loaded_media(group.media, media) as loaded,
+        ):
+            return self.build(group, loaded, plan)
 
     def build(self, group: Group, media: Sequence[Picture | Clip], plan: Plan) -> PackedSequence:
         """Build a group's sequence from media that are loaded.
