@@ -69,7 +69,7 @@ def serving(
     headers = {"Authorization": f"Bearer {service.keys[0]}"} if service.keys else {}
     with httpx.Client(base_url=f"http://{host}:{port}", headers=headers, timeout=30) as http:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 120
             while wait and http.get("/ready").status_code != 200:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)

@@ -133,12 +133,14 @@ def _ask_of(prompt: str, service: Service) -> str:
 
 def _response_of(query: str, prompt: str) -> str:
     """What follows the prompt. A begin-of-sequence token may have been decoded in front of it."""
+    if not prompt:
+        return query
     _, found, response = query.partition(prompt)
-    if not found and prompt:
+    if not found:
         raise InputError(
             "an entry of 'query' does not hold its prompt", hint="'query' is prompt and response as one text."
         )
-    return response if prompt else query
+    return response
 
 
 def _cut(response: str, end: str | None) -> str:
