@@ -79,9 +79,10 @@ def trainers_router(service: Service) -> APIRouter:
             raise service.problem(InputError(f"the lists must be of one length, found {found}"))
         service.add_groups(request, len(asked.query) - 1)
         with service.errors_as_problems():
+            texts = [_response_of(*pair) for pair in zip(asked.query, asked.prompts, strict=True)]
             members = [
-                share_of(request, prompt, _response_of(query, prompt), place)
-                for place, (query, prompt) in enumerate(zip(asked.query, asked.prompts, strict=True))
+                share_of(request, prompt, text, place)
+                for place, (prompt, text) in enumerate(zip(asked.prompts, texts, strict=True))
             ]
             shares = await until_gone(request, _all(members))
         answer = {
