@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from tests.processes import YOJ, environment
 from yoj_cli import Judge
 from yoj_cli.config.io import InputConfig
 from yoj_cli.config.judge import JudgeConfig
@@ -78,3 +80,18 @@ def serving(
             server.stop()
             thread.join(timeout=30)
             assert not thread.is_alive()
+
+
+@contextmanager
+def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command itself, and its address once it is ready."""
+    command = [*YOJ, "serve", "-m", "demo", "--port", "0", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
+        assert process.stderr is not None
+        try:
+            url = process.stderr.readline().partition(" ")[0]
+            while "ready after" not in process.stderr.readline():
+                assert process.poll() is None
+            yield process, url
+        finally:
+            process.kill()

@@ -5,20 +5,17 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.gated_judge import GatedJudge
-from tests.processes import YOJ, environment
-from tests.serving import serving
+from tests.serving import serving, started
 from yoj_cli import Judge, MediaOptions
 from yoj_cli.errors import DeviceError, OutOfMemoryError
 from yoj_cli.records.parse import parse
@@ -252,21 +249,6 @@ def test_what_cannot_be_finished_is_told_before_the_end(judge: Judge) -> None:
         lines = accepted.result().text.splitlines()
         assert "the server ended before it was scored" in json.loads(lines[1])["error"]["message"]
         gated.engine.gate.set()
-
-
-@contextmanager
-def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The command itself, and its address once it is ready."""
-    command = [*YOJ, "serve", "-m", "demo", "--port", "0", *arguments]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment()) as process:
-        assert process.stderr is not None
-        try:
-            url = process.stderr.readline().partition(" ")[0]
-            while "ready after" not in process.stderr.readline():
-                assert process.poll() is None
-            yield process, url
-        finally:
-            process.kill()
 
 
 @pytest.mark.slow

@@ -41,7 +41,9 @@ def test_these_are_all(described: Any) -> None:
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
 @pytest.mark.parametrize(("method", "path"), ENDPOINTS)
-def test_an_endpoint_is_as_it_is_described(described: Any, method: str, path: str, mode: GenerationMode) -> None:
+def test_an_endpoint_is_as_it_is_described(
+    described: Any, method: str, path: str, mode: GenerationMode
+) -> None:
     """A record may be well-formed and still be no group, which no schema can say: it is refused, and that is right."""
     operation = described[path][method]
 
