@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.processes import ROOT, environment
 from tests.tiny_policy import make_policy
 from yoj_cli.rewards import GroupReward
 
@@ -39,7 +42,7 @@ class Recorder:
         return rewards
 
 
-def train(policy, folder, reward, **settings):
+def train(policy, folder, reward, *, n_eval=2, **settings):
     from datasets import Dataset
     from transformers import AutoProcessor
     from trl import GRPOConfig, GRPOTrainer
@@ -74,7 +77,7 @@ def train(policy, folder, reward, **settings):
         reward_funcs=reward,
         args=args,
         train_dataset=data,
-        eval_dataset=data.select(range(2)),
+        eval_dataset=data.select(range(n_eval)),
     )
     trainer.train()
     return trainer
@@ -108,6 +111,44 @@ def test_trl_trains_on_pictures_with_the_scores_of_yoj(policy, tmp_path, yoj, mo
     assert code == 0
     for line, rewards in zip(out.splitlines(), expected, strict=True):
         scores = json.loads(line)["scores"]
+        assert len(set(scores)) == len(scores)
         assert [scores[place] for place, _ in rewards] == pytest.approx(
             [reward for _, reward in rewards], abs=5e-5
         )
+
+
+def test_two_processes_with_uneven_batches_do_not_wait_for_each_other(policy, tmp_path):
+    command = [
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node=2",
+        ROOT / "tests" / "two_ranks.py",
+    ]
+    done = subprocess.run(
+        [sys.executable, *command, policy, tmp_path],
+        env=environment(OMP_NUM_THREADS="1"),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    ours, theirs = (json.loads((tmp_path / f"{rank}.json").read_text(encoding="utf-8")) for rank in (0, 1))
+
+    def is_missing(name):
+        assert ours[name] == theirs[name]
+        return [[reward is None for reward in each] for each in ours[name]]
+
+    whole = [False] * 4
+    assert is_missing("uneven") == [whole, [True] * 3]
+    assert is_missing("mixed") == [[True] * 4, whole]
+    assert is_missing("one row") == [whole, [False, False, True, False]]
+    assert is_missing("too long") == [whole, [True, False, False, False]]
+    assert is_missing("no judge") == [whole, [True] * 4]
+    for reason in ("3 rows are no multiple", "different prompts", "over the limit of 400", "nowhere/at-all"):
+        assert reason in done.stderr
+    for each in (ours, theirs):
+        assert "per_device_train_batch_size=6" in each["refused"]
+        assert None not in [reward for call in each["trained"] for reward in call]
+    assert len(ours["trained"]) == len(theirs["trained"]) == 3
+    assert ours["trained"] != theirs["trained"]
