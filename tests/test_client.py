@@ -360,6 +360,20 @@ def test_a_busy_server_is_asked_again_when_it_says(remote: RemoteJudge, served: 
     assert len(served.bodies) == 3
 
 
+def test_a_person_is_told_once_when_the_server_goes_and_comes_back(yoj: Run, served: Between) -> None:
+    served.refusals = [(503, {}, {"detail": "the judge is being loaded"})] * 3
+    code, _, err = yoj("rank", "--server", served.url, "-p", "q", "-t", "a", "-t", "b")
+    assert code == 0
+    assert [
+        line for line in err.splitlines() if not line.startswith("{")
+    ] == [  # the server's log goes there too
+        f"{served.url}: the judge is being loaded; trying again for 600 s",
+        f"{served.url}: is back",
+    ]
+    served.refusals = [(503, {}, {"detail": "later"}), (429, {}, {"detail": "later"})]
+    assert served.url not in yoj("rank", "--server", served.url, "-q", "-p", "q", "-t", "a", "-t", "b")[2]
+
+
 def test_patience_ends(served: Between) -> None:
     served.refusals = [(429, {}, {"detail": "64 groups wait already"})] * 1000
     with (
@@ -605,3 +619,58 @@ def test_ctrl_c_ends_it_quietly(served: Between, write_lines: Callable[..., Path
         assert process.wait(20) == 130
         assert time.monotonic() - started < 3
         assert process.communicate() == (b"", b"")
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_nothing_is_lost_and_nothing_answered_twice_differently(
+    tmp_path: Path, write_lines: Callable[..., Path], local: Judge
+) -> None:
+    groups = [json.loads(line) for line in CANDIDATES.read_text(encoding="utf-8").splitlines()]
+    short = [{"id": f"s{n}", "prompt": f"question {n}", "responses": ["yes", "no"]} for n in range(60)]
+    records = [{**group, "id": f"{group['id']}-{n}"} for n in range(8) for group in groups] + short
+    path = write_lines(*records)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    serve = [*YOJ, "serve", "-m", "demo", "--device", "cpu", "--orders", "2", "--port", str(port)]
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(serve, stderr=subprocess.DEVNULL, env=environment(YOJ_SERVER=""))
+
+    url, out = f"http://127.0.0.1:{port}", tmp_path / "out.jsonl"
+    server = start()
+    try:
+        wait_until_ready(url)
+        score = [*YOJ, "score", str(path), "--media-root", str(EXAMPLES), "--server", url, "-o", str(out)]
+        client = subprocess.Popen(score, stderr=subprocess.PIPE, env=environment())
+        deadline = time.monotonic() + 60
+        while not (out.exists() and out.stat().st_size):  # in the middle of it
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        server.kill()
+        server.wait()
+        server = start()
+        _, said = client.communicate(timeout=120)
+        assert client.returncode == 0, said
+        assert b"is back" in said
+    finally:
+        server.kill()
+        server.wait()
+    lines = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
+    assert [line["id"] for line in lines] == [record["id"] for record in records]
+    for line, verdict in zip(
+        lines, local.score_groups(read_groups(str(path), media_root=EXAMPLES)), strict=True
+    ):
+        assert isinstance(verdict, Verdict)
+        np.testing.assert_allclose(line["scores"], verdict.scores, atol=5e-5)
+
+
+def wait_until_ready(url: str) -> None:
+    deadline = time.monotonic() + 100
+    while True:
+        try:
+            if httpx.get(f"{url}/ready").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.serving import serving
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 YOJ = "from yoj_cli.cli.main import main; main()"
 TINY = """if True:
@@ -49,3 +51,13 @@ def test_the_first_row_takes_at_most_1_5_times_the_import_of_the_libraries():
     score = [str(EXAMPLES / "candidates.jsonl"), "--model", "demo", "--limit", "1"]
     ratios = [cpu_s("-c", YOJ, "score", *score) / cpu_s("-c", libraries) for _ in range(3)]
     assert statistics.median(ratios) < 1.5, ratios
+
+
+@pytest.mark.slow
+def test_the_first_row_of_a_server_takes_under_0_7_s_of_cpu(judges):
+    """Of which the same help takes 0.3 s; a machine that is slow today gets more."""
+    with serving(lambda: [judges("demo", quant="auto", dtype="auto")]) as served:
+        score = ("score", str(EXAMPLES / "candidates.jsonl"), "--limit", "1", "--server", served.url)
+        pairs = [(cpu_s("-c", YOJ, *score), cpu_s("-c", YOJ, "score", "--help")) for _ in range(5)]
+    fastest, of_help = (min(column) for column in zip(*pairs, strict=True))
+    assert fastest < max(0.7, 2.5 * of_help), (fastest, of_help)

@@ -71,7 +71,7 @@ def rank(
     with open_output(output, inputs=[*text_files, *images, *videos]) as stream:
         client = client.resolved()
         if client.server is not None:
-            with open_server(context, client, judge) as scorer:
+            with open_server(context, client, judge, output) as scorer:
                 verdict = scorer.judge.score_group(group, media=build_media_options(media))
                 description = scorer.description
         else:

@@ -95,7 +95,7 @@ def score(
         stdin = look_at_files(paths, media, skip=not decode, limit=limit)
         scorer: Scorer
         if client.server is not None:
-            scorer = stack.enter_context(open_server(context, client, judge, run))
+            scorer = stack.enter_context(open_server(context, client, judge, output, run))
         else:
             with show_loading(judge, output):
                 from yoj_cli.run.scorer import open_scorer

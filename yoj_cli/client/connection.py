@@ -40,13 +40,18 @@ class Connection:
         server: "http://127.0.0.1:8321".
         api_key: sent as a bearer token; None for none.
         patience_s: how long the server may be silent, or away, until that is an error.
+        say: told, in words, when it is away and when it is back; from any thread.
     """
 
-    def __init__(self, server: str, *, api_key: str | None, patience_s: float) -> None:
+    def __init__(
+        self, server: str, *, api_key: str | None, patience_s: float, say: Callable[[str], None]
+    ) -> None:
         self.server = server
         self._patience_s = patience_s
         self._closed = threading.Event()
-        self._was_there = False
+        self._was_there = self._is_away = False
+        self._say = say
+        self._lock = threading.Lock()
         self._streams: set[Any] = set()
         headers = {"User-Agent": f"yoj/{__version__}", "Accept-Encoding": "identity"}
         if api_key is not None:
@@ -130,6 +135,7 @@ class Connection:
                 ("application/x-ndjson", "application/jsonl")
             ):
                 raise self._foreign(response)
+            self._note(away=False, what="is back")
             socket = response.extensions["network_stream"].get_extra_info("socket")
             self._streams.add(socket)
             try:
@@ -149,7 +155,8 @@ class Connection:
         problem = _problem(response)
         said, hint = _words(problem), str(problem.get("hint") or "")
         if status in BUSY:
-            raise _TryAgainError(said or f"answers {status}", _retry_after(response))
+            is_away = status != 429  # too many groups at once is how a busy server works
+            raise _TryAgainError(said or f"answers {status}", _retry_after(response), is_away=is_away)
         if status in (401, 403):
             raise UsageError(
                 f"the server refuses the key: {said}" if said else "the server wants a key, or another one",
@@ -165,6 +172,13 @@ class Connection:
                 InputError(f"the server refuses what is sent for this group: {said}", hint=hint)
             )
         raise ServerError(f"refused a request ({status}): {said}", where=self.server, hint=hint)
+
+    def _note(self, *, away: bool, what: str) -> None:
+        """Say that the server went, or came back, once for all threads."""
+        with self._lock:
+            changed, self._is_away = away != self._is_away, away
+        if changed:
+            self._say(f"{self.server}: {what}")
 
     def _foreign(self, response: httpx.Response) -> ServerError:
         kind = response.headers.get("content-type", "no content type")
@@ -199,9 +213,9 @@ class TooLargeError(Exception):
 
 
 class _TryAgainError(Exception):
-    def __init__(self, what: str, wait_s: float | None = None) -> None:
+    def __init__(self, what: str, wait_s: float | None = None, *, is_away: bool = True) -> None:
         super().__init__(what)
-        self.wait_s = wait_s
+        self.wait_s, self.is_away = wait_s, is_away
 
 
 class _Patience:
@@ -230,6 +244,9 @@ class _Patience:
                 where=self._connection.server,
                 hint="See to the server and repeat the command; --resume goes on with a file of results.",
             )
+        if problem.is_away:
+            patience = f"trying again for {self._connection._patience_s:g} s"
+            self._connection._note(away=True, what=f"{problem}; {patience}")
         if self._connection._closed.wait(min(wait_s, left_s)):
             raise ServerError("the connection was closed", where=self._connection.server)
 

@@ -60,6 +60,7 @@ class RemoteJudge:
         model: str | None = None,
         api_key: str | None = None,
         patience_s: float = PATIENCE_S,
+        say: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Nothing is asked of the server yet.
 
@@ -69,6 +70,7 @@ class RemoteJudge:
             api_key: default $YOJ_API_KEY.
             patience_s: how long the server may be silent or away. One that is not there in the beginning is not
                 waited for.
+            say: told, in words, when the server is away and when it is back; from any thread.
         Raises:
             UsageError: no address.
         """
@@ -77,7 +79,7 @@ class RemoteJudge:
             raise UsageError("no server", hint="Give its address, or set YOJ_SERVER.")
         self._model = model
         key = config.read_key() if api_key is None else check_key(api_key, "api_key")
-        self._connection = Connection(config.server, api_key=key, patience_s=patience_s)
+        self._connection = Connection(config.server, api_key=key, patience_s=patience_s, say=say)
 
     def close(self) -> None:
         """Hang up; what was scored stays valid."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from typing import Any
 
@@ -52,6 +52,8 @@ def open_remote(
     judge: JudgeConfig,
     given: Set[str] = frozenset(),
     run: RunConfig | None = None,
+    *,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[RemoteScorer]:
     """Ask a server for its judge.
 
@@ -59,6 +61,7 @@ def open_remote(
         judge: how a judge would be loaded here.
         given: the fields of `judge` that the user named, and did not leave as they are.
         run: how a run would be spread over this machine.
+        say: see `RemoteJudge`.
     Raises:
         UsageError: the server's judge is not the one that is asked for.
         ServerError: there is none.
@@ -70,7 +73,11 @@ def open_remote(
             )
     model = judge.model or os.environ.get("YOJ_MODEL")
     with RemoteJudge(
-        client.server, model=model, api_key=client.read_key(), patience_s=client.server_patience
+        client.server,
+        model=model,
+        api_key=client.read_key(),
+        patience_s=client.server_patience,
+        say=say,
     ) as remote:
         check_given(judge, given - {"model"}, remote.served)
         yield RemoteScorer(remote)
