@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from tests.serving import serving
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 CANDIDATES = EXAMPLES / "candidates.jsonl"
@@ -124,3 +127,65 @@ def test_mr2bench_goes_from_votes_to_a_figure(tmp_path):
     groups = [json.loads(line) for line in (tmp_path / "data" / "groups.jsonl").read_text().splitlines()]
     assert {len(group["responses"]) for group in groups} == {4}
     assert all(group["rankings"].count(1) == 1 for group in groups)
+
+
+@pytest.mark.slow
+def test_what_asks_a_server_is_answered(judges):
+    folder = EXAMPLES / "serve"
+    with serving(lambda: [judges("demo", quant="auto", dtype="auto")], api_key="0123456789abcdef") as served:
+        commands = [
+            ["sh", folder / "score.sh", served.url],
+            [sys.executable, folder / "best_of_n.py", served.url],
+            [sys.executable, folder / "reward.py", served.url],
+        ]
+        shell, best, rewards = [
+            subprocess.run(
+                command,
+                env={**os.environ, "YOJ_API_KEY": "0123456789abcdef"},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=120,
+            ).stdout.splitlines()
+            for command in commands
+        ]
+    found = [json.loads(line) for line in shell]
+    assert [len(line["scores"]) for line in found] == [3, 2, 2, 2]
+    assert [line.get("id") for line in found] == [None, None, 1, 2]
+    assert len(best) == 1 + len(GROUPS)
+    assert len(json.loads(rewards[0])) == 4
+
+
+def test_containers_and_services_start_the_server_with_options_that_it_has(yoj):
+    import yaml
+
+    folder = EXAMPLES / "serve"
+    docker = (folder / "Dockerfile").read_text(encoding="utf-8")
+    parts = dict(re.findall(r"^(ENTRYPOINT|CMD) (\[.*\])$", docker, re.MULTILINE))
+    compose = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))
+    unit = (folder / "yoj-serve.service").read_text(encoding="utf-8")
+    (start,) = re.findall(r"^ExecStart=/opt/yoj/bin/(.*)$", unit, re.MULTILINE)
+    entry = json.loads(parts["ENTRYPOINT"])
+    served = [
+        entry + json.loads(parts["CMD"]),
+        entry + compose["services"]["judge"]["command"],
+        start.split(),
+    ]
+    ask = compose["services"]["ask"]
+    for command in [*served, ask["entrypoint"] + ask["command"]]:
+        assert command[0] == "yoj"
+        text = yoj(command[1], "--help")[1]
+        named = {each for each in command if each.startswith("-")}
+        assert not {name for name in named if not re.search(rf"(^|[\s,]){name}\b", text)}
+    assert {"judge", "ask"} == set(compose["services"])
+    assert "USER 10001" in docker
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd is not installed")
+def test_systemd_reads_the_unit():
+    unit = EXAMPLES / "serve" / "yoj-serve.service"
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    complaints = [
+        line for line in done.stderr.splitlines() if "/opt/yoj/bin/yoj is not executable" not in line
+    ]
+    assert not [line for line in complaints if unit.name in line]
