@@ -37,7 +37,7 @@ def load_each(folders: Sequence[Path]) -> list[dict[str, Any]]:
         env=environment(OMP_NUM_THREADS="1", TOKENIZERS_PARALLELISM="false"),
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=880,
     )
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(found) == len(folders), done.stderr[-3000:]
@@ -68,27 +68,45 @@ def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def main(folders: Sequence[str]) -> None:
+def warm_up() -> None:
+    """Import what loading needs; a process that forks must have one thread."""
     import torch
 
-    import yoj_cli.checkpoint.read
-    import yoj_cli.scoring.judge  # noqa: F401
     from yoj_cli import Judge
 
     torch.set_num_threads(1)
     Judge.load("demo", device="cpu").close()
-    assert threading.active_count() == 1, threading.enumerate()
+
+
+def load_forked(folder: str) -> dict[str, Any]:
+    """What `load_each` says of one folder, from a process forked off this one."""
+    threads = {thread.name for thread in threading.enumerate()} - {"MainThread"}
+    assert not threads, f"a fork takes no threads along: {threads}"
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reading)
+            silence = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(silence, 1)
+            os.dup2(silence, 2)
+            _load(folder, writing)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status) or not said:
+        return {"exit_code": -os.WTERMSIG(status), "message": "", "seconds": 0.0, "grown_mb": 0.0}
+    found: dict[str, Any] = json.loads(said)
+    return found
+
+
+def main(folders: Sequence[str]) -> None:
+    warm_up()
     for folder in folders:
-        sys.stdout.flush()
-        child = os.fork()
-        if child == 0:
-            try:
-                _load(folder, 1)
-            finally:
-                os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.WIFSIGNALED(status):
-            print(json.dumps({"exit_code": -os.WTERMSIG(status), "message": "", "seconds": 0, "grown_mb": 0}))  # noqa: T201
+        print(json.dumps(load_forked(folder)), flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ SECONDS, MEGABYTES = 25, 500
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_every_hostile_checkpoint_is_refused_by_name_in_bounded_time_and_memory(adapter_checkpoint, tmp_path):
     names = list(attacks())
     folders = [
