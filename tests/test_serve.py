@@ -138,3 +138,14 @@ def test_it_is_alive_before_it_is_ready(judge: Judge) -> None:
             assert answer.status_code == 503
             assert answer.json()["detail"] == "the judge is being loaded"
         may_load.set()
+
+
+def test_every_example_of_the_description_is_answered(served: Served) -> None:
+    body = served.http.get("/openapi.json").json()["paths"]["/v1/groups"]["post"]["requestBody"]["content"]
+    for kind, described in body.items():
+        for name, example in described["examples"].items():
+            value = example["value"]
+            raw = value if isinstance(value, str) else json.dumps(value)
+            answer = served.http.post("/v1/groups", content=raw, headers={"content-type": kind})
+            assert answer.status_code == 200, (name, answer.text)
+            assert "error" not in [list(json.loads(line))[-1] for line in answer.text.splitlines()]

@@ -31,7 +31,7 @@ import pytest
 from tests.serving import started
 from yoj_cli import Judge
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PICTURES = sorted((Path(__file__).parents[1] / "examples" / "pictures").glob("*.png"))
 KEY = "a-key-of-sixteen-signs"

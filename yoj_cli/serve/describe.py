@@ -19,7 +19,7 @@ VERDICT_EXAMPLE = {
     "judge": {"model": "demo", "mode": "multi", "orders": 1},
 }
 PICTURE = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFElEQVR4nGP4z8CAFTHgkhi5OgCN0gqxC3iYzgAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mM8ISfHgA0wMeAAg1MCANDKARQfGKMRAAAAAElFTkSuQmCC"
 )
 PICTURE_EXAMPLE = {
     "prompt": "Which colour is this?",

@@ -12,7 +12,7 @@ from typing import Any
 
 from yoj_cli.errors import UnexpectedError, YojError
 
-TEMPORARY = re.escape(tempfile.gettempdir()) + r"/yoj-clip-\S*"
+TEMPORARY = re.escape(tempfile.gettempdir()) + r"/yoj-\S*"
 ANY_PATH = r"(?<!\w)/(?:[\w.@+-]+/)+[\w.@+-]*"
 HIDDEN = "…"
 

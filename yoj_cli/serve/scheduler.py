@@ -3,8 +3,8 @@
     submit -> lanes (fair queues) -> threads that prepare -> ready -> a thread for each device -> Job.deliver
 
 A device takes what is ready at that moment, up to its token budget and like lengths together, and nothing waits for
-groups that are yet to come. A group that is slow to prepare (a clip, something on the network) waits in a lane of its
-own, so that it keeps no thread from the others.
+groups that are yet to come. Groups of text, those with pictures, and those that may be slow to prepare (a clip,
+something on the network) wait in lanes of their own, so that none keeps a thread from the others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from yoj_cli.groups import Failure, Group, scheme_of
 from yoj_cli.scoring.judge import Judge
 from yoj_cli.scoring.stream import PREFETCHED_BATCHES, Prepared, conclude, prepare_group
 from yoj_cli.serve.fair_queue import FairQueue, Job, Result, Work
+
+LANES = ("text", "pictures", "slow")
 
 MAX_THREADS = 4
 """Threads that prepare groups, a lane."""
@@ -46,7 +48,7 @@ class Scheduler:
     def __init__(self, judges: Sequence[Judge], *, lost: Callable[[YojError], None] = lambda _: None) -> None:
         self._judges, self._lost = judges, lost
         self._changed = threading.Condition()
-        self._lanes = {"quick": FairQueue(), "slow": FairQueue()}
+        self._lanes = {name: FairQueue() for name in LANES}
         self._ready: list[_Ready] = []
         self._n_devices, self._is_closed = len(judges), False
         self._error: YojError | None = None
@@ -73,7 +75,7 @@ class Scheduler:
             error = self._error
             if error is None:
                 for name, lane in self._lanes.items():
-                    lane.put([work for work in works if (name == "slow") == _is_slow(work.group)])
+                    lane.put([work for work in works if _lane_of(work.group) == name])
                 self._changed.notify_all()
         if error is not None:
             self._fail(works, error)
@@ -172,12 +174,14 @@ class Scheduler:
         _deliver([(work, Failure(work.group.where, work.group.record, error)) for work in works])
 
 
-def _is_slow(group: Group) -> bool:
-    """Whether it may take long to prepare: it has a clip, or something that is fetched."""
-    return any(
-        each.kind != "image" or (isinstance(each.source, str) and scheme_of(each.source) in ("http", "https"))
-        for each in group.media
+def _lane_of(group: Group) -> str:
+    """By what it may cost to prepare; the name of one of LANES."""
+    if not group.media:
+        return "text"
+    is_quick = all(
+        each.kind == "image" and (each.path or scheme_of(str(each.source)) == "data") for each in group.media
     )
+    return "pictures" if is_quick else "slow"
 
 
 def _deliver(results: Sequence[tuple[Work, Result]]) -> None:
