@@ -3,6 +3,7 @@
     pip install locust
     yoj serve -m demo &
     locust -f tests/benchmarks/locustfile.py --headless -u 64 -r 32 -t 60s -H http://127.0.0.1:8321
+    python tests/benchmarks/locustfile.py  # one user, to see what it sends
 
 A hostile request counts as failed where it is answered by anything but the 4xx that it deserves.
 """
@@ -15,7 +16,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from locust import HttpUser, between, task
+from locust import HttpUser, between, run_single_user, task
 
 PICTURES = sorted((Path(__file__).parents[2] / "examples" / "pictures").glob("*.png"))
 WORDS = ("red", "blue", "circle", "square", "left", "right", "above", "below")
@@ -39,6 +40,7 @@ class User(HttpUser):
     """Sends one group after another."""
 
     wait_time = between(0, 0.1)
+    host = "http://127.0.0.1:8321"
 
     def on_start(self) -> None:
         self.client.headers["Content-Type"] = "application/json"
@@ -64,3 +66,7 @@ class User(HttpUser):
                 answer.success()
             else:
                 answer.failure(f"{answer.status_code} {answer.text[:200]}")
+
+
+if __name__ == "__main__":
+    run_single_user(User)

@@ -100,12 +100,14 @@ def _devices(config: JudgeConfig, run: RunConfig) -> list[str]:
     """The device of each process; empty where this process alone is asked for."""
     if run.devices is None:
         return [config.device] * (run.workers or 0)
-    return find_devices(config, run.devices)
+    return find_devices(config, run.devices, hint="Use --workers N on a CPU.")
 
 
-def find_devices(config: JudgeConfig, devices: str) -> list[str]:
+def find_devices(config: JudgeConfig, devices: str, *, hint: str) -> list[str]:
     """The GPUs that --devices names.
 
+    Args:
+        hint: what to do where there is none.
     Raises:
         UsageError: --device names one too.
         DeviceError: there is no GPU.
@@ -116,7 +118,7 @@ def find_devices(config: JudgeConfig, devices: str) -> list[str]:
 
     n_found = torch.cuda.device_count()
     if n_found == 0:
-        raise DeviceError("no CUDA GPU was found", where="--devices", hint="Use --workers N on a CPU.")
+        raise DeviceError("no CUDA GPU was found", where="--devices", hint=hint)
     if devices == "all":
         return [f"cuda:{number}" for number in range(n_found)]
     return [f"cuda:{number}" for number in devices.split(",")]

@@ -143,7 +143,9 @@ def load_judges(judge: JudgeConfig, config: ServeConfig) -> list[Judge]:
     from yoj_cli.run.scorer import find_devices
     from yoj_cli.scoring.judge import Judge
 
-    devices: Sequence[str] = [judge.device] if config.devices is None else find_devices(judge, config.devices)
+    devices: Sequence[str] = [judge.device]
+    if config.devices is not None:
+        devices = find_devices(judge, config.devices, hint="Leave it out: a server on a CPU has one judge.")
     judges = [Judge.from_config(replace(judge.resolved(), device=device)) for device in devices]
     for each in judges:
         each.score(prompt="Which is a number?", responses=["One.", "No."])
