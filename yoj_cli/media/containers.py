@@ -138,7 +138,8 @@ def check_size(stream: av.VideoStream, path: str, max_pixels: int) -> None:
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > max_pixels:
         raise MediaError(
-            f"the clip is too large: {width} x {height} pixels a frame, and the limit is {max_pixels:,} (--max-picture-mp)",
+            f"the clip is too large: {width} x {height} pixels a frame, and the limit is {max_pixels:,} "
+            "(--max-picture-mp)",
             where=path,
             hint=HINT_TOO_LARGE,
         )
