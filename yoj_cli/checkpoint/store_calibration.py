@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.errors import UsageError
-from yoj_cli.storage.files import read_json, write_json
+from yoj_cli.storage.files import read_json
 from yoj_cli.storage.find import EMBEDDED
 from yoj_cli.storage.names import REWARD_CONFIG
+from yoj_cli.storage.writing import lock, write_whole
 from yoj_cli.verdicts.calibration import Calibration
 
 
@@ -40,11 +42,6 @@ def store_calibration(checkpoint: Checkpoint, calibration: Calibration) -> Path:
     """
     path = checkpoint.folder / REWARD_CONFIG
     content = read_json(path) | {"calibration": calibration.merged_into(checkpoint.calibration).to_json()}
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write_json(aside, content)
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise UsageError(f"{path} cannot be written ({error.strerror or error})", where="--store") from error
+    with lock(path):
+        write_whole(path, json.dumps(content, indent=2) + "\n")
     return path

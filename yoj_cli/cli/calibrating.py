@@ -55,7 +55,7 @@ def run(
         stream = None
         if config.output is not None:
             output = OutputConfig(output=config.output, overwrite=config.overwrite, format="jsonl")
-            stream = stack.enter_context(open_output(output, paths))
+            stream = stack.enter_context(open_output(output, paths, whole=True))
         groups = list(_read(paths, media, config.limit))
         with show_loading(options, quiet):
             first = Judge.from_config(options)

@@ -21,7 +21,8 @@ from yoj_cli.evaluate.saved import VERDICTS, SavedRun, write_run
 from yoj_cli.evaluate.sets import EvalSet
 from yoj_cli.render.wording import counted
 from yoj_cli.render.writers import render_json
-from yoj_cli.run.result_file import cannot_be_written, open_result
+from yoj_cli.run.result_file import open_result
+from yoj_cli.storage.writing import cannot_be_written, write_whole
 
 FIGURES, LOG = "figures.json", "inspect.eval"
 
@@ -64,7 +65,7 @@ class Keeper:
             return
         self._log.finish(evaluation)
         figures = json.dumps(document_of([evaluation]), indent=2, ensure_ascii=False) + "\n"
-        (self._folder / FIGURES).write_text(figures, encoding="utf-8")
+        write_whole(self._folder / FIGURES, figures)
         draw(evaluation, self._folder)
         write_run(replace(self._run, is_complete=True), self._folder)
 

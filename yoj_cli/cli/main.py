@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import logging
 import os
@@ -62,6 +63,9 @@ PLAIN_WORDS = {
     "Input should be a valid number, unable to parse string as a number": "a number is wanted",
     "Input should be greater than": "it should be greater than",
 }
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""The disk is full or takes no more, wherever that shows: no bug of ours."""
 
 
 class Commands(TyperGroup):
@@ -152,6 +156,9 @@ def _run() -> int:
     except YojError as error:
         return _report(str(error), error, error.exit_code)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            what = f"{error.filename or 'the output'}: cannot be written ({error.strerror})"
+            return _report(what, error, ExitCode.USAGE)
         unexpected = UnexpectedError.of(error)
         return _report(str(unexpected), error, unexpected.exit_code)
 

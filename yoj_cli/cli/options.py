@@ -6,7 +6,7 @@ import functools
 import inspect
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, fields
 from typing import Annotated, Any, get_type_hints
 
@@ -19,11 +19,14 @@ def is_debugging() -> bool:
     return os.environ.get(DEBUG_VARIABLE, "0") not in ("", "0")
 
 
-def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(
+    **groups: type | tuple[type, Sequence[str]],
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the fields of dataclasses as options.
 
     The decorated function takes each dataclass whole, under the keyword given here; on the command line
-    every field is an option of its own, with the flags and help of its `option(...)` declaration.
+    every field is an option of its own, with the flags and help of its `option(...)` declaration. Of a dataclass given
+    with names, only these fields are options.
     Every command also gets --offline and --debug.
     """
 
@@ -33,7 +36,8 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
             for name, parameter in inspect.signature(command, eval_str=True).parameters.items()
             if name not in groups
         ]
-        expanded = {name: _parameters(cls) for name, cls in groups.items()}
+        chosen = {name: each if isinstance(each, tuple) else (each, ()) for name, each in groups.items()}
+        expanded = {name: _parameters(cls, names) for name, (cls, names) in chosen.items()}
 
         @functools.wraps(command)
         def run(*, debug: bool = False, offline: bool = False, **values: Any) -> None:
@@ -43,7 +47,7 @@ def with_options(**groups: type) -> Callable[[Callable[..., None]], Callable[...
                 os.environ[DEBUG_VARIABLE] = "1"
                 logging.disable(logging.NOTSET)
             for name, parameters in expanded.items():
-                values[name] = groups[name](**{each.name: values.pop(each.name) for each in parameters})
+                values[name] = chosen[name][0](**{each.name: values.pop(each.name) for each in parameters})
             command(**values)
 
         offline = _flag(
@@ -73,10 +77,12 @@ def _flag(name: str, help_text: str) -> inspect.Parameter:
     return inspect.Parameter(name.removeprefix("--"), keyword, default=False, annotation=annotation)
 
 
-def _parameters(cls: type) -> list[inspect.Parameter]:
+def _parameters(cls: type, names: Sequence[str]) -> list[inspect.Parameter]:
     hints = get_type_hints(cls)
     parameters = []
     for item in fields(cls):
+        if names and item.name not in names:
+            continue
         name = item.name.replace("_", "-")
         # What is on by default is switched off by --no-…; what is off needs no such flag.
         flags = item.metadata["flags"] or (f"--{name}/--no-{name}" if item.default is True else f"--{name}",)

@@ -135,7 +135,7 @@ def resolve_format(config: OutputConfig, stream: IO[str]) -> WrittenFormat:
 
 @contextmanager
 def open_output(
-    config: OutputConfig, inputs: Sequence[str] = (), *, resume: bool = False
+    config: OutputConfig, inputs: Sequence[str] = (), *, resume: bool = False, whole: bool = False
 ) -> Iterator[IO[str]]:
     """Standard output, or the file of --output; UTF-8 whatever the locale, except for tables on a terminal.
 
@@ -144,6 +144,7 @@ def open_output(
     Args:
         inputs: paths that will be read, "-" for standard input.
         resume: see `open_result`.
+        whole: one document: the file gets its name at the end; see `open_whole`.
     Raises:
         UsageError: the file cannot be written, holds results, is written by another process, or is one of the
             inputs.
@@ -158,10 +159,14 @@ def open_output(
             stream.reconfigure(encoding="utf-8", newline="\n")
         yield stream
         return
-    from yoj_cli.run.result_file import open_result
+    from yoj_cli.run.result_file import open_result, open_whole
 
     with suppress(OSError):  # not there yet
         _refuse_overwriting(config.output.stat(), inputs)
+    if whole:
+        with open_whole(config.output, overwrite=config.overwrite) as file:
+            yield file
+        return
     with open_result(config.output, overwrite=config.overwrite, resume=resume) as file:
         yield file
 
@@ -208,4 +213,8 @@ def writing(stream: IO[str]) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if isinstance(error, BrokenPipeError):
             raise typer.Exit from None
-        raise UsageError(f"the results cannot be written ({error.strerror})") from error
+        is_whole = getattr(stream, "is_whole", False)
+        raise UsageError(
+            f"the results cannot be written ({error.strerror})",
+            hint="" if is_whole else "What was written may end in the middle of a line.",
+        ) from error

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
 
@@ -12,21 +13,13 @@ from yoj_cli.cli.options import with_options
 from yoj_cli.config.judge import Dtype, JudgeConfig
 
 
-@with_options()
+@with_options(config=(JudgeConfig, ("revision", "base", "device")))
 def quantize(
+    config: JudgeConfig,
     checkpoint: Annotated[
         str, typer.Argument(help="Hub id, checkpoint folder, or 'demo'.", metavar="CHECKPOINT")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the new checkpoint.", metavar="DIR")],
-    revision: Annotated[
-        Optional[str],  # noqa: UP045  (read at run time, also by Python 3.10)
-        typer.Option(help="Branch, tag or commit of the checkpoint on the Hub.", metavar="REV"),
-    ] = None,
-    base: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Where the base is, folder or Hub id, if not where it says.", metavar="NAME"),
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:N or cpu.", metavar="DEVICE")] = "auto",
     dtype: Annotated[
         Dtype, typer.Option(help="Type of the weights that stay whole; auto is that of the base's files.")
     ] = "auto",
@@ -38,7 +31,7 @@ def quantize(
     from yoj_cli.checkpoint.quantize import quantize as run
     from yoj_cli.render.wording import render_size
 
-    done = run(JudgeConfig(model=checkpoint, revision=revision, base=base, device=device, dtype=dtype), out)
+    done = run(replace(config, model=checkpoint, dtype=dtype), out)
     say(
         f"quantized: {render_size(done.n_bytes_before)} -> {render_size(done.n_bytes_after)}, "
         f"loads in {done.load_after_s:.3g} s instead of {done.load_before_s:.3g} s"

@@ -38,9 +38,8 @@ def report(
     The page needs no network and no server. What you mark in it is exported for `yoj votes` and `yoj train`.
     """
     check_verdicts(files)
-    with open_output(
-        OutputConfig(output=report.output, overwrite=report.overwrite, format="jsonl"), inputs=files
-    ) as stream:
+    output = OutputConfig(output=report.output, overwrite=report.overwrite, format="jsonl")
+    with open_output(output, inputs=files, whole=True) as stream:
         from yoj_cli.report.build import build_report
 
         with show_status() as tell:

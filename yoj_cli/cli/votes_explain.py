@@ -33,7 +33,7 @@ def explain(
     ranked = rank_group(find_group(found.groups, group))
     complaints.finish()
     if dot is not None:
-        with open_output(OutputConfig(output=dot), [file]) as stream, writing(stream):
+        with open_output(OutputConfig(output=dot), [file], whole=True) as stream, writing(stream):
             stream.write(render_dot(ranked))
     with open_output(OutputConfig(format="jsonl"), [file]) as stream, writing(stream):
         stream.write(render_explanation(ranked) + "\n")

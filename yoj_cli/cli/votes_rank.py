@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import asdict
 from typing import Annotated, Optional
 
@@ -34,7 +35,12 @@ def rank(
     """
     output = OutputConfig(output=ranking.output, overwrite=ranking.overwrite, json=ranking.json)
     inputs = [*(files or ["-"]), *([str(votes.texts)] if votes.texts else [])]
-    with open_output(output, inputs) as stream:
+    with ExitStack() as stack:
+        stream = stack.enter_context(open_output(output, inputs))
+        figures_file = None
+        if ranking.figures is not None:
+            named = OutputConfig(output=ranking.figures, overwrite=ranking.overwrite)
+            figures_file = stack.enter_context(open_output(named, inputs, whole=True))
         found, complaints = read_all(files, votes)
         from yoj_cli.render.votes import render_figures, render_ranking
         from yoj_cli.render.writers import render_json
@@ -57,11 +63,11 @@ def rank(
                 stream.write((render_json(record) if as_lines else render_ranking(one)) + "\n")
         with writing(stream):
             stream.flush()
+        figures = figures_of(ranked, ranking.method, ranking.compare)
+        if figures_file is not None:
+            with writing(figures_file):
+                figures_file.write(render_json(asdict(figures)) + "\n")
     complaints.finish()
-    figures = figures_of(ranked, ranking.method, ranking.compare)
-    if ranking.figures is not None:
-        with open_output(OutputConfig(output=ranking.figures, overwrite=True), inputs) as file, writing(file):
-            file.write(render_json(asdict(figures)) + "\n")
     if not ranking.quiet:
         say(render_figures(figures))
     if found.errors:

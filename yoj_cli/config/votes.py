@@ -77,7 +77,7 @@ class RankingConfig(Options):
     output: Path | None = option(
         None, "Write to this new file instead of standard output.", "--output", "-o", metavar="FILE"
     )
-    overwrite: bool = option(False, "Let -o replace the results that FILE holds.")
+    overwrite: bool = option(False, "Let -o and --figures replace what FILE holds.")
     json: bool = option(False, "JSON Lines on a terminal, too.", "--json")
     figures: Path | None = option(
         None, "Write what is printed about the votes to this file as JSON.", metavar="FILE"

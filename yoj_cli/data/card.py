@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from yoj_cli.errors import UsageError
+from yoj_cli.storage.writing import write_whole
 
 NAME = "data-card.json"
 
@@ -30,13 +30,7 @@ def write_card(output: Path, card: Mapping[str, Any]) -> Path:
     """
     path = output.parent / NAME
     cards = {**_read(path), output.name: dict(card)}
-    temporary = path.with_name(f".{NAME}.{os.getpid()}")
-    try:
-        text = json.dumps(cards, ensure_ascii=False, indent=2)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror or error})", where=str(path)) from error
+    write_whole(path, json.dumps(cards, ensure_ascii=False, indent=2) + "\n")
     return path
 
 

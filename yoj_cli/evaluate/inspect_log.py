@@ -44,7 +44,8 @@ class InspectLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._zip.close()
+        with suppress(OSError):  # a full disk, which another error is about
+            self._zip.close()
         self._partial.unlink(missing_ok=True)
 
     def add(self, judged: Judged) -> None:

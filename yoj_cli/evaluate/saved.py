@@ -13,6 +13,7 @@ from yoj_cli.errors import InputError
 from yoj_cli.evaluate.benchmark import Benchmark
 from yoj_cli.evaluate.judged import Judged, read_judged
 from yoj_cli.evaluate.sets import benchmark_or_file
+from yoj_cli.storage.writing import write_whole
 from yoj_cli.version import __version__
 
 RUN, VERDICTS = "run.json", "verdicts.jsonl"
@@ -66,9 +67,7 @@ def write_run(run: SavedRun, folder: Path) -> None:
     """Write run.json, as a whole or not at all."""
     document = {"format": FORMAT, "yoj": __version__, **asdict(run)}
     del document["path"]
-    partial = folder / f".{RUN}.tmp"
-    partial.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, folder / RUN)
+    write_whole(folder / RUN, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[SavedRun]:

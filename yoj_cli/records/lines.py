@@ -116,6 +116,11 @@ class PackedWriter:
         self._file, self._name = file, name
         self._member: IO[bytes] | None = None
 
+    @property
+    def is_packing(self) -> bool:
+        """Whether the bytes in the file are others than those that are written."""
+        return self._name.endswith((".gz", ".zst"))
+
     def write(self, data: bytes) -> None:
         if self._member is None:
             self._member = self._begin()

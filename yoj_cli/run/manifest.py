@@ -7,7 +7,6 @@ about them: the judge with the hash of its files, every setting as resolved, the
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 from yoj_cli.errors import InputError, UsageError
 from yoj_cli.records.stores import is_store, open_store
+from yoj_cli.storage.writing import write_whole
 
 ENDING = ".manifest.json"
 FORMAT_VERSION = 1
@@ -137,16 +137,7 @@ def write_manifest(path: Path, manifest: Manifest) -> None:
     Raises:
         UsageError: it cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(render_manifest(manifest))
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise UsageError(f"cannot be written ({error.strerror or error})", where=str(path)) from error
+    write_whole(path, render_manifest(manifest))
 
 
 def fingerprint(paths: Sequence[str]) -> tuple[InputFile, ...]:

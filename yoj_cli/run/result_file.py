@@ -13,6 +13,11 @@ from typing import IO, BinaryIO, cast
 
 from yoj_cli.errors import UsageError
 from yoj_cli.records.lines import PackedWriter
+from yoj_cli.run.manifest import path_of
+from yoj_cli.storage.writing import aside_of, cannot_be_written, lock
+
+MANY_LINES = 4096
+"""So many ends of lines are remembered, of those that are not known to be in the file."""
 
 STREAMS = ("/dev/stdout", "/dev/stderr", "/dev/fd/", "/proc/")
 """Names of what is open already; where it leads is for the shell that opened it to decide."""
@@ -34,6 +39,9 @@ class ResultFile(io.TextIOBase):
     def __init__(self, path: Path, *, overwrite: bool) -> None:
         self.path, self._overwrite = path, overwrite
         self._keep_bytes: int | None = None
+        self._n_written = 0
+        self._whole_bytes: list[int] = []
+        self.is_whole = True
         self.before_first_write: Callable[[], None] = lambda: None
 
     def go_on_after(self, n_bytes: int) -> None:
@@ -47,10 +55,13 @@ class ResultFile(io.TextIOBase):
         self.before_first_write()
         try:
             if self._keep_bytes is None:
-                return self.path.open("wb")
-            file = self.path.open("r+b")
-            file.truncate(self._keep_bytes)
-            file.seek(self._keep_bytes)
+                file: BinaryIO = self.path.open("wb")
+            else:
+                file = self.path.open("r+b")
+                file.truncate(self._keep_bytes)
+                file.seek(self._keep_bytes)
+            self._n_written = self._keep_bytes or 0
+            self._whole_bytes = [self._n_written]
             return file
         except OSError as error:
             raise cannot_be_written(error, self.path) from error
@@ -88,26 +99,70 @@ class ResultFile(io.TextIOBase):
             raise cannot_be_written(error, self.path) from error
 
     def write(self, text: str) -> int:
-        self._packed.write(text.encode("utf-8"))
+        """Write a whole line, or more; if it does not fit on the disk nothing of it stays there.
+
+        Raises:
+            OSError: the disk is full, say.
+        """
+        data = text.encode("utf-8")
+        with self._whole_lines():
+            self._packed.write(data)
+        if not self._packed.is_packing:
+            self._n_written += len(data)
+            self._whole_bytes.append(self._n_written)
+            if len(self._whole_bytes) > MANY_LINES:
+                self._forget_lines()
         return len(text)
 
     def flush(self) -> None:
         """Also begins the file: what has no results is an empty file."""
-        self._packed.flush()
+        with self._whole_lines():
+            self._packed.flush()
+        if not self._packed.is_packing:
+            self._whole_bytes = [self._n_written]
 
     def commit(self) -> int:
         """See that all that was written lies on the disk; the file's size in bytes."""
-        self._packed.end_member()
-        os.fsync(self._file.fileno())
-        return self._file.tell()
+        with self._whole_lines():
+            self._packed.end_member()
+            os.fsync(self._file.fileno())
+        self._n_written = self._file.tell()
+        self._whole_bytes = [self._n_written]
+        return self._n_written
+
+    @contextmanager
+    def _whole_lines(self) -> Iterator[None]:
+        """Where writing fails, cut off the line (of a packed file: the member) that is there in part, and end."""
+        file = self._file  # what cannot be opened is another error
+        try:
+            yield
+        except OSError:
+            self._forget_lines()
+            try:
+                os.ftruncate(file.fileno(), self._whole_bytes[0])
+            except OSError:
+                self.is_whole = False
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, file.fileno())  # what is still to be flushed
+            os.close(nowhere)
+            raise
+
+    def _forget_lines(self) -> None:
+        """Keep the ends of those lines that may not be in the file as a whole."""
+        size = os.fstat(self._file.fileno()).st_size
+        n_whole = sum(end <= size for end in self._whole_bytes)
+        del self._whole_bytes[: max(n_whole - 1, 0)]
 
     def fileno(self) -> int:
         return self._file.fileno()
 
     def close(self) -> None:
         if self.is_begun:
-            self._packed.end_member()
-            self._file.close()
+            try:
+                with self._whole_lines():
+                    self._packed.end_member()
+            finally:
+                self._file.close()
 
 
 @contextmanager
@@ -127,49 +182,9 @@ def open_result(path: Path, *, overwrite: bool, resume: bool = False) -> Iterato
         with special:
             yield special
         return
-    with _lock(path), ResultFile(path, overwrite=overwrite) as file:
+    with lock(path, path_of(path)), ResultFile(path, overwrite=overwrite) as file:
         file.check(resume=resume)
         yield cast(IO[str], file)
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold a lock beside the file; the system gives it up when the process ends, however it ends.
-
-    Raises:
-        UsageError: another process holds it, or the folder takes no files.
-    """
-    from filelock import FileLock, Timeout
-
-    target = Path(os.path.realpath(path))  # two links to one file are one file
-    name = target.with_name(f".{target.name}.lock")
-    lock = FileLock(name)
-    try:
-        os.stat(f"{target.parent}/.")  # filelock would make a folder that is not there
-        lock.acquire(blocking=False)
-    except Timeout as error:
-        raise UsageError(
-            f"another process{_pid_in(name)} writes its results to this file",
-            where=str(path),
-            hint="Wait for it, or give another file.",
-        ) from error
-    except OSError as error:
-        raise cannot_be_written(error, path) from error
-    try:
-        name.write_text(str(os.getpid()), encoding="utf-8")
-        yield
-    finally:
-        with suppress(OSError):
-            name.unlink()  # while it is still held; whoever has opened it meanwhile sees that it is gone
-        lock.release()
-
-
-def _pid_in(lock: Path) -> str:
-    with suppress(OSError, UnicodeDecodeError):
-        written = lock.read_text(encoding="utf-8").strip()
-        if written.isdecimal():
-            return f" ({written})"
-    return ""
 
 
 def _is_special(path: Path) -> bool:
@@ -180,5 +195,31 @@ def _is_special(path: Path) -> bool:
     return str(path.absolute()).startswith(STREAMS)
 
 
-def cannot_be_written(error: OSError, path: Path) -> UsageError:
-    return UsageError(f"cannot be written ({error.strerror or error})", where=str(path))
+@contextmanager
+def open_whole(path: Path, *, overwrite: bool) -> Iterator[IO[str]]:
+    """Open a file that is written as a whole: it gets its name, and gives up what it held, at the end of the block.
+
+    Raises:
+        UsageError: as `open_result`; or it does not fit on the disk, and then what it held is still there.
+    """
+    if _is_special(path):
+        with open_result(path, overwrite=overwrite) as stream:
+            yield stream
+        return
+    with lock(path):
+        earlier = ResultFile(path, overwrite=overwrite)
+        earlier.check()
+        target = Path(os.path.realpath(path))
+        aside = aside_of(target)
+        try:
+            with aside.open("w", encoding="utf-8", newline="\n") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            earlier.check()  # again: it took its time
+            aside.replace(target)
+        except OSError as error:
+            raise cannot_be_written(error, path) from error
+        finally:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)

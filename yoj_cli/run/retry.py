@@ -9,6 +9,7 @@ from pathlib import Path
 
 from yoj_cli.errors import UsageError
 from yoj_cli.records.lines import PackedWriter, open_lines
+from yoj_cli.storage.writing import aside_of
 
 
 def find_failed(output: Path) -> frozenset[int]:
@@ -27,7 +28,7 @@ def replace_lines(output: Path, numbers: Set[int], next_line: Callable[[], str])
     Raises:
         UsageError: it cannot be written.
     """
-    aside = output.with_name(f".{output.name}.{os.getpid()}")
+    aside = aside_of(output)
     try:
         with open_lines(output) as lines, aside.open("wb") as file:
             packed = PackedWriter(file, output.name)

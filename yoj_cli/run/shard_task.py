@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -21,6 +20,7 @@ from yoj_cli.run.manifest import InputFile, Manifest
 from yoj_cli.run.places import publish, shard_path
 from yoj_cli.run.result_file import ResultFile
 from yoj_cli.run.scorer import LocalScorer
+from yoj_cli.storage.writing import private_folder
 from yoj_cli.verdicts.record import to_error_record, to_record
 
 
@@ -106,8 +106,8 @@ class ShardScorer:
             for each in run.inputs
         )
         n_done = n_failed = 0
-        with tempfile.TemporaryDirectory(prefix="yoj-shard-") as folder:
-            local = Path(folder, Path(path).name)
+        with private_folder("yoj-shard-") as folder:
+            local = folder / Path(path).name
             with (
                 ResultFile(local, overwrite=False) as file,
                 closing(self.scorer.score_groups(groups, media=run.media)) as results,

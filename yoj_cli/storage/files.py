@@ -7,7 +7,6 @@ that names the file.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoj_cli.errors import CheckpointError, UsageError, YojError
 from yoj_cli.storage.contents import check_own, own_roots
+from yoj_cli.storage.writing import aside_of, lock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -123,23 +123,27 @@ def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which gets its name when all is written, and is deleted if anything goes wrong.
 
     Raises:
-        UsageError: there is something of that name, or it cannot be written.
+        UsageError: there is something of that name, another process writes it, or it cannot be written.
     """
     from safetensors import SafetensorError
 
     check_new_folder(folder)
     folder = folder.absolute()
-    aside = folder.parent / f".{folder.name}.{os.getpid()}"
+    aside = aside_of(folder)
     try:
-        aside.mkdir(parents=True)
-        yield aside
-        _share(aside)
-        aside.replace(folder)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with lock(folder, what="folder"):
+            aside.mkdir()
+            try:
+                yield aside
+                _share(aside)
+                check_new_folder(folder)
+                aside.replace(folder)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or str(error)
         raise UsageError(f"cannot be written ({why})", where=str(folder)) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _share(folder: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
 from yoj_cli.storage.files import write_json
+from yoj_cli.storage.writing import write_whole
 from yoj_cli.train.starting_point import with_full_paths, without_paths
 
 RECIPE = "recipe.toml"
@@ -53,7 +54,7 @@ def write_recipe(
         options["eval"] = [str(path.resolve()) for path in held_out]
     # JSON's strings, numbers, booleans and lists are TOML's too.
     lines = (f"{name} = {json.dumps(value, ensure_ascii=False)}\n" for name, value in options.items())
-    (out / RECIPE).write_text("# yoj train --config recipe.toml -o DIR\n" + "".join(lines), encoding="utf-8")
+    write_whole(out / RECIPE, "# yoj train --config recipe.toml -o DIR\n" + "".join(lines))
 
 
 def write_data(out: Path, counts: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from yoj_cli.storage.writing import cannot_be_written, lock
 from yoj_cli.train.allocator import give_back_large_blocks
 from yoj_cli.train.best import BestCallback
 from yoj_cli.train.callbacks import MetricsLog, SaveEvalCallback, catch_interrupt
@@ -35,9 +36,21 @@ def train(
     Returns:
         Whether the run is finished; False when it was interrupted, its state saved.
     Raises:
+        UsageError: another process trains to this folder, or it cannot be written.
         ModelError: the base model cannot be used, or the loss is no number.
         DeviceError: no device to train on, or it is too small.
     """
+    if os.environ.get("RANK", "0") != "0":  # of several processes (torchrun), one writes
+        return _train(run, report, say)
+    try:
+        run.out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_be_written(error, run.out) from error
+    with lock(run.out, what="folder"):
+        return _train(run, report, say)
+
+
+def _train(run: Run, report: Callable[[Mapping[str, float], int], None], say: Callable[[str], None]) -> bool:
     from transformers import set_seed
 
     started = time.perf_counter()
