@@ -106,7 +106,7 @@ def test_who_comes_when_the_queue_is_full_is_told_to_come_later(judge: Judge) ->
         wait_until(lambda: served.service.admission.n_groups == 2)
         answer = served.http.post("/v1/groups", json=GROUP)
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "2")
-        assert answer.json()["detail"] == "2 groups wait already"
+        assert answer.json()["detail"] == "2 groups wait, and there is room for 2"
         too_many = served.http.post("/v1/groups", json=[GROUP] * 3)
         assert too_many.status_code == 413
         assert "3 groups, more than 2" in too_many.json()["detail"]
@@ -115,10 +115,28 @@ def test_who_comes_when_the_queue_is_full_is_told_to_come_later(judge: Judge) ->
         assert served.http.post("/v1/groups", json=GROUP).status_code == 200
 
 
+def test_one_client_leaves_room_for_others(judge: Judge) -> None:
+    """It may fill three quarters of the room; whoever comes from another address finds the rest."""
+    gated = GatedJudge(judge)
+    with serving(lambda: [gated], max_waiting=4) as served, ThreadPoolExecutor(1) as pool:
+        greedy = pool.submit(served.http.post, "/v1/groups", json=[GROUP] * 3)
+        wait_until(lambda: served.service.admission.n_groups == 3)
+        refused = served.http.post("/v1/groups", json=GROUP)
+        assert refused.status_code == 429
+        assert refused.json()["detail"] == "3 groups of this client wait, and there is room for 3"
+        other = httpx.Client(transport=httpx.HTTPTransport(local_address="127.0.0.2"))
+        with other, ThreadPoolExecutor(1) as second:
+            modest = second.submit(other.post, f"{served.url}/v1/groups", json=GROUP)
+            wait_until(lambda: served.service.admission.n_groups == 4)
+            gated.engine.gate.set()
+            assert modest.result().status_code == greedy.result().status_code == 200
+    assert not served.service.admission.of_client
+
+
 def test_bytes_are_bounded_together(judge: Judge) -> None:
     gated = GatedJudge(judge)
     with (
-        serving(lambda: [gated], max_body_mb=0.01, max_waiting_mb=0.01) as served,
+        serving(lambda: [gated], max_body_mb=0.01, max_waiting_mb=0.014) as served,
         ThreadPoolExecutor(1) as pool,
     ):
         group = {**GROUP, "note": "x" * 6000}
@@ -126,7 +144,7 @@ def test_bytes_are_bounded_together(judge: Judge) -> None:
         wait_until(lambda: served.service.admission.n_bytes > 6000)
         answer = served.http.post("/v1/groups", json=group)
         assert answer.status_code == 429
-        assert "bytes wait already" in answer.json()["detail"]
+        assert "bytes of this client wait, and there is room for 11,010" in answer.json()["detail"]
         gated.engine.gate.set()
         assert first.result().status_code == 200
     assert served.service.admission.n_bytes == served.service.admission.n_requests == 0

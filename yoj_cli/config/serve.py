@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from yoj_cli.errors import UsageError
 KEY_VARIABLE = "YOJ_API_KEY"
 MIN_KEY_LENGTH = 16
 
+SHARE = 0.75
+"""Of what may wait, one client may hold so much: the rest is for others."""
+
 
 def _valid_pattern(value: str) -> str | None:
     try:
@@ -22,6 +26,11 @@ def _valid_pattern(value: str) -> str | None:
     except re.error as error:
         return f"{value!r} is no regular expression: {error}"
     return None if n_groups == 1 else f"{value!r} has {n_groups} groups in (…), and one is to be the prompt"
+
+
+def share_of(limit: int) -> int:
+    """What one client may hold of it."""
+    return math.ceil(limit * SHARE)
 
 
 def _valid_port(value: int) -> str | None:
@@ -73,7 +82,7 @@ class ServeConfig(Options):
     )
     max_body_mb: float = option(64.0, "Refuse a larger request.", metavar="MB", check=positive)
     max_waiting: int = option(
-        2048, "Groups of all requests that may wait; who comes then is told to come later (429).",
+        2048, "Groups of all requests that may wait, of one client three quarters; more is told to come later (429).",
         metavar="N", check=positive,
     )  # fmt: skip
     max_waiting_mb: float = option(
@@ -147,8 +156,11 @@ class ServeConfig(Options):
     def check_together(self) -> None:
         if self.api_key is not None and self.api_key_file is not None:
             raise UsageError("contradicts --api-key", where="--api-key-file")
-        if self.max_body_mb > self.max_waiting_mb:
-            raise UsageError("is less than --max-body-mb", where="--max-waiting-mb")
+        if self.max_body_bytes > share_of(self.max_waiting_bytes):
+            raise UsageError(
+                f"{SHARE:.0%} of it, one client's share, are less than --max-body-mb",
+                where="--max-waiting-mb",
+            )
 
 
 def _read_key_file(path: Path, where: str) -> tuple[str, ...]:

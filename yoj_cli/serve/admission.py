@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import TracebackType
 
-from yoj_cli.config.serve import ServeConfig
+from yoj_cli.config.serve import ServeConfig, share_of
 from yoj_cli.serve.problems import Problem
 
 RETRY_AFTER_S = 2
@@ -20,17 +21,18 @@ class Admission:
     def __init__(self, config: ServeConfig) -> None:
         self.config = config
         self.n_requests = self.n_groups = self.n_bytes = 0
+        self.of_client: Counter[tuple[str, str]] = Counter()
 
-    def open(self) -> Slip:
-        """What one request holds, to be used in a `with` block."""
-        return Slip(self)
+    def open(self, client: str) -> Slip:
+        """What one request of a client holds, to be used in a `with` block."""
+        return Slip(self, client)
 
 
 class Slip:
     """What one request holds; given back at the end of its `with` block."""
 
-    def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+    def __init__(self, admission: Admission, client: str) -> None:
+        self._admission, self._client = admission, client
         self.n_groups = self.n_bytes = 0
 
     def __enter__(self) -> Slip:
@@ -47,6 +49,10 @@ class Slip:
         total.n_requests -= 1
         total.n_groups -= self.n_groups
         total.n_bytes -= self.n_bytes
+        for what, held in (("groups", self.n_groups), ("bytes", self.n_bytes)):
+            total.of_client[what, self._client] -= held
+            if not total.of_client[what, self._client]:
+                del total.of_client[what, self._client]
 
     def check_size(self, n_bytes: int) -> None:
         """See that a body of that size may be read.
@@ -71,8 +77,7 @@ class Slip:
         """
         total = self._admission
         self.check_size(self.n_bytes + n_bytes)
-        if total.n_bytes + n_bytes > total.config.max_waiting_bytes:
-            raise _full("bytes", total.config.max_waiting_bytes)
+        self._take("bytes", n_bytes, total.n_bytes, total.config.max_waiting_bytes)
         self.n_bytes += n_bytes
         total.n_bytes += n_bytes
 
@@ -83,24 +88,32 @@ class Slip:
             Problem: these are too many for any time, or there is no room now.
         """
         total, limit = self._admission, self._admission.config.max_waiting
-        if n_groups > limit:
+        if n_groups > share_of(limit):
             raise Problem(
                 413,
                 "too-large",
-                f"the request has {n_groups:,} groups, more than {limit:,}",
+                f"the request has {n_groups:,} groups, more than {share_of(limit):,}",
                 hint="Send fewer groups at a time (--max-waiting).",
             )
-        if total.n_groups + n_groups > limit:
-            raise _full("groups", limit)
+        self._take("groups", n_groups, total.n_groups, limit)
         self.n_groups += n_groups
         total.n_groups += n_groups
 
+    def _take(self, what: str, n: int, held: int, limit: int) -> None:
+        of_client = self._admission.of_client
+        own, share = of_client[what, self._client], share_of(limit)
+        if held + n > limit:
+            raise _full(f"{held:,} {what} wait, and there is room for {limit:,}")
+        if own + n > share:
+            raise _full(f"{own:,} {what} of this client wait, and there is room for {share:,}")
+        of_client[what, self._client] += n
 
-def _full(what: str, limit: int) -> Problem:
+
+def _full(what: str) -> Problem:
     return Problem(
         429,
         "queue-full",
-        f"{limit:,} {what} wait already",
+        what,
         hint=f"Try again in {RETRY_AFTER_S} s, or longer each time.",
         headers={"Retry-After": str(RETRY_AFTER_S)},
     )

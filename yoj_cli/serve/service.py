@@ -154,7 +154,7 @@ class Service:
             Problem: they cannot be read, or not now.
         """
         self.check_ready()
-        slip = request.state.at_end.enter_context(self.admission.open())
+        slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
         raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
         body = await parse_body(request, raw, self.media)
         self.check_ready()  # it may have taken a while
@@ -171,7 +171,7 @@ class Service:
             Problem: it cannot be read, is of another shape, or there is no room now.
         """
         self.check_ready()
-        slip = request.state.at_end.enter_context(self.admission.open())
+        slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
         check_type(request, ONE)
         raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
         try:
@@ -191,7 +191,7 @@ class Service:
         Raises:
             Problem: there is none.
         """
-        slip = request.state.at_end.enter_context(self.admission.open())
+        slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
         slip.add_groups(n)
 
     def group(self, record: Mapping[str, Any]) -> Group:
