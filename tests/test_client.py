@@ -297,12 +297,14 @@ def test_errors_are_those_of_the_judge_with_their_places_here(
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\n rubbish")
     shutil.copy(EXAMPLES / "pictures" / "scene-1.png", tmp_path / "good.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "small.png")
     records = [
         {"prompt": "q", "images": ["good.png", "broken.png"], "responses": ["a"]},
         {"prompt": "q", "responses": ["word " * 40_000]},
         {"prompt": "q", "images": ["missing.png"], "responses": ["a"]},
         {"prompt": "q", "responses": []},
         {"prompt": "q", "video": {"frames": ["good.png", "broken.png"]}, "responses": ["a"]},
+        {"prompt": "q", "video": {"frames": ["good.png", "small.png"]}, "responses": ["a"]},
         {"prompt": "q", "responses": ["good"]},
     ]
     path = tmp_path / "data.jsonl"
@@ -310,14 +312,14 @@ def test_errors_are_those_of_the_judge_with_their_places_here(
     found = list(remote.score_groups(read_groups(str(path))))
     expected = list(local.score_groups(read_groups(str(path))))
     assert [type(each.error) for each in found if isinstance(each, Failure)] == [
-        MediaError, TooLongError, MediaError, InputError, MediaError,
+        MediaError, TooLongError, MediaError, InputError, MediaError, MediaError,
     ]  # fmt: skip
-    for one, other in zip(found[:5], expected[:5], strict=True):
+    for one, other in zip(found[:6], expected[:6], strict=True):
         assert isinstance(one, Failure)
         assert isinstance(other, Failure)
         assert str(one.error) == str(other.error)
         assert one.record == other.record
-    assert isinstance(found[5], Verdict)
+    assert isinstance(found[6], Verdict)
 
 
 def test_many_groups_go_in_few_requests(remote: RemoteJudge, served: Between) -> None:

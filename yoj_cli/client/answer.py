@@ -119,13 +119,17 @@ def _parse_error(raw: Any, line: bytes, group: Group) -> YojError:
         UnexpectedError,
     ):
         kind, hint = ServerError, f"The server calls it {raw['type'][:60]}; its log may say more."
-    sent = SENT_NAME.match(what)
     place = ""
-    if sent:
-        media = next(islice(sent_media(group), int(sent[1]), None), None)
-        place, what = ("" if media is None else name_of(media)), what[sent.end() :].removeprefix(": ")
-    what = SENT_NAME.sub("the file that was sent", what)
+    if first := SENT_NAME.match(what):
+        place, what = _name_here(first, group), what[first.end() :].removeprefix(": ")
+    what = SENT_NAME.sub(lambda sent: _name_here(sent, group), what)
     return kind(what, where=place, hint=hint).at(group.where)
+
+
+def _name_here(sent: re.Match[str], group: Group) -> str:
+    """What a medium is called here that was sent under a number."""
+    media = next(islice(sent_media(group), int(sent[1]), None), None)
+    return "what was sent" if media is None else name_of(media)
 
 
 def _refuse(what: str, line: bytes, group: Group) -> NoReturn:
