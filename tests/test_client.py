@@ -676,3 +676,12 @@ def wait_until_ready(url: str) -> None:
             pass
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+def test_a_server_that_says_little_of_its_judge_is_no_bug_of_ours(
+    yoj: Run, write_lines: Callable[..., Path]
+) -> None:
+    path = write_lines({"prompt": "q", "responses": ["a", "b"]})
+    with answering(models(), lines(VERDICT)) as url:
+        code, _, err = yoj("score", path, "--server", url, "-o", path.with_name("out.jsonl"), "-q")
+    assert (code, err) == (0, "")

@@ -37,7 +37,10 @@ class RemoteScorer:
         """
         known = said_of(self.judge.served)
         settings = settings_of(
-            self.judge.description, known.get("content", ""), known.get("max_tokens", 0), 0
+            {"device": "", **self.judge.description},
+            known.get("content", ""),
+            known.get("max_tokens", 0),
+            0,
         )
         return {**settings, "max_batch_tokens": "the server's"}
 
