@@ -70,6 +70,16 @@ class RewardConfig(JudgeConfig):
         None, "Resolve media paths against this folder and refuse any that leave it."
     )
     allow_remote_media: bool = option(False, "Fetch http(s) media; off by default.")
+    server: str | None = option(
+        None,
+        "Score with the judge of this server (`yoj serve`) instead of loading one; its key is $YOJ_API_KEY.",
+        metavar="URL",
+    )
+    server_patience: float = option(
+        300.0,
+        "Seconds that the server may be away; let it be less than the trainer's processes wait for each other.",
+        check=positive,
+    )
     name: str | None = option(
         None, "What the trainer's logs call the reward. Default: yoj, yoj_multi or yoj_single."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,7 +18,10 @@ from yoj_cli.rewards.judging import Judged, judge_groups
 from yoj_cli.rewards.loaded import close_judge, loaded_judge
 from yoj_cli.rewards.metrics import batch_metrics
 from yoj_cli.rewards.rows import read_rows
-from yoj_cli.scoring.judge import Judge
+
+if TYPE_CHECKING:
+    from yoj_cli.client.judge import RemoteJudge
+    from yoj_cli.scoring.judge import Judge
 
 log = logging.getLogger("yoj_cli.rewards")
 
@@ -39,6 +42,7 @@ class GroupReward(RewardConfig):
     Raises:
         UsageError: options that contradict each other.
         ModelError, DeviceError: the judge cannot be loaded.
+        ServerError: with `server`, it cannot be reached.
     """
 
     def __post_init__(self) -> None:
@@ -51,8 +55,8 @@ class GroupReward(RewardConfig):
         """What a trainer's logs call it."""
         return self.name or ("yoj" if self.mode is None else f"yoj_{self.mode}")
 
-    def load(self) -> Judge:
-        """The judge in this process."""
+    def load(self) -> Judge | RemoteJudge:
+        """The judge of this process, or the server's."""
         return loaded_judge(self)
 
     def close(self) -> None:
@@ -106,9 +110,7 @@ class GroupReward(RewardConfig):
         media = MediaOptions(allow_remote=self.allow_remote_media)
         try:
             with errors_at(""):
-                judge = self.load()
-                with torch.autocast(judge.backbone.device.type, enabled=False):
-                    found = judge_groups(judge, [group for _, group in read], media)
+                found = judge_groups(self.load(), [group for _, group in read], media)
         except YojError as error:
             self._refuse(error)
             found = [Judged(None, failure=error) for _ in read]

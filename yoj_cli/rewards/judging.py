@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
+import torch
+
+from yoj_cli.client.judge import RemoteJudge
 from yoj_cli.errors import TooLongError, YojError, is_of_one_group
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.scoring.judge import Judge
 from yoj_cli.verdicts.verdict import Verdict
+
+if TYPE_CHECKING:
+    from yoj_cli.scoring.judge import Judge
 
 
 @dataclass(frozen=True)
@@ -27,20 +34,32 @@ class Judged:
     failure: YojError | None = None
 
 
-def judge_groups(judge: Judge, groups: Sequence[Group], media: MediaOptions) -> list[Judged]:
+def judge_groups(judge: Judge | RemoteJudge, groups: Sequence[Group], media: MediaOptions) -> list[Judged]:
     """Score groups, short ones together.
+
+    The host's autocast would change the scores, and is off meanwhile.
 
     Raises:
         DeviceError: the device cannot be used any more.
+        ServerError: the server is away.
     """
-    found = list(judge.score_groups(groups, media=media))
-    return [
-        Judged(item) if isinstance(item, Verdict) else _judge_readable(judge, group, item, media)
-        for group, item in zip(groups, found, strict=True)
-    ]
+    with _own_precision(judge):
+        found = list(judge.score_groups(groups, media=media))
+        return [
+            Judged(item) if isinstance(item, Verdict) else _judge_readable(judge, group, item, media)
+            for group, item in zip(groups, found, strict=True)
+        ]
 
 
-def _judge_readable(judge: Judge, group: Group, failure: Failure, media: MediaOptions) -> Judged:
+def _own_precision(judge: Judge | RemoteJudge) -> AbstractContextManager[object]:
+    if isinstance(judge, RemoteJudge):
+        return nullcontext()
+    return torch.autocast(judge.backbone.device.type, enabled=False)
+
+
+def _judge_readable(
+    judge: Judge | RemoteJudge, group: Group, failure: Failure, media: MediaOptions
+) -> Judged:
     """Score those responses of a group that can be read, when the group as a whole could not."""
     empty = _try(judge, replace(group, responses=("",)), media)
     if isinstance(empty, YojError):  # the prompt or what it shows is to blame
@@ -62,8 +81,11 @@ def _judge_readable(judge: Judge, group: Group, failure: Failure, media: MediaOp
     return Judged(None, left_out, failure=error if kept else None)
 
 
-def _try(judge: Judge, group: Group, media: MediaOptions) -> int | YojError:
-    """How many tokens a group has, without reading it."""
+def _try(judge: Judge | RemoteJudge, group: Group, media: MediaOptions) -> int | YojError:
+    """How long a group is, in a measure that tells longer ones from shorter ones; or why it cannot be read."""
+    if isinstance(judge, RemoteJudge):  # which has no way of preparing a group, and not reading it
+        item = next(judge.score_groups([group], media=media))
+        return item.error if isinstance(item, Failure) else sum(map(len, group.responses))
     try:
         return judge.prepare(group, media)[1].n_tokens
     except YojError as error:
