@@ -189,3 +189,44 @@ def test_systemd_reads_the_unit():
         line for line in done.stderr.splitlines() if "/opt/yoj/bin/yoj is not executable" not in line
     ]
     assert not [line for line in complaints if unit.name in line]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ms_swift_plugin", "slime_reward", "verl_reward"])
+def test_a_trainers_reward_prints_the_groups_scores(name):
+    script = EXAMPLES / "rewards" / f"{name}.py"
+    environment = {key: value for key, value in os.environ.items() if key != "YOJ_SERVER"}
+    done = subprocess.run(
+        [sys.executable, script], env=environment, capture_output=True, text=True, check=True, timeout=120
+    )
+    scores = [float(line.split()[0]) for line in done.stdout.splitlines()]
+    assert len(scores) == 4
+    assert scores.index(max(scores)) == GROUPS[0]["rankings"].index(1)
+
+
+@pytest.mark.slow
+def test_trl_trains_on_the_examples_with_a_judge(tmp_path):
+    from tests.tiny_policy import make_policy
+
+    policy = make_policy(tmp_path)
+    settings = [
+        "--policy",
+        policy,
+        "--cpu",
+        "--steps",
+        "2",
+        "--max-completion-length",
+        "12",
+        "--out",
+        tmp_path / "out",
+    ]
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "rewards" / "trl_grpo.py", *map(str, settings)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=200,
+    )
+    steps = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"step"')]
+    assert [entry["step"] for entry in steps] == [1, 2]
+    assert all(entry["rewards/yoj_multi/std"] > 0 for entry in steps)

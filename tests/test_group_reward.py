@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import pickle
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -298,9 +299,27 @@ def test_a_lazy_one_loads_at_the_first_call():
         GroupReward(model="nowhere/at-all", num_generations=2)
 
 
-def test_closing_gives_the_judge_back_and_a_call_loads_it_again():
+def host_state():
+    import random
+
+    import torch
+
+    logger = logging.getLogger("transformers")
+    return (
+        random.getstate(),
+        torch.get_rng_state().tolist(),
+        torch.get_default_dtype(),
+        logger.level,
+        warnings.filters[:],
+    )
+
+
+def test_loading_and_calling_leave_the_host_as_it_was_and_closing_gives_the_judge_back():
+    before = host_state()
     reward = make(seed=99)
     first = reward.load()
+    reward(**batch(LINES[0]))
+    assert host_state() == before
     reward.close()
     with pytest.raises(UsageError, match="closed"):
         first.score(prompt="p", responses=["a"])
@@ -367,3 +386,25 @@ def test_wrong_options_are_refused_before_anything_is_loaded(options, message):
 def test_columns_that_do_not_fit_are_an_error():
     with pytest.raises(InputError, match="3 prompts for 2 completions"):
         make()(prompts=["p"] * 3, completions=["a", "b"])
+
+
+def test_each_process_of_a_machine_takes_the_gpu_of_its_number(monkeypatch):
+    import torch
+
+    from yoj_cli.rewards.loaded import own_device
+
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    assert own_device("auto") == "auto"  # no GPU here
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 2)
+    assert [own_device(device) for device in ("auto", "cuda", "cuda:1", "cpu")] == [
+        "cuda:2",
+        "cuda:2",
+        "cuda:1",
+        "cpu",
+    ]
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert own_device("auto") == "cuda:3"
+    monkeypatch.setenv("LOCAL_RANK", "5")  # each process is shown its own GPUs only
+    assert own_device("auto") == "cuda:2"

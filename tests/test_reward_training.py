@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from tests.processes import ROOT, environment
+from tests.test_group_reward import LINES, batch, make
 from tests.tiny_policy import make_policy
-from yoj_cli.rewards import GroupReward
+from yoj_cli.rewards import GroupReward, loaded
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -152,3 +155,16 @@ def test_two_processes_with_uneven_batches_do_not_wait_for_each_other(policy, tm
         assert None not in [reward for call in each["trained"] for reward in call]
     assert len(ours["trained"]) == len(theirs["trained"]) == 3
     assert ours["trained"] != theirs["trained"]
+
+
+def score_in_worker(reward, given):
+    return reward(**given), len(loaded._judges)
+
+
+def test_a_worker_process_loads_the_judge_once_by_its_settings():
+    reward = make(lazy=True, mode="multi")
+    given = batch(LINES[0])
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        found = [pool.submit(score_in_worker, reward, given).result() for _ in range(2)]
+    assert [n_judges for _, n_judges in found] == [1, 1]
+    assert found[0][0] == found[1][0] == pytest.approx(reward(**given), abs=5e-5)

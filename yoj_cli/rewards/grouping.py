@@ -38,7 +38,7 @@ def group_size(config: RewardConfig, n_rows: int | None, trainer: Any) -> list[i
         return [size for size in dict.fromkeys(sizes) if size]
     is_training = bool(trainer.model.training)
     name = "num_generations" if is_training else "num_generations_eval"
-    size = int(trainer.num_generations if is_training else trainer.num_generations_eval)
+    size = int(getattr(trainer, name, None) or trainer.num_generations)
     given = train if is_training else evaluation
     if given is not None and given != size:
         raise UsageError(
