@@ -167,6 +167,22 @@ def test_a_large_body_is_refused_before_it_is_read(small: Served, is_chunked: bo
     assert exchange(small, HEAD + b"Content-Length: 99999999999\r\n\r\n").startswith(b"HTTP/1.1 413")
 
 
+@pytest.mark.parametrize(
+    ("body", "kind", "says"),
+    [
+        (b"\n" * 20_000, "application/x-ndjson", "20,000 lines, more than 1,536"),
+        (b"{}\n" * 15_000, "application/x-ndjson", "15,000 lines, more than 1,536"),
+        (b"[" + b"{}," * 9_999 + b"{}]", "application/json", "10,000 groups, more than 1,536"),
+    ],
+)
+def test_records_without_number_are_refused_before_each_is_an_object(
+    small: Served, body: bytes, kind: str, says: str
+) -> None:
+    answer = small.http.post("/v1/groups", content=body, headers={"content-type": kind})
+    assert answer.status_code == 413
+    assert says in answer.json()["detail"]
+
+
 def test_a_packed_body_is_refused(small: Served) -> None:
     headers = {"content-type": "application/json", "content-encoding": "gzip"}
     answer = small.http.post("/v1/groups", content=gzip.compress(json.dumps(GROUP).encode()), headers=headers)
@@ -249,6 +265,8 @@ def test_long_headers_and_what_is_no_http_are_refused(small: Served) -> None:
     long = exchange(small, b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000)
     assert long.startswith(b"HTTP/1.1 431")
     assert b'"type": "urn:problem-type:yoj:too-large"' in long
+    strange = b"POST /v1/groups HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    assert exchange(small, strange).startswith(b"HTTP/1.1 400")
     nonsense = exchange(small, b"\x16\x03\x01 nonsense\r\n\r\n")
     assert nonsense.startswith(b"HTTP/1.1 400")
     assert b"problem+json" in nonsense

@@ -69,6 +69,21 @@ class Slip:
                 hint="Send fewer groups at a time, or smaller pictures (--max-body-mb).",
             )
 
+    def check_number(self, n: int, what: str = "groups") -> None:
+        """See that a request may have so many groups, before each of them is an object.
+
+        Raises:
+            Problem: these are too many for any time.
+        """
+        limit = share_of(self._admission.config.max_waiting)
+        if n > limit:
+            raise Problem(
+                413,
+                "too-large",
+                f"the request has {n:,} {what}, more than {limit:,}",
+                hint="Send fewer groups at a time (--max-waiting).",
+            )
+
     def add_bytes(self, n_bytes: int) -> None:
         """Take room for a part of the body.
 
@@ -88,13 +103,7 @@ class Slip:
             Problem: these are too many for any time, or there is no room now.
         """
         total, limit = self._admission, self._admission.config.max_waiting
-        if n_groups > share_of(limit):
-            raise Problem(
-                413,
-                "too-large",
-                f"the request has {n_groups:,} groups, more than {share_of(limit):,}",
-                hint="Send fewer groups at a time (--max-waiting).",
-            )
+        self.check_number(n_groups)
         self._take("groups", n_groups, total.n_groups, limit)
         self.n_groups += n_groups
         total.n_groups += n_groups

@@ -70,18 +70,18 @@ async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
     return bytes(body)
 
 
-async def parse_body(request: Request, raw: bytes, media: InputConfig) -> Body:
+async def parse_body(request: Request, raw: bytes, media: InputConfig, slip: Slip) -> Body:
     """The records of a body, each parsed as a line of a file is.
 
     Raises:
-        Problem: it is of no type that is read, or no JSON at all.
+        Problem: it is of no type that is read, no JSON at all, or holds too many records.
     """
     kind = check_type(request, ONE, *LINES)
     parsers = {ONE: _parse_json, **dict.fromkeys(LINES, _parse_lines)}
     reader = Reader(media)
     if len(raw) < PARSE_IN_THREAD_BYTES:
-        return parsers[kind](raw, reader)
-    return await asyncio.to_thread(parsers[kind], raw, reader)
+        return parsers[kind](raw, reader, slip)
+    return await asyncio.to_thread(parsers[kind], raw, reader, slip)
 
 
 def check_type(request: Request, *known: str) -> str:
@@ -181,16 +181,18 @@ def parse_document(raw: bytes, media: InputConfig) -> Any:
         raise _no_json("the body is nested too deep, or holds an integer of thousands of digits") from error
 
 
-def _parse_json(raw: bytes, reader: Reader) -> Body:
+def _parse_json(raw: bytes, reader: Reader, slip: Slip) -> Body:
     document = parse_document(raw, reader.media)
     if isinstance(document, list):
+        slip.check_number(len(document))
         return Body(
             [reader.read(each, f"record {n}", str(n)) for n, each in enumerate(document, start=1)], False
         )
     return Body([reader.read(document, "", "1")], True)
 
 
-def _parse_lines(raw: bytes, reader: Reader) -> Body:
+def _parse_lines(raw: bytes, reader: Reader, slip: Slip) -> Body:
+    slip.check_number(raw.count(b"\n"), "lines")
     lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), start=1) if not is_blank(line)]
     found = [item for number, line in lines if (item := reader.read_line(line, number)) is not None]
     if found and not any(is_json for _, is_json in found):

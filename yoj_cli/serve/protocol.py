@@ -60,7 +60,7 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
 
     def send_400_response(self, msg: str) -> None:
         error = sys.exc_info()[1]
-        status = getattr(error, "error_status_hint", 400)
+        status = 431 if getattr(error, "error_status_hint", 400) == 431 else 400  # h11 has a 501 too
         detail = str(error) if isinstance(error, h11.RemoteProtocolError) else msg
         self._refuse(Problem(status, "too-large" if status == 431 else "bad-request", f"no HTTP: {detail}"))
 

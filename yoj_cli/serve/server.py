@@ -82,6 +82,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         )
         self.service, self._load, self._say = service, load, say
         self._stop_by: float | None = None
+        self._has_said_so = False
         self._error: YojError | None = None
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -111,11 +112,13 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         if self._stop_by is not None and sig == signal.SIGINT:
             self.force_exit = self.should_exit = True
             return
-        self._say("ending: what was accepted is finished; Ctrl-C ends at once")
-        self.stop()
+        self.stop()  # and nothing is said here: the signal may have come in the middle of a line
 
     async def on_tick(self, counter: int) -> bool:
         if self._stop_by is not None:
+            if not self._has_said_so:
+                self._has_said_so = True
+                self._say("ending: what was accepted is finished; Ctrl-C ends at once")
             self.service.cohorts.close_all()  # nobody else is let in
             left_s = self._stop_by - time.monotonic()
             if left_s < SAY_SO_S:

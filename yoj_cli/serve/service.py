@@ -156,7 +156,7 @@ class Service:
         self.check_ready()
         slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
         raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
-        body = await parse_body(request, raw, self.media)
+        body = await parse_body(request, raw, self.media, slip)
         self.check_ready()  # it may have taken a while
         slip.add_groups(len(body.items))
         request.state.log.update(bytes_in=slip.n_bytes, groups=len(body.items), failed=0)
