@@ -178,3 +178,18 @@ def test_windows_end_at_the_cuts_wherever_the_stream_began():
     with Prefetcher(lambda item: item, range(7), max_size=100, cut_every=4, n_before=2) as results:
         windows = [results.take() for _ in range(3)]
     assert windows == [[0, 1], [2, 3, 4, 5], [6]]
+
+
+def test_of_results_that_fill_the_room_one_is_ahead():
+    begun = []
+
+    def count(item):
+        begun.append(item)
+        return item
+
+    with Prefetcher(count, range(100), n_prefetched=4, size=lambda _: 100, max_size=100) as results:
+        for item in range(8):  # the first are begun before the size of any is known
+            assert results.take() == [item]
+        wait_until(lambda: len(begun) == 9)
+        time.sleep(0.05)
+        assert len(begun) == 9

@@ -5,25 +5,69 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media
 from yoj_cli.media.load import Clip, Picture, load, measure
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 
-MANY_PIXELS = 34_000_000
-"""Groups of more are prepared one at a time, whatever the threads: 16 frames in full HD are not among them."""
+MAX_PIXELS_IN_WORK = 34_000_000
+"""Of all groups that are prepared at the same time, whatever the threads, or of one group; preparing takes some 30
+bytes a pixel. 16 frames in full HD are fewer."""
 
-_alone = threading.Lock()
+
+class Room:
+    """Pixels of the groups in work: a group waits while the others' leave it no room.
+
+    The group that came first always gets what it asks for, so that none waits in a circle, and one that is larger than
+    the room is prepared nearly alone.
+    """
+
+    def __init__(self, max_pixels: int) -> None:
+        self._max_pixels = max_pixels
+        self.forget()
+
+    @contextmanager
+    def shared(self) -> Iterator[Callable[[int], None]]:
+        """Gives a function that takes room for so many pixels more; all of it is given back at the block's end."""
+        ours = object()
+
+        def take(n_pixels: int) -> None:
+            with self._changed:
+                self._changed.wait_for(lambda: self._has_room(ours, n_pixels))
+                self._taken[ours] += n_pixels
+
+        with self._changed:
+            self._taken[ours] = 0
+        try:
+            yield take
+        finally:
+            with self._changed:
+                del self._taken[ours]
+                self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Start empty; in a forked child, who is at work and who holds the lock are threads of the parent."""
+        self._changed = threading.Condition()
+        self._taken: dict[object, int] = {}
+
+    def _has_room(self, ours: object, n_pixels: int) -> bool:
+        is_first = next(iter(self._taken)) is ours
+        return is_first or sum(self._taken.values()) + n_pixels <= self._max_pixels
+
+
+_room = Room(MAX_PIXELS_IN_WORK)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_room.forget)
 
 
 @contextmanager
 def loaded_media(media: Sequence[Media], options: MediaOptions = DEFAULTS) -> Iterator[list[Picture | Clip]]:
     """A group's pictures and clips, in their order; one that is shown several times is loaded once.
 
-    Use them inside: another group with many pixels waits for the end of the block.
+    Use them inside: other groups' pixels may wait for the end of the block.
 
     Raises:
         MediaError: one cannot be loaded, or together they have more pixels than a group may show.
@@ -33,15 +77,14 @@ def loaded_media(media: Sequence[Media], options: MediaOptions = DEFAULTS) -> It
     if len(media) * options.max_pixels > options.max_group_pixels:
         _check_headers([(medium, n_shown[key]) for key, medium in distinct.items()], options)
     loaded: dict[Hashable, Picture | Clip] = {}
-    n_pixels, is_alone = 0, False
-    with ExitStack() as stack:
+    n_pixels = 0
+    with _room.shared() as take_room:
         for key, medium in distinct.items():
             loaded[key] = load(medium, options)
-            n_pixels += n_shown[key] * count_pixels(loaded[key])
+            n_more = n_shown[key] * count_pixels(loaded[key])
+            n_pixels += n_more
             _check(n_pixels, options)
-            if n_pixels > MANY_PIXELS and not is_alone:
-                stack.enter_context(_alone)
-                is_alone = True
+            take_room(n_more)
         yield [loaded[_key(medium)] for medium in media]
 
 
@@ -80,13 +123,3 @@ def _key(medium: Media) -> Hashable:
     if medium.frames:
         return id(medium)
     return medium if isinstance(medium.source, str) else id(medium.source)
-
-
-def _renew_lock() -> None:
-    global _alone
-    _alone = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_lock)
-"""A forked child has the lock as a thread of the parent left it."""

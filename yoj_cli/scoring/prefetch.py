@@ -23,9 +23,10 @@ class Prefetcher(Generic[Item, Result]):
 
     Args:
         function: called in threads.
-        n_prefetched: threads, and items that may always be ahead of the consumer.
+        n_prefetched: threads; and items that are ahead of the consumer, where `max_size` is 0.
         size: how large a finished result is, in a unit of the caller's.
-        max_size: further items are begun while the finished results are smaller than this together.
+        max_size: further items are begun while the results are smaller than this together: those that are finished,
+            and those being worked on, each taken to be as large as the last one was. One is always ahead.
         cut_every: results on both sides of every so many are never handed out together; None for no such limit.
         n_before: how many came before these items, for that count.
     """
@@ -48,7 +49,7 @@ class Prefetcher(Generic[Item, Result]):
         self._queue: deque[Future[Result]] = deque()
         self._window: list[Future[Result]] = []  # the next to be handed out; all done
         self._window_size = 0
-        self._n_working = self._finished_size = 0
+        self._n_working = self._finished_size = self._last_size = 0
         self._at_end = self._closed = False
         self._pool = ThreadPoolExecutor(n_prefetched, thread_name_prefix="yoj-prefetch")
         # A daemon: a read that never returns must not keep the program from ending.
@@ -114,9 +115,11 @@ class Prefetcher(Generic[Item, Result]):
         return is_cut or self._window_size >= self._max_size or _has_failed(self._window[-1])
 
     def _may_begin(self) -> bool:
-        if len(self._queue) + len(self._window) < self._n_prefetched:
+        n_ahead = len(self._queue) + len(self._window)
+        if n_ahead == 0 or (self._max_size == 0 and n_ahead < self._n_prefetched):
             return True
-        return self._n_working < self._n_prefetched and self._finished_size < self._max_size
+        expected_size = self._finished_size + self._n_working * self._last_size
+        return self._n_working < self._n_prefetched and expected_size < self._max_size
 
     def _read(self, items: Iterator[Item]) -> None:
         try:
@@ -153,7 +156,8 @@ class Prefetcher(Generic[Item, Result]):
     def _finish(self, future: Future[Result]) -> None:
         with self._changed:
             self._n_working -= 1
-            self._finished_size += self._size_of(future)
+            self._last_size = self._size_of(future)
+            self._finished_size += self._last_size
             self._changed.notify_all()
 
     def _append_error(self, error: BaseException) -> None:

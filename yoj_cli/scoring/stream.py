@@ -23,6 +23,10 @@ from yoj_cli.verdicts.verdict import Verdict, build_verdict
 PREFETCHED_BATCHES = 4
 """Groups are prepared ahead up to the tokens of so many batches: the more, the better their lengths match."""
 
+PREFETCHED_BYTES = 256 << 20
+"""Of pixels as the judge takes them, and of all that is prepared ahead or read together: a group counts for its tokens,
+or for its share of these bytes where that is more. Molmo2 takes 12 to 17 KB a token, Qwen3-VL 24."""
+
 FAILURE_TOKENS = 64
 """What a group that cannot be scored counts for in that."""
 
@@ -60,8 +64,8 @@ def score_stream(
 
     What always holds:
     - Results come in the order of the input, whatever is read together.
-    - Memory does not grow with the stream: at most two windows of PREFETCHED_BATCHES are held, one that is scored and
-      one that is prepared.
+    - Memory does not grow with the stream: at most two windows of PREFETCHED_BATCHES or PREFETCHED_BYTES are held, one
+      that is scored and one that is prepared.
     - Which groups share a forward pass follows from the stream alone: the same file gives the same bits. Windows end
       with each BLOCK of groups, so that blocks give the same bits wherever they are scored.
     - A live stream gives that up, so that nothing waits for a slow pipe: what has come is scored.
@@ -80,8 +84,9 @@ def score_stream(
     # 1. Read the groups and prepare them (media, tokens), ahead of the device and in threads.
     usage, max_tokens = judge.engine.usage, PREFETCHED_BATCHES * judge.engine.limits.max_batch_tokens
     prepare = partial(prepare_group, judge, options)
+    size = partial(_size, bytes_per_token=PREFETCHED_BYTES / max_tokens)
     with Prefetcher(
-        prepare, groups, size=_size, max_size=max_tokens, cut_every=BLOCK, n_before=n_before
+        prepare, groups, size=size, max_size=max_tokens, cut_every=BLOCK, n_before=n_before
     ) as prefetched:
         while True:
             # 2. Wait for the next window of groups.
@@ -133,8 +138,12 @@ def prepare_group(judge: Scorer, options: MediaOptions, item: Group | Failure) -
         return Failure(item.where, item.record, error)
 
 
-def _size(item: Prepared | Failure) -> int:
-    return item.sequence.n_tokens if isinstance(item, Prepared) else FAILURE_TOKENS
+def _size(item: Prepared | Failure, *, bytes_per_token: float) -> int:
+    """In tokens."""
+    if isinstance(item, Failure):
+        return FAILURE_TOKENS
+    n_bytes = sum(tensor.nbytes for tensor in item.sequence.media_inputs.values())
+    return max(item.sequence.n_tokens, int(n_bytes / bytes_per_token))
 
 
 def conclude(prepared: Prepared, outcome: Outcome, temperature: float) -> Verdict | Failure | YojError:

@@ -17,7 +17,8 @@ from yoj_cli.media.load import Clip, Picture
 from yoj_cli.model.device import is_out_of_memory
 
 N_PROCESSED = 8
-"""Groups whose media tensors are cached: some 15 MB a picture and 30 MB a clip."""
+PROCESSED_BYTES = 128 << 20
+"""Groups whose media tensors are cached: at most so many, and so large together; the last one always."""
 
 
 MediaKey: TypeAlias = tuple[tuple[str, str], ...]
@@ -80,11 +81,18 @@ class MediaProcessor:
             return kept.result()
         try:
             ours.set_result(self._process(key, media, max_crops))
+            self._drop_oldest()
         except BaseException as error:
             with self._lock:
                 self._kept.pop(key, None)
             ours.set_exception(error)
         return ours.result()
+
+    def _drop_oldest(self) -> None:
+        with self._lock:
+            n_bytes = sum(_count_bytes(each) for each in self._kept.values())
+            while n_bytes > PROCESSED_BYTES and len(self._kept) > 1:
+                n_bytes -= _count_bytes(self._kept.popitem(last=False)[1])
 
     def _process(self, key: MediaKey, media: Sequence[Picture | Clip], max_crops: int | None) -> Processed:
         try:
@@ -123,6 +131,13 @@ class MediaProcessor:
             ]
             inputs.update({name: value for name, value in found.items() if name != "video_metadata"})
         return inputs, expansions
+
+
+def _count_bytes(processed: Future[Processed]) -> int:
+    """0 for what is still in work; whoever waits for it has it by other means."""
+    if not processed.done() or processed.exception() is not None:
+        return 0
+    return sum(tensor.nbytes for tensor in processed.result().inputs.values())
 
 
 def process_clips(video_processor: Any, clips: Sequence[Clip]) -> Any:
