@@ -42,6 +42,8 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     monkeypatch.setenv("HF_HOME", str(home / "huggingface"))
     monkeypatch.delenv("YOJ_MODEL", raising=False)
     monkeypatch.delenv("YOJ_DEBUG", raising=False)
+    monkeypatch.delenv("YOJ_SERVER", raising=False)
+    monkeypatch.delenv("YOJ_API_KEY", raising=False)
 
 
 @pytest.fixture

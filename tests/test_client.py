@@ -33,6 +33,7 @@ from yoj_cli import (
     RemoteJudge,
     ServerError,
     TooLongError,
+    UsageError,
     read_groups,
 )
 from yoj_cli.client import connection
@@ -204,12 +205,6 @@ def served(running: Served) -> Iterator[Between]:
 def remote(served: Between) -> Iterator[RemoteJudge]:
     with RemoteJudge(served.url, patience_s=5) as judge:
         yield judge
-
-
-@pytest.fixture(autouse=True)
-def no_server_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("YOJ_SERVER", "YOJ_API_KEY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -685,3 +680,27 @@ def test_a_server_that_says_little_of_its_judge_is_no_bug_of_ours(
     with answering(models(), lines(VERDICT)) as url:
         code, _, err = yoj("score", path, "--server", url, "-o", path.with_name("out.jsonl"), "-q")
     assert (code, err) == (0, "")
+
+
+def test_what_the_server_had_no_time_for_is_asked_again() -> None:
+    late = {"id": 1, "error": {"type": "DeadlineError", "message": "line 2: not scored within 600 s"}}
+    answers = [models(), lines(VERDICT, late), lines({**VERDICT, "id": 1})]
+    group = {"prompt": "q", "responses": ["a", "b"]}
+    with answering(*answers) as url, RemoteJudge(url, patience_s=5) as judge:
+        assert [type(each) for each in judge.score_groups([group, group])] == [Verdict, Verdict]
+    with answering(models(), lines({**late, "id": 0})) as url, RemoteJudge(url, patience_s=5) as judge:
+        (failure,) = judge.score_groups([group])  # alone it had all the time there is
+        assert isinstance(failure, Failure)
+        assert str(failure.error) == "record 1: not scored within 600 s"
+
+
+def test_a_device_that_is_lost_ends_the_run() -> None:
+    lost = {"id": 0, "error": {"type": "DeviceError", "message": "line 1: the device is gone"}}
+    with (
+        answering(models(), lines(lost)) as url,
+        RemoteJudge(url, patience_s=5) as judge,
+        pytest.raises(ServerError, match="the device is gone"),
+    ):
+        judge.score(prompt="q", responses=["a", "b"])
+    with pytest.raises(UsageError, match="the connection is closed"):
+        judge.score(prompt="q", responses=["a", "b"])

@@ -29,7 +29,7 @@ from yoj_cli.version import __version__
 
 EXIT_CODES = """\
 Exit codes: 0 all scored; 1 some groups failed (--on-error skip); 2 bad usage or input; 3 model or
-checkpoint problem; 4 no usable device or out of memory; 70 a bug in yoj; 130 interrupted."""
+checkpoint problem; 4 no usable device, out of memory, or no server (--server); 70 a bug in yoj; 130 interrupted."""
 
 COMMANDS = {
     "score": "score:score",

@@ -78,7 +78,7 @@ class Connection:
         Raises:
             ServerError, UsageError: it cannot be had.
         """
-        patience = _Patience(self)
+        patience = self._begin()
         while True:
             try:
                 with self._http.stream("GET", path) as response:
@@ -105,7 +105,7 @@ class Connection:
             ServerError, UsageError: no answer can be had.
         """
         request_id = uuid.uuid4().hex
-        patience = _Patience(self)
+        patience = self._begin()
         n_answered = 0
         while n_answered < len(lines):
             try:
@@ -121,6 +121,11 @@ class Connection:
             except httpx.TransportError as error:
                 patience.wait(self._lost(error))
                 before_retry()
+
+    def _begin(self) -> _Patience:
+        if self._closed.is_set():
+            raise UsageError("the connection is closed", where=self.server, hint="Make another RemoteJudge.")
+        return _Patience(self)
 
     def _ask_once(self, lines: Sequence[bytes], model: str, request_id: str) -> Iterator[bytes]:
         """As many answers as come before the connection breaks."""
