@@ -102,3 +102,7 @@ def test_the_scripts_run_from_end_to_end_and_do_nothing_twice(tmp_path):
     table = run("tables.py", str(results), str(tmp_path / "work" / "learning_start_demo.jsonl"))
     assert "| multi, ce (1 seed) |" in table
     assert "head std 0.1" in table
+    run("make_text_base.py", work, "--n-groups", "12")
+    text = ("--base", f"{work}/text-base", "--data", f"{work}/text.jsonl")
+    run("learning_start.py", work, *text, "--only", "4", "--seeds", "0", "--steps", "1", "--n-held-out", "2")
+    assert "head rate 1e-2" in run("tables.py", f"{work}/learning_start_text-base.jsonl")

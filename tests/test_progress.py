@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.train.best import best_step
+from yoj_cli.train.best import BestCallback, best_step
 from yoj_cli.train.evaluation import Outcome, summarize
 from yoj_cli.train.progress import RunningMeans, warnings_at_end
 
@@ -70,6 +73,32 @@ def test_the_best_step_is_the_first_of_equals_and_never_the_untrained_state():
     assert best_step(TrainConfig(keep_best="tau"), lines) == (4, 2)
     assert best_step(TrainConfig(keep_best="loss"), lines) == (0, 0)
     assert best_step(TrainConfig(), lines) == (0, 0)
+
+
+def test_the_best_state_of_every_saved_state_is_kept_until_no_run_can_go_on_from_it(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    callback = BestCallback(TrainConfig(keep_best="tau"), metrics, lambda folder: folder.mkdir())
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True)
+
+    def evaluate(step: int, tau: float, *saved: int) -> set[str]:
+        for other in tmp_path.glob("checkpoint-*"):
+            other.rmdir()
+        for each in saved:
+            (tmp_path / f"checkpoint-{each}").mkdir()
+        with metrics.open("a") as file:
+            file.write(json.dumps({"step": step, "eval_tau": tau}) + "\n")
+        state = TrainerState(global_step=step)
+        callback.on_evaluate(arguments, state, TrainerControl())
+        return {each.name for each in tmp_path.glob("best-*")}
+
+    assert evaluate(10, 0.1) == {"best-10"}
+    assert evaluate(30, 0.2, 20) == {
+        "best-10",
+        "best-30",
+    }  # one that goes on from 20 may not come to 30 again
+    assert evaluate(40, 0.0, 20) == {"best-10", "best-30"}
+    assert evaluate(50, 0.3, 40) == {"best-30", "best-50"}
+    assert evaluate(60, 0.4, 55) == {"best-50", "best-60"}
 
 
 def outcome(prompt, scores, *, flipped=False):

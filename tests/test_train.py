@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import PARITY
 from tests.processes import environment
+from tests.tiny_text_bases import make_base
 from yoj_cli import Judge
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, UsageError
@@ -159,6 +160,31 @@ def test_a_resumed_run_equals_an_uninterrupted_one_to_the_bit(groups, tmp_path, 
 
 
 @pytest.mark.slow
+def test_a_killed_run_that_keeps_its_best_state_resumes_to_the_same_weights(groups, tmp_path):
+    class Killed(Exception):
+        pass
+
+    options = {"epochs": 4, "save_every": 3, "eval_every": 1, "learning_rate": 3e-3, "keep_best": "loss"}
+    assert run(groups, tmp_path / "whole", held_out=[groups], **options)
+
+    def kill(line, n_steps):
+        if line["step"] == 6 and "loss" in line:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(groups, tmp_path / "parts", held_out=[groups], report=kill, **options)
+    left = {each.name for each in (tmp_path / "parts").iterdir() if each.is_dir()}
+    assert "checkpoint-3" in left
+    assert "checkpoint-6" not in left
+    assert run(groups, tmp_path / "parts", held_out=[groups], resume=True, **options)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    last = [line for line in read_metrics(tmp_path / "parts" / "metrics.jsonl") if "eval_loss" in line]
+    best = min(last[1:], key=lambda line: line["eval_loss"])["step"]
+    assert f"of step {best}, which evaluated best" in (tmp_path / "parts" / "README.md").read_text()
+    assert not list((tmp_path / "parts").glob("best-*"))
+
+
+@pytest.mark.slow
 def test_a_killed_run_resumes_to_the_same_weights(groups, tmp_path):
     options = ["--base", BASE, "--device", "cpu", "--lora-r", "4", "--head-dim", "16", "--batch-size", "2"]
     options += ["--epochs", "3", "--save-every", "2", "--no-gradient-checkpointing"]
@@ -287,6 +313,17 @@ def test_a_run_that_learns_nothing_is_warned_about_in_the_metrics_the_card_and_a
     assert "**Warning**: over the last 6 steps" in (tmp_path / "out" / "README.md").read_text()
 
 
+@pytest.mark.parametrize("rate", [1.0, 100.0])
+def test_a_run_that_a_huge_learning_rate_ruins_ends_with_a_warning(groups, tmp_path, rate):
+    said = []
+    config = TrainConfig(**SMALL | {"learning_rate": rate, "epochs": 4})
+    assert train(prepare([groups], tmp_path / "out", config), say=said.append)
+    assert any(text.startswith("warning: over the last 8 steps") for text in said)
+    last = read_metrics(tmp_path / "out" / "metrics.jsonl")[-1]
+    assert {"collapsed", "nothing_learnt", "worse_than_constant"} & last.keys()
+    assert "**Warning**: over the last 8 steps" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_the_folder_tells_what_was_done(groups, tmp_path):
     run(groups, tmp_path / "out", held_out=[groups], epochs=1)
     found = {path.name for path in (tmp_path / "out").iterdir()}
@@ -398,46 +435,28 @@ def test_two_processes_learn_what_one_learns(groups, tmp_path):
     assert n_groups == [8, 8, 8]
 
 
-TRAIN_WITH_LITTLE_MEMORY = """
-import resource, sys
-from pathlib import Path
-from yoj_cli.config.train import TrainConfig
-from yoj_cli.errors import OutOfMemoryError
-from yoj_cli.train.prepare import prepare
-from yoj_cli.train.run import train
-
-def limit(line, n_steps):
-    if line["step"] == 2:
-        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, -1))
-
-data, base = Path(sys.argv[1]), sys.argv[2]
-config = TrainConfig(
-    base=base, device="cpu", lora_r=8, head_dim=32, batch_size=1, epochs=1, seed=4, save_every=1,
-    gradient_checkpointing=False,
-)
-try:
-    train(prepare([data], data.parent / "out", config), report=limit)
-except OutOfMemoryError as error:
-    print(error)
-"""
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory by what /proc says")
-def test_memory_that_runs_out_is_an_error_that_names_the_group_and_what_to_change(write_lines, tmp_path):
-    short, long = ["a", "b"], [" ".join(f"w{i * j % 97}" for j in range(140)) for i in range(8)]
+@pytest.mark.parametrize("n_groups", [5, 7])
+def test_two_processes_that_share_groups_unevenly_learn_what_one_learns(write_lines, tmp_path, n_groups):
+    """Of 5 groups in steps of 4, one process has two and one, and the other two and none."""
     records = [
-        {"prompt": f"p{index}", "responses": responses, "rankings": [*range(1, len(responses) + 1)]}
-        for index, responses in enumerate([short, short, short, long])
+        {"prompt": f"p {n}", "responses": [f"yes {n}", "no no", f"{n} or so"], "rankings": [2, 1, 3]}
+        for n in range(n_groups)
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", TRAIN_WITH_LITTLE_MEMORY, str(write_lines(*records)), BASE],
-        env=environment(),
-        capture_output=True,
-        text=True,
-    )
-    assert "data.jsonl:4: out of memory on a group of 3157 tokens" in done.stdout
-    assert "--gradient-checkpointing" in done.stdout
-    assert "--resume goes on" in done.stdout
-    assert (tmp_path / "out" / "checkpoint-2").is_dir()
+    data, base = write_lines(*records), make_base(tmp_path / "base", "llama")
+    options = ["--base", str(base), "--device", "cpu", "--quant", "none", "--lora-r", "4", "--head-dim", "16"]
+    options += ["--lora-dropout", "0", "--batch-size", "4", "--epochs", "2", "--eval", str(data)]
+    options += ["--keep-best", "loss", "--learning-rate", "1e-2", "--no-gradient-checkpointing"]
+    script = tmp_path / "yoj_train.py"
+    script.write_text("from yoj_cli.cli.main import main; main()")
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", f"2958{n_groups}"]
+    for command, out in (([], "one"), (launcher, "two")):
+        arguments = [*command, str(script), "train", str(data), *options, "-o", str(tmp_path / out)]
+        done = subprocess.run([sys.executable, *arguments], env=environment(), capture_output=True)
+        assert done.returncode == 0, done.stderr.decode()
+    one, two = ([*read_metrics(tmp_path / out / "metrics.jsonl")] for out in ("one", "two"))
+    assert [line["step"] for line in one] == [line["step"] for line in two]
+    names = {"loss", "best_of_n", "constant_loss", "spread", "eval_loss", "eval_n_groups"}
+    for mine, theirs in zip(one, two, strict=True):
+        found = {name: theirs[name] for name in names & theirs.keys()}
+        assert {name: mine[name] for name in names & mine.keys()} == pytest.approx(found, rel=1e-4)

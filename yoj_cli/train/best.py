@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from accelerate.utils import wait_for_everyone
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from yoj_cli.config.train import TrainConfig
@@ -52,15 +53,24 @@ class BestCallback(TrainerCallback):  # type: ignore[misc]
     ) -> TrainerControl:
         if self._config.keep_best is None or state.global_step == 0:
             return control
-        step, n_since = best_step(self._config, read_metrics(self._metrics))
+        wait_for_everyone()  # one process writes metrics.jsonl, and all have to read the same in it
+        lines = read_metrics(self._metrics)
+        step, n_since = best_step(self._config, lines)
         if step == state.global_step and state.is_world_process_zero:
             self._save(best_folder(self._metrics.parent, step))
-            for other in self._metrics.parent.glob("best-*"):
-                if other != best_folder(self._metrics.parent, step):
-                    shutil.rmtree(other, ignore_errors=True)
+            self._forget_others(step, lines)
         if self._config.early_stopping and n_since >= self._config.early_stopping:
             self.has_stopped = control.should_training_stop = True
         return control
+
+    def _forget_others(self, step: int, lines: Sequence[Mapping[str, float]]) -> None:
+        """Remove the states that are the best no more, not even of a run that goes on from a saved state."""
+        out = self._metrics.parent
+        saved = [int(each.name.rpartition("-")[2]) for each in out.glob("checkpoint-*")]
+        before = {best_step(self._config, [x for x in lines if x["step"] <= each])[0] for each in saved}
+        kept = {best_folder(out, each) for each in (step, *before)}
+        for other in set(out.glob("best-*")) - kept:
+            shutil.rmtree(other, ignore_errors=True)
 
 
 def best_folder(out: Path, step: int) -> Path:

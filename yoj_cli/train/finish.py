@@ -40,8 +40,8 @@ def write_checkpoint(run: Run, model: RewardModel) -> None:
         for path in sorted(aside.iterdir(), key=lambda path: path.name == REWARD_CONFIG):
             os.replace(path, run.out / path.name)
         aside.rmdir()
-        if step:
-            shutil.rmtree(best_folder(run.out, step), ignore_errors=True)
+        for best in run.out.glob("best-*"):
+            shutil.rmtree(best, ignore_errors=True)
     except CANNOT_WRITE as error:
         raise ModelError(
             f"the checkpoint cannot be written ({str(error).splitlines()[0]})",

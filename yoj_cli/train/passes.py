@@ -62,7 +62,7 @@ class StepGradients:
     forget: Callable[[], None]
     limits: Limits
 
-    def add(self, examples: Sequence[Future[Example]]) -> list[Seen]:
+    def add(self, examples: Sequence[Future[Example]], n_groups: int | None = None) -> list[Seen]:
         """Add the gradients of the mean loss of some groups.
 
         A pass that finds no room may have left some of its gradients behind, so the whole step is begun again, with
@@ -70,6 +70,7 @@ class StepGradients:
 
         Args:
             examples: all groups of this step (of this process), being prepared in threads.
+            n_groups: of the step over all processes, over which the loss is a mean; by default those that are here.
         Returns:
             What was seen of each, in the order in which they were read.
         Raises:
@@ -77,11 +78,12 @@ class StepGradients:
             ModelError: a loss is no number.
             OutOfMemoryError: the device has no room for one group alone.
         """
+        n_groups = n_groups or len(examples)
         while True:
             seen: list[Seen] = []
             for batch in _batches(examples, self.limits):
                 sequences = [example.sequence for example in batch]
-                found = attempt(sequences, partial(self._pass, batch, len(examples)))
+                found = attempt(sequences, partial(self._pass, batch, n_groups))
                 if not isinstance(found, YojError):
                     seen += found
                     continue

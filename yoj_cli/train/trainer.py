@@ -154,33 +154,46 @@ class GroupTrainer(Trainer):  # type: ignore[misc]
         """Collect the groups of an optimizer step; with its last one, read them and add up their gradients.
 
         The wrapper for several processes is passed by: each adds up its own gradients in as many passes as its groups
-        need, and they are averaged once. So a process that has to begin its step again keeps the others waiting, and
+        need, and they are added up once. So a process that has to begin its step again keeps the others waiting, and
         no more.
 
         Returns:
-            () mean loss of the step's groups; 0 for all but the last.
+            () this process's part of the mean loss of the step's groups, times the number of processes, over which the
+            Trainer takes a mean; 0 for all but the last.
         Raises:
             YojError: see `StepGradients.add`.
         """
         self._waiting.append(inputs["example"])
         if not self.accelerator.sync_gradients:
             return torch.zeros((), device=self.args.device)
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting[: len(self._waiting) - self._is_filled_up()], []
+        n_groups = self._sum_over_processes(torch.tensor(len(waiting), device=self.args.device))
         self._reward_model.train()
         with self.compute_loss_context_manager():
-            seen = self._gradients.add(waiting)
+            seen = self._gradients.add(waiting, int(n_groups))
         if self.args.world_size > 1:
-            self._average_gradients()
+            self._add_gradients()
         self._seen += seen
-        return torch.tensor(sum(each.loss for each in seen) / len(seen), device=self.args.device)
+        loss = sum(each.loss for each in seen) * self.args.world_size / int(n_groups)
+        return torch.tensor(loss, device=self.args.device)
 
-    def _average_gradients(self) -> None:
+    def _is_filled_up(self) -> bool:
+        """Whether this process's last group is one that another has read, given so that all get equally many."""
+        n_left_over = len(self.examples) % self.args.world_size
+        is_end = self.accelerator.gradient_state.end_of_dataloader
+        return bool(is_end and n_left_over and self.args.process_index >= n_left_over)
+
+    def _sum_over_processes(self, value: Tensor) -> Tensor:
+        if self.args.world_size > 1:
+            torch.distributed.all_reduce(value)
+        return value
+
+    def _add_gradients(self) -> None:
         for parameter in self._reward_model.parameters():
             if parameter.requires_grad:
-                if parameter.grad is None:
+                if parameter.grad is None:  # of a process that had no group of its own
                     parameter.grad = torch.zeros_like(parameter)
-                torch.distributed.all_reduce(parameter.grad)
-                parameter.grad /= self.args.world_size
+                self._sum_over_processes(parameter.grad)
 
     def _forget_step(self) -> None:
         self._reward_model.zero_grad(set_to_none=True)
