@@ -436,12 +436,11 @@ def test_two_processes_learn_what_one_learns(groups, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("n_groups", [5, 7])
-def test_two_processes_that_share_groups_unevenly_learn_what_one_learns(write_lines, tmp_path, n_groups):
+def test_two_processes_that_share_groups_unevenly_learn_what_one_learns(write_lines, tmp_path):
     """Of 5 groups in steps of 4, one process has two and one, and the other two and none."""
     records = [
         {"prompt": f"p {n}", "responses": [f"yes {n}", "no no", f"{n} or so"], "rankings": [2, 1, 3]}
-        for n in range(n_groups)
+        for n in range(5)
     ]
     data, base = write_lines(*records), make_base(tmp_path / "base", "llama")
     options = ["--base", str(base), "--device", "cpu", "--quant", "none", "--lora-r", "4", "--head-dim", "16"]
@@ -449,7 +448,7 @@ def test_two_processes_that_share_groups_unevenly_learn_what_one_learns(write_li
     options += ["--keep-best", "loss", "--learning-rate", "1e-2", "--no-gradient-checkpointing"]
     script = tmp_path / "yoj_train.py"
     script.write_text("from yoj_cli.cli.main import main; main()")
-    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", f"2958{n_groups}"]
+    launcher = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29585"]
     for command, out in (([], "one"), (launcher, "two")):
         arguments = [*command, str(script), "train", str(data), *options, "-o", str(tmp_path / out)]
         done = subprocess.run([sys.executable, *arguments], env=environment(), capture_output=True)

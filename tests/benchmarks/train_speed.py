@@ -3,6 +3,7 @@
     python tests/benchmarks/train_speed.py
     python tests/benchmarks/train_speed.py --short
     python tests/benchmarks/train_speed.py --short --profile
+    python tests/benchmarks/train_speed.py --passes
 
 The plain loop reads a group in the main thread, runs the whole model with its 151,936-wide logits and the hidden
 states of every layer, and throws all but one hidden state a response away. Both train the same adapter from the same
@@ -11,6 +12,7 @@ Losses must agree, or the comparison means nothing.
 
 --short compares `yoj train` with itself, one group to a pass and several (--micro-batch-tokens), on groups of some 190
 tokens of text: in one process, each in turn, medians over the steps. --profile adds the operations that take most time.
+--passes times forward and backward alone, in seconds of the process instead of the clock, over the tokens of a pass.
 """
 
 from __future__ import annotations
@@ -37,9 +39,12 @@ from yoj_cli.config.train import TrainConfig
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.load import load_backbone
 from yoj_cli.plan.branches import build_plan
+from yoj_cli.scoring.oom import Limits
+from yoj_cli.train.data import Examples
 from yoj_cli.train.losses import n_way_cross_entropy
 from yoj_cli.train.metrics import METRICS, read_metrics
-from yoj_cli.train.model import RewardModel, add_separator, build_sequences
+from yoj_cli.train.model import RewardModel, add_separator, build_sequences, load_model
+from yoj_cli.train.passes import StepGradients
 from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
 
@@ -47,6 +52,7 @@ PARITY = Path(__file__).parents[1] / "data" / "parity"
 VOCABULARY = 151_936
 SHORT_WORDS = (9, 19)
 N_GROUPS, N_RESPONSES, N_STEPS, N_TURNS = 24, 4, 3, 3
+PASS_TOKENS = (1, 512, 1024, 2048, 8192)
 
 
 def write_base(folder: Path, **sizes: int) -> None:
@@ -258,6 +264,32 @@ def measure_short(folder: Path, n_layers: int, profiled: bool) -> dict[str, obje
     return found
 
 
+def measure_passes(folder: Path) -> dict[str, object]:
+    """Tokens a second of the process, by the tokens of a pass; the best of three turns after one to warm up."""
+    data = write_groups(folder, with_pictures=False)
+    config = replace(recipe(Path("demo")), base="demo")
+    run = prepare([data], folder / "judge", config)
+    model = load_model(config, run.base).train()
+    builder = build_sequences(config, model.backbone)
+    examples = Examples(run.train_report.groups, builder, run.media, config.mode, shuffle_seed=None)
+    futures = [examples[index] for index in range(len(examples))]
+    n_tokens = sum(future.result().sequence.n_tokens for future in futures)
+    shortest: dict[int, float] = {}
+    for turn in range(1 + N_TURNS):
+        for budget in PASS_TOKENS:
+            limits = Limits(budget, max_tokens_per_forward=sys.maxsize)
+            step = StepGradients(model, n_way_cross_entropy, torch.Tensor.backward, lambda: None, limits)
+            began = time.process_time()
+            step.add(futures)
+            seconds = time.process_time() - began
+            model.zero_grad(set_to_none=True)
+            if turn:
+                shortest[budget] = min(shortest.get(budget, seconds), seconds)
+    examples.close()
+    speeds = {f"{budget}_tokens_per_s": round(n_tokens / seconds) for budget, seconds in shortest.items()}
+    return {"tokens_per_group": n_tokens / len(futures), **speeds}
+
+
 @contextmanager
 def profile(what: str, *, on: bool) -> Iterator[None]:
     """Print the operations that take most of the time to standard error."""
@@ -282,6 +314,9 @@ def main() -> None:
         "--layers", type=int, default=0, help="with --short: of a decoder of SmolLM2's width; 0 is the demo's"
     )
     parser.add_argument("--profile", action="store_true", help="with --short: what takes the time")
+    parser.add_argument(
+        "--passes", action="store_true", help="forward and backward over the tokens of a pass"
+    )
     args = parser.parse_args()
     if args.one:
         way = train_ours if args.one == "ours" else train_plainly
@@ -292,6 +327,9 @@ def main() -> None:
         sys.stdout.write(json.dumps(found) + "\n")
         return
     with tempfile.TemporaryDirectory() as folder:
+        if args.passes:
+            sys.stdout.write(json.dumps(measure_passes(Path(folder))) + "\n")
+            return
         if args.short:
             sys.stdout.write(json.dumps(measure_short(Path(folder), args.layers, args.profile)) + "\n")
             return
