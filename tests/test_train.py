@@ -459,3 +459,48 @@ def test_two_processes_that_share_groups_unevenly_learn_what_one_learns(write_li
     for mine, theirs in zip(one, two, strict=True):
         found = {name: theirs[name] for name in names & theirs.keys()}
         assert {name: mine[name] for name in names & mine.keys()} == pytest.approx(found, rel=1e-4)
+
+
+TRAIN_WITH_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+from yoj_cli.config.train import TrainConfig
+from yoj_cli.errors import OutOfMemoryError
+from yoj_cli.train.prepare import prepare
+from yoj_cli.train.run import train
+
+def limit(line, n_steps):
+    if line["step"] == 2:
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, -1))
+
+data, base = Path(sys.argv[1]), sys.argv[2]
+config = TrainConfig(
+    base=base, device="cpu", lora_r=8, head_dim=32, batch_size=1, epochs=1, seed=4, save_every=1,
+    gradient_checkpointing=False,
+)
+try:
+    train(prepare([data], data.parent / "out", config), report=limit)
+except OutOfMemoryError as error:
+    print(error)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory by what /proc says")
+def test_memory_that_runs_out_is_an_error_that_names_the_group_and_what_to_change(write_lines, tmp_path):
+    short, long = ["a", "b"], [" ".join(f"w{i * j % 97}" for j in range(140)) for i in range(8)]
+    records = [
+        {"prompt": f"p{index}", "responses": responses, "rankings": [*range(1, len(responses) + 1)]}
+        for index, responses in enumerate([short, short, short, long])
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN_WITH_LITTLE_MEMORY, str(write_lines(*records)), BASE],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert "data.jsonl:4: out of memory on a group of 3157 tokens" in done.stdout
+    assert "--gradient-checkpointing" in done.stdout
+    assert "--resume goes on" in done.stdout
+    assert (tmp_path / "out" / "checkpoint-2").is_dir()
