@@ -704,3 +704,18 @@ def test_a_device_that_is_lost_ends_the_run() -> None:
         judge.score(prompt="q", responses=["a", "b"])
     with pytest.raises(UsageError, match="the connection is closed"):
         judge.score(prompt="q", responses=["a", "b"])
+
+
+def test_a_server_that_comes_back_with_other_files_under_one_name_ends_the_run() -> None:
+    def with_content(content: str) -> bytes:
+        entry = {"id": "demo", "judge": {"model": "demo"}, "settings": {"content": content}}
+        return http({"data": [entry]})
+
+    with (
+        answering(with_content("abc"), b"", with_content("def")) as url,
+        RemoteJudge(url, patience_s=5) as judge,
+        pytest.raises(
+            ServerError, match="another judge than when this run began: content was 'abc', now 'def'"
+        ),
+    ):
+        judge.score(prompt="q", responses=["a", "b"])

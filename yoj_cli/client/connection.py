@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import threading
 import time
 import uuid
@@ -193,8 +194,8 @@ class Connection:
     def _lost(self, error: httpx.TransportError) -> _TryAgainError:
         if isinstance(error, httpx.ReadTimeout):
             return _TryAgainError(f"did not answer for {self._patience_s:g} s")
+        reason = str(error).partition("] ")[2] or str(error) or type(error).__name__  # without [Errno 111]
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-            reason = str(error).partition("] ")[2] or str(error) or "no answer"
             if not self._was_there:
                 raise ServerError(
                     f"cannot be reached ({reason})",
@@ -202,7 +203,7 @@ class Connection:
                     hint="Start one with `yoj serve`, or correct --server (YOJ_SERVER).",
                 ) from error
             return _TryAgainError(f"is gone ({reason})")
-        return _TryAgainError(f"broke off ({error or type(error).__name__})")
+        return _TryAgainError(f"broke off ({reason})")
 
 
 class TooLargeError(Exception):
@@ -241,6 +242,7 @@ class _Patience:
             ServerError: patience has ended, or the connection is closed.
         """
         wait_s = self._next_s if problem.wait_s is None else max(problem.wait_s, FIRST_WAIT_S)
+        wait_s *= random.uniform(1, 1.25)  # or many clients that were sent away together come back together
         self._next_s = min(2 * self._next_s, LONGEST_WAIT_S)
         left_s = self._until - time.monotonic()
         if left_s <= 0:
