@@ -172,6 +172,19 @@ def test_a_picture_that_is_missing_costs_its_group(caplog):
     assert "nowhere.png" in caplog.text
 
 
+def test_a_picture_that_breaks_off_costs_its_whole_group(tmp_path, caplog):
+    noise = Image.effect_noise((64, 64), 100).convert("RGB")
+    noise.save(tmp_path / "whole.png")
+    damaged = bytearray((tmp_path / "whole.png").read_bytes())
+    damaged[2000:2100] = bytes(100)
+    (tmp_path / "broken.png").write_bytes(damaged)
+    with Image.open(tmp_path / "broken.png") as picture:
+        rewards = make()(**{**batch(LINES[0]), "image": [picture] * 4})
+    assert rewards == [None] * 4
+    assert "4 of 4 rows" in caplog.text
+    assert "cannot be decoded" in caplog.text
+
+
 LONG = " ".join(["a red circle in the center and"] * 60)
 
 

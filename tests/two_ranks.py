@@ -44,7 +44,7 @@ def calls():
 
 
 def main(policy, out):
-    dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+    dist.init_process_group("gloo", timeout=timedelta(seconds=200))
     rank = dist.get_rank()
     found = {name: meet(rank, *each) for name, each in calls().items()}
 

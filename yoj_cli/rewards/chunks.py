@@ -68,7 +68,7 @@ class Chunk:
         """The rows of the batch without a score, by the reason and whether they get a penalty."""
         found: dict[tuple[str, bool], list[int]] = {}
         for i, error in self.problems.items():
-            found.setdefault((str(error).replace("\n", " "), self.is_penalized[i]), []).append(self.at[i])
+            found.setdefault((str(error).replace("\n", "; "), self.is_penalized[i]), []).append(self.at[i])
         return found
 
 

@@ -84,7 +84,7 @@ class GroupReward(RewardConfig):
         step = int(getattr(given.get("trainer_state"), "global_step", 0) or 0)
         ids, trainer = given.get("group_ids"), trainer_of(given.get("log_metric"))
         sizes = group_size(self, None if ids is not None else len(prompts), trainer)
-        rows = read_rows(prompts, completions, given, media_root=self.media_root, where=f"step {step}, ")
+        rows = read_rows(prompts, completions, given, media_root=self.media_root, where=f"step {step}")
         keys = [row.key for row in rows]
         at, problem = cut(keys, sizes) if ids is None else cut_by_id(ids, keys, sizes)
         if problem:

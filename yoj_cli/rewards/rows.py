@@ -50,7 +50,7 @@ def read_rows(
         completions: (R,) texts, or conversations of one assistant's turn.
         columns: of (R,) values; "image", "images", "video", "videos" and the spacing of frames are read, as in a line.
             Media beside the turns count only where the turns hold none: TRL puts them there, and gives them twice.
-        where: what errors call the batch.
+        where: what errors call the batch; which rows they are about is for the caller to say.
     Raises:
         InputError: there are not as many prompts as completions.
     """
@@ -63,21 +63,22 @@ def read_rows(
         for name in (*IMAGE_KEYS, *VIDEO_KEYS, *SPACING_KEYS)
         if isinstance(columns.get(name), Sequence) and len(columns[name]) == n
     }
-    digests: dict[int, bytes] = {}
+    digests: dict[int, bytes | Exception] = {}
     rows = []
     for i in range(n):
-        at = f"{where}row {i}"
-        prompt, key = _read_prompt(
-            prompts[i], {name: each[i] for name, each in known.items()}, media_root, at, digests
-        )
-        rows.append(
-            Row(prompt, key, _read_text(completions[i], at), len(ids[i]) if ids is not None else None)
-        )
+        beside = {name: each[i] for name, each in known.items()}
+        prompt, key = _read_prompt(prompts[i], beside, media_root, where, digests)
+        text = _read_text(completions[i], where)
+        rows.append(Row(prompt, key, text, len(ids[i]) if ids is not None else None))
     return rows
 
 
 def _read_prompt(
-    prompt: Any, beside: Mapping[str, Any], media_root: Path | None, where: str, digests: dict[int, bytes]
+    prompt: Any,
+    beside: Mapping[str, Any],
+    media_root: Path | None,
+    where: str,
+    digests: dict[int, bytes | Exception],
 ) -> tuple[Group | YojError, bytes | None]:
     try:
         with errors_at(where):
@@ -141,7 +142,7 @@ def _source_of(value: Any) -> Any:
     return f"data:application/octet-stream;base64,{data}"
 
 
-def _key_of(group: Group, digests: dict[int, bytes]) -> bytes:
+def _key_of(group: Group, digests: dict[int, bytes | Exception]) -> bytes:
     digest = blake2b(digest_size=16)
     for turn in group.messages:
         digest.update(f"\0turn {turn.role}".encode())
@@ -153,15 +154,21 @@ def _key_of(group: Group, digests: dict[int, bytes]) -> bytes:
     return digest.digest()
 
 
-def _digest_of(media: Media, digests: dict[int, bytes]) -> bytes:
+def _digest_of(media: Media, digests: dict[int, bytes | Exception]) -> bytes:
     """A picture in memory by its pixels, all others by where they are; a trainer repeats the same object in a group."""
     source = media.source
     if isinstance(source, str):
         return blake2b((media.path or source).encode(errors="surrogatepass"), digest_size=16).digest()
     if id(source) not in digests:
-        start = f"{source.mode} {source.size} ".encode()
-        digests[id(source)] = blake2b(start + source.tobytes(), digest_size=16).digest()
-    return digests[id(source)]
+        try:
+            start = f"{source.mode} {source.size} ".encode()
+            digests[id(source)] = blake2b(start + source.tobytes(), digest_size=16).digest()
+        except Exception as error:  # Pillow gives what it has of a broken picture when it is asked again
+            digests[id(source)] = error
+    found = digests[id(source)]
+    if isinstance(found, Exception):
+        raise InputError(f"the picture cannot be decoded: {found}") from found
+    return found
 
 
 def _read_text(completion: Any, where: str) -> str | YojError:
