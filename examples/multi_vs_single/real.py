@@ -22,6 +22,7 @@ RECIPE: dict[str, Any] = {
     "epochs": 1,
     "batch_size": 8,
     "learning_rate": 1e-3,
+    "head_learning_rate": 1e-2,
     "warmup_ratio": 0.1,
 }
 SETTINGS = (Setting("multi, ce", RECIPE), Setting("single, bradley-terry", {**RECIPE, "mode": "single"}))
