@@ -107,31 +107,48 @@ def test_the_majority_is_of_what_is_said_and_unreadable_captions_have_no_vote(ex
     assert module.pick_most_frequent(module.build_draw(scene, ("xyz", "abc"))) == 0
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Run a script of the example in a process of its own, on one thread."""
+def test_an_interval_holds_its_mean_and_is_a_point_where_nothing_varies(example):
+    interval = example("best_of_n").interval
+    assert interval([1.0] * 20) == (1.0, 1.0, 1.0)
+    mean, low, high = interval([0.0, 1.0] * 50)
+    assert mean == 0.5
+    assert high - low == pytest.approx(2 * 1.96 * 0.05, rel=0.1)
 
-    def call(script: str, *argv: object) -> str:
+
+def test_the_same_results_are_drawn_to_the_same_bytes(example, tmp_path):
+    module = example("best_of_n")
+    names = [way.name for way in module.WAYS] + list(module.OTHERS)
+    rows = [
+        {"way": name, "n": n, "true": [0.1 * i, 0.5]} for i, name in enumerate(names, start=1) for n in (1, 2)
+    ]
+    pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    for picture in pictures:
+        module.draw(rows, picture)
+    first, second = (picture.read_text(encoding="utf-8") for picture in pictures)
+    assert first == second
+    assert "<dc:date>" not in first
+    assert module.table(rows).splitlines()[2] == "| multi | 30 [10, 50] | 30 [10, 50] |"
+
+
+@pytest.mark.slow
+def test_it_runs_from_nothing_and_the_same_seed_gives_the_same_curves(tmp_path):
+    def run(script: str, *argv: object) -> None:
         command = [sys.executable, str(FOLDER / script), *map(str, argv)]
         environment = os.environ | {"PYTHONPATH": str(FOLDER.parents[1]), "OMP_NUM_THREADS": "1"}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
 
-    return call
-
-
-@pytest.mark.slow
-def test_the_same_seed_gives_the_same_curves_and_another_seed_others(run, tmp_path):
-    run("make_policy.py", "--out", tmp_path / "policy", "--eye-steps", 1, "--word-steps", 1)
-
-    def curves(name: str, seed: int) -> str:
-        run(
-            "grpo.py", "--policy", tmp_path / "policy", "--seed", seed, "--steps", 2, "--out", tmp_path / name
-        )
-        return (tmp_path / name / "curves.jsonl").read_text(encoding="utf-8")
-
-    first = curves("first", 0)
-    assert [json.loads(line)["step"] for line in first.splitlines()] == [1, 2]
-    assert curves("again", 0) == first
-    assert curves("other", 1) != first
+    tiny = ("--policy-steps", 1, "--groups", 16, "--steps", 2, "--scenes", 2)
+    run("run.py", tmp_path, "--judges", "multi-demo", "--seeds", 3, *tiny)
+    curves = tmp_path / "runs" / "multi-demo_3" / "curves.jsonl"
+    lines = [json.loads(line) for line in curves.read_text(encoding="utf-8").splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert {"reward", "accuracy", "entropy", "kl", "length"} <= set(lines[0])
+    rows = [
+        json.loads(line) for line in (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    assert [row["run"] for row in rows] == ["before", "multi-demo"]
+    assert (tmp_path / "curves.svg").exists()
+    again = ("--policy", tmp_path / "policy", "--judge", tmp_path / "judges" / "multi-demo")
+    run("grpo.py", *again, "--seed", 3, "--steps", 2, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "curves.jsonl").read_bytes() == curves.read_bytes()

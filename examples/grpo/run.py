@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for everything")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--judges", nargs="+", choices=KINDS, default=["multi", "single"])
-    parser.add_argument("--steps", type=int, default=100, help="of GRPO")
+    parser.add_argument("--steps", type=int, default=80, help="of GRPO")
     parser.add_argument("--scenes", type=int, default=200, help="held-out pictures to measure on")
     parser.add_argument("--policy-steps", type=int, default=200, help="of each of the policy's two trainings")
     parser.add_argument("--groups", type=int, default=2000, help="that a judge is trained on")
