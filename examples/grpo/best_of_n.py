@@ -18,7 +18,7 @@ import torch
 import world
 from judges import KINDS, make_judge
 from matplotlib.figure import Figure
-from measure import TestScene, load_policy, load_scenes, sample_captions
+from measure import TestScene, load_policy, load_scenes, sample_once
 from plots import dress, save
 from results import markdown, read_lines
 
@@ -26,8 +26,8 @@ from yoj_cli import Judge
 from yoj_cli.groups import Failure
 
 SIZES = (1, 2, 4, 8, 16, 32, 64)
-MAX_DRAWS = 4
-"""Of a size N, up to so many separate groups of a picture's 64 captions are read."""
+MAX_DRAWS, MAX_DRAWN = 4, 16
+"""Of a size N, up to so many separate groups of a picture's 64 captions are read, of so many captions or one group."""
 N_RESAMPLES = 10_000
 
 
@@ -66,7 +66,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path)
-    parser.add_argument("--scenes", type=int, default=100, help="held-out pictures")
+    parser.add_argument("--scenes", type=int, default=60, help="held-out pictures")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="N")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -101,10 +101,12 @@ def all_draws(work: Path, n_scenes: int, sizes: Sequence[int]) -> dict[int, list
     """For each N, of each picture its separate draws of N captions."""
     scenes = load_scenes(n_scenes)
     n_most = max(sizes)
-    samples = sample_captions(load_policy(work / "policy"), scenes, n_most, seed=64)
+    samples = sample_once(
+        work / f"captions_{n_most}.json", load_policy(work / "policy"), scenes, n_most, seed=64
+    )
     found: dict[int, list[list[Draw]]] = {}
     for n in sizes:
-        starts = range(0, n_most, n)[:MAX_DRAWS]
+        starts = range(0, n_most, n)[: max(1, min(MAX_DRAWS, MAX_DRAWN // n))]
         found[n] = [
             [build_draw(scene, texts[start : start + n]) for start in starts]
             for scene, texts in zip(scenes, samples.texts, strict=True)

@@ -113,7 +113,7 @@ def main() -> None:
     parser.add_argument("--mode", choices=("multi", "single"), default="multi")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=80)
+    parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
     parser.add_argument(
         "--beta", type=float, default=0.02, help="weight of the divergence from the policy before"

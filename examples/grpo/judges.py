@@ -1,9 +1,9 @@
 """The judges that are compared: two ways to read, and two kinds of data.
 
 All are trained by `yoj train` on the demo's backbone, with one recipe and (within a kind of data) on the same groups in
-as many steps. `multi` reads all responses of a group together (loss ce), `single` each alone (Bradley-Terry). A judge
-of the demo's data alone has never seen the mistakes that the policy makes; the others saw some of the policy's own
-captions too, ranked by their wrong facts, as people would rank them.
+as many steps. `multi` reads all responses of a group together (loss ce), `single` each alone (Bradley-Terry). Both have
+the demo's data alone, and have never seen the mistakes that the policy makes; `multi-own` and `single-own` saw some of
+the policy's own captions too, ranked by their wrong facts, as people would rank them.
 """
 
 import json
@@ -40,10 +40,10 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        Kind("multi", "multi", True),
-        Kind("single", "single", True),
-        Kind("multi-demo", "multi", False),
-        Kind("single-demo", "single", False),
+        Kind("multi", "multi", False),
+        Kind("single", "single", False),
+        Kind("multi-own", "multi", True),
+        Kind("single-own", "single", True),
     )
 }
 

@@ -1,5 +1,6 @@
 """What a policy can do on pictures that nothing was trained on."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -131,6 +132,19 @@ def sample_captions(
             (samples.kls, kl.tolist()),
         ):
             values.extend(list(group) for group in _parts(found, n_each))  # type: ignore[attr-defined]
+    return samples
+
+
+def sample_once(
+    path: Path, policy: Policy, scenes: Sequence[TestScene], n_each: int, seed: int = 0
+) -> Samples:
+    """Captions of the policy as it is, drawn once and then read from a file."""
+    if path.exists():
+        known = Samples(**json.loads(path.read_text(encoding="utf-8")))
+        if [len(texts) for texts in known.texts] == [n_each] * len(scenes):
+            return known
+    samples = sample_captions(policy, scenes, n_each, seed=seed)
+    path.write_text(json.dumps(asdict(samples)), encoding="utf-8")
     return samples
 
 

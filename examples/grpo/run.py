@@ -2,7 +2,7 @@
 
     python examples/grpo/run.py work                                         # two judges, three seeds
     python examples/grpo/run.py work --judges multi --seeds 0                # one run
-    python examples/grpo/run.py work --judges multi-demo single-demo --seeds 0
+    python examples/grpo/run.py work --judges multi-own single-own --seeds 0
 
 Policy, judges, six runs of GRPO, each in a process of its own on one thread, and what each policy can do afterwards.
 """
@@ -19,7 +19,17 @@ import torch
 import world
 from judges import KINDS, make_judge
 from make_policy import make_policy
-from measure import Policy, Samples, TestScene, load_policy, load_scenes, measure, rounded, sample_captions
+from measure import (
+    Policy,
+    Samples,
+    TestScene,
+    load_policy,
+    load_scenes,
+    measure,
+    rounded,
+    sample_captions,
+    sample_once,
+)
 from results import read_lines
 
 from yoj_cli.rewards import GroupReward
@@ -36,8 +46,8 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for everything")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--judges", nargs="+", choices=KINDS, default=["multi", "single"])
-    parser.add_argument("--steps", type=int, default=80, help="of GRPO")
-    parser.add_argument("--scenes", type=int, default=200, help="held-out pictures to measure on")
+    parser.add_argument("--steps", type=int, default=60, help="of GRPO")
+    parser.add_argument("--scenes", type=int, default=100, help="held-out pictures to measure on")
     parser.add_argument("--policy-steps", type=int, default=200, help="of each of the policy's two trainings")
     parser.add_argument("--groups", type=int, default=2000, help="that a judge is trained on")
     args = parser.parse_args()
@@ -85,7 +95,7 @@ def measure_all(work: Path, judges: dict[str, Path], seeds: Sequence[int], n_sce
     known = {(row["run"], row.get("seed")) for row in read_lines(results)}
     scenes = load_scenes(n_scenes)
     before = load_policy(work / "policy")
-    samples = sample_captions(before, scenes, GENERATIONS, before=before)
+    samples = sample_once(work / "before.json", before, scenes, GENERATIONS)
     if ("before", None) not in known:
         append(results, {"run": "before", **rounded(measure(before, scenes, samples))})
     for name, judge in judges.items():
