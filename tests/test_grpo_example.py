@@ -138,17 +138,16 @@ def test_it_runs_from_nothing_and_the_same_seed_gives_the_same_curves(tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    tiny = ("--policy-steps", 1, "--groups", 16, "--steps", 2, "--scenes", 2)
-    run("run.py", tmp_path, "--judges", "multi", "--seeds", 3, *tiny)
-    curves = tmp_path / "runs" / "multi_3" / "curves.jsonl"
+    tiny = ("--policy-steps", 1, "--steps", 2, "--scenes", 2)
+    run("run.py", tmp_path, "--judges", "demo", "--seeds", 3, *tiny)
+    curves = tmp_path / "runs" / "demo_3" / "curves.jsonl"
     lines = [json.loads(line) for line in curves.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert {"reward", "accuracy", "entropy", "kl", "length"} <= set(lines[0])
     rows = [
         json.loads(line) for line in (tmp_path / "results.jsonl").read_text(encoding="utf-8").splitlines()
     ]
-    assert [row["run"] for row in rows] == ["before", "multi"]
+    assert [row["run"] for row in rows] == ["before", "demo"]
     assert (tmp_path / "curves.svg").exists()
-    again = ("--policy", tmp_path / "policy", "--judge", tmp_path / "judges" / "multi")
-    run("grpo.py", *again, "--seed", 3, "--steps", 2, "--out", tmp_path / "again")
+    run("grpo.py", "--policy", tmp_path / "policy", "--seed", 3, "--steps", 2, "--out", tmp_path / "again")
     assert (tmp_path / "again" / "curves.jsonl").read_bytes() == curves.read_bytes()

@@ -12,12 +12,11 @@ from typing import Any
 
 import world
 from datasets import Dataset
-from measure import MAX_NEW_TOKENS, load_policy
+from measure import GENERATIONS, MAX_NEW_TOKENS, load_policy
 from trl import GRPOConfig, GRPOTrainer
 
 from yoj_cli.rewards import GroupReward
 
-GENERATIONS = 8
 PICTURES_PER_STEP = 8
 LOGGED = {
     "reward": "reward",

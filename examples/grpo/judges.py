@@ -3,7 +3,7 @@
 All are trained by `yoj train` on the demo's backbone, with one recipe and (within a kind of data) on the same groups in
 as many steps. `multi` reads all responses of a group together (loss ce), `single` each alone (Bradley-Terry). Both have
 the demo's data alone, and have never seen the mistakes that the policy makes; `multi-own` and `single-own` saw some of
-the policy's own captions too, ranked by their wrong facts, as people would rank them.
+the policy's own captions too, ranked by their wrong facts, as people would rank them. `demo` is the embedded judge.
 """
 
 import json
@@ -14,11 +14,10 @@ from pathlib import Path
 
 import world  # puts ../demo_judge on the path
 from make_data import write_groups
-from measure import load_policy, load_scenes, sample_captions
+from measure import GENERATIONS, load_policy, load_scenes, sample_captions
 
 N_GROUPS, N_LABELLED = 2000, 800
 """Groups that a judge is trained on; of those, pictures that the policy described."""
-N_CAPTIONS = 8
 UNREADABLE = 9
 """Wrong facts that a caption counts for which is no sentence of this world: more than any other can have."""
 RECIPE = (
@@ -44,12 +43,15 @@ KINDS = {
         Kind("single", "single", False),
         Kind("multi-own", "multi", True),
         Kind("single-own", "single", True),
+        Kind("demo", "multi", False),
     )
 }
 
 
 def make_judge(work: Path, kind: Kind, n_groups: int = N_GROUPS) -> Path:
-    """Train a judge, unless it is there already; its folder comes back."""
+    """Train a judge, unless it is there already; its folder comes back. The embedded one is there always."""
+    if kind.name == "demo":
+        return Path("demo")
     out = work / "judges" / kind.name
     if (out / "reward_model_config.json").exists():
         return out
@@ -79,7 +81,7 @@ def labelled_groups(work: Path, n_groups: int) -> Path:
         return path
     (out / "pictures").mkdir(parents=True, exist_ok=True)
     scenes = load_scenes(n_groups * 5 // 4, "label")
-    samples = sample_captions(load_policy(work / "policy"), scenes, N_CAPTIONS, seed=1)
+    samples = sample_captions(load_policy(work / "policy"), scenes, GENERATIONS, seed=1)
     lines: list[str] = []
     for scene, texts in zip(scenes, samples.texts, strict=True):
         captions = list(dict.fromkeys(texts))

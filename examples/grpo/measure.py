@@ -14,6 +14,8 @@ from torch import Tensor
 from transformers import AutoProcessor, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 MAX_NEW_TOKENS = 28
+GENERATIONS = 8
+"""Captions of a picture that are judged together: in GRPO, in its measures and in the judges' data."""
 SCENES_PER_PASS = 64
 
 

@@ -14,7 +14,13 @@ from matplotlib.figure import Figure
 from results import read_lines
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
-COLOURS = {"multi": "#0072B2", "single": "#D55E00", "multi-own": "#56B4E9", "single-own": "#E69F00"}
+COLOURS = {
+    "multi": "#0072B2",
+    "single": "#D55E00",
+    "multi-own": "#56B4E9",
+    "single-own": "#E69F00",
+    "demo": "#009E73",
+}
 PANELS = {
     "reward": "Reward of its judge (each has a scale of its own)",
     "accuracy": "True captions, share",

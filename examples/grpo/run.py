@@ -20,6 +20,7 @@ import world
 from judges import KINDS, make_judge
 from make_policy import make_policy
 from measure import (
+    GENERATIONS,
     Policy,
     Samples,
     TestScene,
@@ -35,7 +36,6 @@ from results import read_lines
 from yoj_cli.rewards import GroupReward
 
 HERE = Path(__file__).parent
-GENERATIONS = 8
 
 
 def main() -> None:
