@@ -66,7 +66,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("work", type=Path)
-    parser.add_argument("--scenes", type=int, default=60, help="held-out pictures")
+    parser.add_argument("--scenes", type=int, default=40, help="held-out pictures")
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), help="N")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -81,19 +81,17 @@ def measure_all(work: Path, results: Path, n_scenes: int, sizes: Sequence[int]) 
     """Add the lines that are missing: a way, N, and for each picture the share of its picks that were true."""
     known = {row["way"] for row in read_lines(results)}
     draws = all_draws(work, n_scenes, sizes)
-    picks = {"majority": pick_most_frequent, "random": pick_first, "any is true": pick_true}
-    for name, pick in picks.items():
+    if "random" not in known:
+        write(results, "random", {n: [[mean_truth(d) for d in row] for row in draws[n]] for n in sizes})
+    for name, pick in {"majority": pick_most_frequent, "any is true": pick_true}.items():
         if name not in known:
-            write(results, name, {n: [[pick(d) for d in row] for row in draws[n]] for n in sizes}, draws)
+            picked = {n: [[pick(d) for d in row] for row in draws[n]] for n in sizes}
+            write(results, name, {n: truths(draws[n], picked[n]) for n in sizes})
     for way in WAYS:
         if way.name not in known:
-            judge = Judge.load(
-                str(make_judge(work, KINDS[way.judge])),
-                device="cpu",
-                mode=KINDS[way.judge].mode,
-                **way.options,
-            )
-            write(results, way.name, {n: pick_best(judge, draws[n]) for n in sizes}, draws)
+            kind = KINDS[way.judge]
+            judge = Judge.load(str(make_judge(work, kind)), device="cpu", mode=kind.mode, **way.options)
+            write(results, way.name, {n: truths(draws[n], pick_best(judge, draws[n])) for n in sizes})
             judge.close()
 
 
@@ -119,9 +117,9 @@ def build_draw(scene: TestScene, texts: Sequence[str]) -> Draw:
     return Draw(scene, tuple(texts), tuple(world.is_true(text, scene.truth) for text in texts))
 
 
-def pick_first(draw: Draw) -> int:
-    """The captions were drawn at random: the first is as random as any."""
-    return 0
+def mean_truth(draw: Draw) -> float:
+    """How often a pick at random is true."""
+    return float(np.mean(draw.is_true))
 
 
 def pick_true(draw: Draw) -> int:
@@ -160,16 +158,19 @@ def _best(verdict: object) -> int:
     return int(verdict.best)  # type: ignore[attr-defined]
 
 
-def write(
-    results: Path, name: str, picks: dict[int, list[list[int]]], draws: dict[int, list[list[Draw]]]
-) -> None:
-    """A line for each N, all at once."""
+def truths(draws: Sequence[Sequence[Draw]], picks: Sequence[Sequence[int]]) -> list[list[float]]:
+    """1 for a pick that is true, else 0: of each picture, for each of its draws."""
+    return [
+        [float(draw.is_true[i]) for draw, i in zip(row, chosen, strict=True)]
+        for row, chosen in zip(draws, picks, strict=True)
+    ]
+
+
+def write(results: Path, name: str, found: dict[int, list[list[float]]]) -> None:
+    """A line for each N, all at once: of each picture the mean over its draws."""
     lines = []
-    for n, rows in picks.items():
-        shares = [
-            round(float(np.mean([draw.is_true[i] for i, draw in zip(chosen, row, strict=True)])), 4)
-            for chosen, row in zip(rows, draws[n], strict=True)
-        ]
+    for n, rows in found.items():
+        shares = [round(float(np.mean(row)), 4) for row in rows]
         lines.append({"way": name, "n": n, "true": shares})
         print(json.dumps({"way": name, "n": n, "true": round(float(np.mean(shares)), 4)}), flush=True)
     with results.open("a", encoding="utf-8") as file:
