@@ -130,7 +130,17 @@ def test_the_same_results_are_drawn_to_the_same_bytes(example, tmp_path):
     assert module.table(rows).splitlines()[2] == "| multi | 30 [10, 50] | 30 [10, 50] |"
 
 
+def test_the_published_tables_are_those_of_the_published_results(example):
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    results, best_of_n = example("results"), example("best_of_n")
+    rows = results.read_lines(FOLDER / "results" / "results.jsonl")
+    assert results.means_table(rows) in readme
+    assert results.seeds_table(rows) in readme
+    assert best_of_n.table(results.read_lines(FOLDER / "results" / "best_of_n.jsonl")) in readme
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_it_runs_from_nothing_and_the_same_seed_gives_the_same_curves(tmp_path):
     def run(script: str, *argv: object) -> None:
         command = [sys.executable, str(FOLDER / script), *map(str, argv)]

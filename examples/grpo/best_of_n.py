@@ -225,7 +225,7 @@ def draw(rows: Sequence[dict[str, object]], picture: Path) -> None:
     axes.set_title("True captions among the picks, share", fontsize=10)
     axes.set_ylim(0, 1)
     dress(axes)
-    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     save(figure, picture)
 
 
