@@ -266,6 +266,9 @@ def test_what_cannot_be_finished_is_told_before_the_end(judge: Judge) -> None:
         served.server.stop(within_s=3)
         lines = accepted.result().text.splitlines()
         assert "the server ended before it was scored" in json.loads(lines[1])["error"]["message"]
+        served.thread.join(10)
+        assert not served.thread.is_alive()  # whatever the pass on the device does
+        assert "yoj-prefetch-yoj-serve" in {thread.name for thread in threading.enumerate()}
         gated.engine.gate.set()
 
 

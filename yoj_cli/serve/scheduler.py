@@ -24,6 +24,8 @@ from yoj_cli.serve.fair_queue import FairQueue, Job, Result, Work
 
 LANES = ("text", "pictures", "slow")
 
+PATIENCE_S = 1.5
+
 MAX_THREADS = 4
 """Threads that prepare groups, a lane."""
 
@@ -94,8 +96,11 @@ class Scheduler:
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
+        deadline = time.monotonic() + PATIENCE_S
         for thread in self._threads:
-            thread.join(timeout=2)
+            thread.join(max(deadline - time.monotonic(), 0))
+            if thread.is_alive():  # in a pass, or a clip: by this name the program knows not to wait for it
+                thread.name = f"yoj-prefetch-{thread.name}"
 
     def _prepare(self, lane: FairQueue) -> None:
         while (work := self._take_work(lane)) is not None:

@@ -22,7 +22,7 @@ from yoj_cli.serve.app import build_app
 from yoj_cli.serve.protocol import MAX_HEADER_BYTES, protocol_class
 from yoj_cli.serve.service import Service
 
-FINISH_S = 25.0
+FINISH_S = 22.0
 """Time for what was accepted, once the server is to end; with what follows it ends within 30 s."""
 
 SAY_SO_S = 3.0
