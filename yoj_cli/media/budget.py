@@ -13,9 +13,9 @@ from yoj_cli.groups import Media
 from yoj_cli.media.load import Clip, Picture, load, measure
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 
-MAX_PIXELS_IN_WORK = 34_000_000
+MAX_PIXELS_IN_WORK = 20_000_000
 """Of all groups that are prepared at the same time, whatever the threads, or of one group; preparing takes some 30
-bytes a pixel. 16 frames in full HD are fewer."""
+bytes a pixel. Pictures are decoded four at a time whatever their size."""
 
 
 class Room:

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-MAX_DECODERS = min(4, os.cpu_count() or 1)
+MAX_DECODERS = 4
+"""As many as threads that prepare groups; with fewer, a busy machine gives them a smaller share of its time."""
 MEMORY_BYTES = 1792 << 20
 """What one medium may take of a decoder's memory. Of pictures of 89 megapixels, the largest that are accepted, PNG and
 JPEG take up to 1,060 MiB and WebP 1,400; a clip of 16 frames in 4K takes 1,060."""
