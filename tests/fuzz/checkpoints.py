@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -96,16 +95,7 @@ def apply(change: dict[str, Any], folder: Path) -> None:
     path.write_bytes(content)
 
 
-@lru_cache
-def _ready() -> None:
-    """The libraries in this process, once, before it forks."""
-    from tests.limited import warm_up
-
-    warm_up()
-
-
 def check_checkpoint(change: dict[str, Any]) -> None:
-    _ready()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "judge"
         shutil.copytree(MERGED, folder)
