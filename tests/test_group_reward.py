@@ -421,3 +421,36 @@ def test_each_process_of_a_machine_takes_the_gpu_of_its_number(monkeypatch):
     assert own_device("auto") == "cuda:3"
     monkeypatch.setenv("LOCAL_RANK", "5")  # each process is shown its own GPUs only
     assert own_device("auto") == "cuda:2"
+
+
+@pytest.mark.slow
+def test_trls_asynchronous_worker_scores_a_group_of_its_own_with_it(monkeypatch):
+    from accelerate import PartialState
+
+    monkeypatch.setenv("TRL_EXPERIMENTAL_SILENCE", "1")
+    monkeypatch.setattr(
+        PartialState, "_shared_state", {}
+    )  # accelerate's log wants one, and it is the process's
+    PartialState(cpu=True)
+    worker = pytest.importorskip("trl.experimental.async_grpo.async_rollout_worker", exc_type=ImportError)
+    given = batch(LINES[0])
+    reward = make(lazy=True, num_generations=4)
+    sequence = SimpleNamespace(input_ids=[1], completion_mask=[1], old_log_probs=[0.0])
+    group = worker.RolloutGroup(
+        prompts=given["prompts"],
+        reward_kwargs={"image": given["image"]},
+        completions=given["completions"],
+        completions_ids=[[1]] * 4,
+        completions_sequences=[[sequence]] * 4,
+        tool_call_counts=[0] * 4,
+        tool_failure_counts=[0] * 4,
+        model_version=0,
+        group_id=0,
+        env_rewards=[None] * 4,
+        rollout_rewards=[None] * 4,
+    )
+    host = SimpleNamespace(
+        reward_funcs=[reward], reward_func_names=["yoj"], _env_reward_types=[], _provides_rollout_reward=False
+    )
+    samples = asyncio.run(worker._AsyncRolloutLoop._score_group(host, group))
+    assert [sample.metrics["reward"] for sample in samples] == pytest.approx(reward(**given), abs=5e-5)
