@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import re
-import signal
 import subprocess
 import threading
 import time
@@ -18,7 +16,6 @@ import pytest
 from PIL import Image
 
 from tests.processes import YOJ, environment
-from tests.test_clips import write_clip
 
 GOOD = {"prompt": "What is it?", "images": ["good.png"], "responses": ["red", "blue"]}
 MAX_BYTES = 3_000_000_000
@@ -106,38 +103,3 @@ def test_hostile_lines_cost_their_own_groups_and_little_else(tmp_path: Path) -> 
     seconds = re.search(r"· ([\d.]+) s, ", found.err)
     assert seconds
     assert float(seconds[1]) < MAX_S
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
-def test_a_run_that_is_ended_leaves_no_process_and_no_file(number: signal.Signals, tmp_path: Path) -> None:
-    """With a process of --workers, and decoders of a picture and a clip that were in the line itself."""
-    draw_files(tmp_path)
-    clip = write_clip(tmp_path / "clip.mp4", 5).read_bytes()
-    temporary = tmp_path / "temporary"
-    temporary.mkdir()
-    url = f"data:video/mp4;base64,{base64.b64encode(clip).decode()}"
-    lines = [GOOD, {"prompt": "What is it?", "video": url, "responses": ["a", "b"]}]
-    process = subprocess.Popen(
-        [*YOJ, "score", "-", "-m", "demo", "--device", "cpu", "--workers", "1", "--json"],
-        cwd=tmp_path,
-        env=environment(TMPDIR=str(temporary), OMP_NUM_THREADS="1"),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write("".join(json.dumps(each) + "\n" for each in lines * 500).encode())
-    process.stdin.flush()
-    assert process.stdout.readline()
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert children
-    process.send_signal(number)
-    process.stdout.read()
-    assert process.wait(timeout=60) == (-number if number is signal.SIGKILL else 130)
-    _, alive = psutil.wait_procs(children, timeout=30)
-    assert alive == []
-    assert list(temporary.iterdir()) == []
-    for pipe in (process.stdin, process.stdout):
-        pipe.close()
