@@ -589,7 +589,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(
     served: Between, write_lines: Callable[..., Path]
 ) -> None:
     path = write_lines(*({"prompt": f"q{n}", "responses": ["a"]} for n in range(300)))
-    command = [*YOJ, "score", str(path), "--server", served.url]
+    command = [*YOJ, "score", str(path), "-q", "--server", served.url]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment())
     assert process.stdout is not None
     assert process.stderr is not None
@@ -603,7 +603,7 @@ def test_a_reader_that_has_seen_enough_ends_it_quietly(
 def test_ctrl_c_ends_it_quietly(served: Between, write_lines: Callable[..., Path]) -> None:
     path = write_lines(*({"prompt": f"q{n}", "responses": ["a"]} for n in range(40)))
     served.refusals = [(503, {"Retry-After": "60"}, {"detail": "later"})] * 99
-    command = [*YOJ, "score", str(path), "--server", served.url]
+    command = [*YOJ, "score", str(path), "-q", "--server", served.url]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as process:
