@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from yoj_cli.config.io import InputConfig
 from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, MediaError
 from yoj_cli.groups import Failure, Media
-from yoj_cli.media.budget import load_group, loaded_media
+from yoj_cli.media.budget import load_group
 from yoj_cli.media.load import load
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.json_line import parse_line
@@ -60,10 +58,10 @@ def test_commas_and_brackets_within_a_text_are_no_values() -> None:
     ],
 )  # fmt: skip
 def test_what_would_take_gigabytes_to_parse_is_refused_at_once(line: bytes, what: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(InputError, match=what):
         parse_line(line, where="x")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 3
 
 
 def test_responses_and_media_of_a_group_are_counted_before_anything_is_opened() -> None:
@@ -203,25 +201,3 @@ def test_the_pictures_of_a_folder_are_counted_as_frames(
     assert len(load(folder, MediaOptions(max_clip_pixels=600)).frames) == 3
     with pytest.raises(MediaError, match=r"3 frames of 20 x 10, .*\(--max-clip-mp\)"):
         load(folder, MediaOptions(max_clip_pixels=599))
-
-
-def test_groups_of_many_pixels_are_prepared_one_at_a_time(
-    picture: Callable[..., Media], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("yoj_cli.media.budget.MANY_PIXELS", 199)
-    small, large = picture("a.png", 10, 10), picture("b.png", 20, 10)
-    began, n_inside, most_inside = threading.Barrier(4), 0, 0
-
-    def use(medium: Media) -> int:
-        nonlocal n_inside, most_inside
-        began.wait()
-        with loaded_media([medium]):
-            n_inside += 1
-            most_inside = max(most_inside, n_inside)
-            time.sleep(0.05)
-            n_inside -= 1
-        return most_inside
-
-    with ThreadPoolExecutor(4) as pool:
-        assert max(pool.map(use, [large] * 4)) == 1
-        assert max(pool.map(use, [small] * 4)) > 1
