@@ -148,8 +148,9 @@ def test_it_runs_from_nothing_and_the_same_seed_gives_the_same_curves(tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    tiny = ("--policy-steps", 1, "--steps", 2, "--scenes", 2)
-    run("run.py", tmp_path, "--judges", "demo", "--seeds", 3, *tiny)
+    tiny = ("--policy-steps", 1, "--scenes", 2)
+    grpo = ("--steps", 2, "--learning-rate", 1e-3, "--beta", 0.1)
+    run("run.py", tmp_path, "--judges", "demo", "--seeds", 3, *tiny, *grpo)
     curves = tmp_path / "runs" / "demo_3" / "curves.jsonl"
     lines = [json.loads(line) for line in curves.read_text(encoding="utf-8").splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
@@ -159,5 +160,5 @@ def test_it_runs_from_nothing_and_the_same_seed_gives_the_same_curves(tmp_path):
     ]
     assert [row["run"] for row in rows] == ["before", "demo"]
     assert (tmp_path / "curves.svg").exists()
-    run("grpo.py", "--policy", tmp_path / "policy", "--seed", 3, "--steps", 2, "--out", tmp_path / "again")
+    run("grpo.py", "--policy", tmp_path / "policy", "--seed", 3, *grpo, "--out", tmp_path / "again")
     assert (tmp_path / "again" / "curves.jsonl").read_bytes() == curves.read_bytes()
