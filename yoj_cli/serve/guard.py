@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+import anyio
+
 from yoj_cli.errors import UnexpectedError
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem, problem_of
 from yoj_cli.serve.service import Service
@@ -26,6 +28,9 @@ LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 HUNG_UP = 499
 """What the log says of a client that did not wait; nginx's number."""
 
+LINGER_S, LINGER_BYTES = 2.0, 128 << 20
+"""How long, and how much, the rest of a refused request's body is still read after the answer: a connection that is
+closed with bytes unread is reset, and the client then often loses the answer with it (RFC 9112, 9.6)."""
 
 BUG = problem_of(UnexpectedError("unexpected error", hint="The server's log says which."))
 
@@ -47,7 +52,7 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        answer = _Answer(scope, send)
+        answer = _Answer(scope, receive, send)
         fields: dict[str, Any] = {}
         started = time.perf_counter()
         try:
@@ -55,7 +60,7 @@ class Guard:
                 scope.setdefault("state", {}).update(
                     request_id=answer.request_id, log=fields, at_end=at_end, client=""
                 )
-                await self._answer(scope, receive, answer)
+                await self._answer(scope, answer)
         except Problem as problem:
             await answer.refuse(problem)
         except Exception as error:
@@ -67,7 +72,7 @@ class Guard:
             self._service.metrics.seconds.labels(path_of(scope)).observe(seconds)
             self._log.write(scope, answer.request_id, answer.status, seconds, answer.n_bytes, fields)
 
-    async def _answer(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+    async def _answer(self, scope: Scope, answer: _Answer) -> None:
         self._check_host(answer.headers)
         number = self._check_key(scope, answer.headers)
         host = (scope.get("client") or ("",))[0]
@@ -75,7 +80,7 @@ class Guard:
         if number is not None:
             scope["state"]["log"]["key"] = number
             scope["state"]["client"] += f" key {number}"
-        await self._app(scope, receive, answer.send)
+        await self._app(scope, answer.receive, answer.send)
 
     def _check_host(self, headers: dict[str, str]) -> None:
         """A page of the web whose name was made to mean this machine must not talk to it (DNS rebinding)."""
@@ -114,15 +119,23 @@ class Guard:
 class _Answer:
     """What is sent back, counted and marked with the request's id."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
-        self._send = send
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._is_body_read = False
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         given = self.headers.get("x-request-id", "")
         self.request_id = given if re.fullmatch(r"[\w.:-]{1,128}", given, re.ASCII) else uuid.uuid4().hex
         self.status, self.n_bytes = HUNG_UP, 0
         self.is_begun = self.is_complete = False
 
+    async def receive(self) -> MutableMapping[str, Any]:
+        """The next part of the request."""
+        message = await self._receive()
+        self._is_body_read = not message.get("more_body", False)
+        return message
+
     async def send(self, message: MutableMapping[str, Any]) -> None:
+        """Pass a part of the answer on; before its end the rest of the body is taken from the client."""
         if message["type"] == "http.response.start":
             self.status, self.is_begun = message["status"], True
             extra = {"X-Request-ID": self.request_id, "X-Content-Type-Options": "nosniff"}
@@ -133,7 +146,17 @@ class _Answer:
         else:
             self.n_bytes += len(message.get("body", b""))
             self.is_complete = not message.get("more_body", False)
+        if self.is_complete and not self._is_body_read:
+            await self._send({**message, "more_body": True})
+            await self._drain()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    async def _drain(self) -> None:
+        n_bytes = 0
+        with anyio.move_on_after(LINGER_S):
+            while not self._is_body_read and n_bytes < LINGER_BYTES:
+                n_bytes += len((await self.receive()).get("body", b""))
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem; a client whose body was not read has no more to say on this connection."""
