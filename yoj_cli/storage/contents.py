@@ -57,8 +57,9 @@ def _files(folder: Path) -> Iterator[Path]:
 def own_roots(folder: Path) -> tuple[Path, ...]:
     """The folders whose files are a model's own: its folder; in the Hub's cache the repository's, with its blobs."""
     own = folder.resolve()
-    if own.parent.name == "snapshots" and own.parents[1].name.startswith("models--"):
-        return own.parents[1], (own.parents[1] / "blobs").resolve()
+    for snapshots in own.parents:
+        if snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--"):
+            return snapshots.parent, (snapshots.parent / "blobs").resolve()
     return (own,)
 
 
