@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from yoj_cli.client.judge import RemoteJudge
     from yoj_cli.errors import (
         CheckpointError,
+        DeadlineError,
         DeviceError,
         InputError,
         MediaError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CheckpointError",
+    "DeadlineError",
     "DeviceError",
     "Failure",
     "Group",
