@@ -408,11 +408,11 @@ def test_debug_says_where_the_time_went(score: Run, write_lines: Write, monkeypa
     ("group", "advice"),
     [
         (
-            {"prompt": "word " * 200, "responses": ["a", "b"]},
+            {"prompt": "word " * 150, "responses": ["a", "b"]},
             r"shorten the prompt .* takes \d+ tokens by itself",
         ),
         (
-            {"prompt": "q", "responses": ["a", "word " * 200]},
+            {"prompt": "q", "responses": ["a", "word " * 150]},
             r"shorten responses\[1\], which takes \d+ tokens",
         ),
         ({"prompt": "q", "responses": ["word " * 15] * 9}, r"\(--mode single\), or at most (\d) at a time"),

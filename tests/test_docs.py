@@ -101,7 +101,8 @@ def test_a_command_of_the_readme_runs(command: str) -> None:
 
 @pytest.mark.slow
 def test_the_readmes_python_runs() -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    program, trainer = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    compile(trainer, "README.md", "exec")  # what it leaves to its reader runs in tests/test_rewards_trl.py
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120
     )
