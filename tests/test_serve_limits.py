@@ -296,6 +296,17 @@ def test_a_second_request_of_a_connection_must_not_be_slow_either(
         assert time.monotonic() - started < 5
 
 
+def test_a_body_that_nobody_reads_holds_no_connection(keyed: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is answered before its body has come: pages that need no key, and addresses of nothing."""
+    monkeypatch.setattr(keyed.server.config.http_protocol_class, "patience_s", 0.5)
+    for path in (b"/health", b"/"):
+        started = time.monotonic()
+        head = b"GET %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n" % path
+        text = exchange(keyed, head, b"x", pause_s=0.2)
+        assert text.startswith(b"HTTP/1.1 200")
+        assert time.monotonic() - started < 5
+
+
 def test_a_client_that_does_not_read_is_hung_up_on(judge: Judge) -> None:
     with serving(lambda: [judge], body_timeout=0.3) as served:
         record = {"responses": [], "note": "x" * 20_000}  # an error, and the note comes back

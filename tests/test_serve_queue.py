@@ -18,7 +18,10 @@ from tests.gated_judge import GatedJudge
 from tests.serving import serving, started
 from yoj_cli import Judge, MediaOptions
 from yoj_cli.errors import DeviceError, OutOfMemoryError
+from yoj_cli.groups import Group
 from yoj_cli.records.parse import parse
+from yoj_cli.serve import scheduler
+from yoj_cli.serve.describe import PICTURE_EXAMPLE
 from yoj_cli.serve.fair_queue import FairQueue, Job, Work
 
 GROUP = {"prompt": "2 + 2?", "responses": ["4", "5", "Four."]}
@@ -231,6 +234,45 @@ def test_another_device_does_what_a_lost_one_left(judge: Judge) -> None:
     assert len(broken.engine.batches) == 1
 
 
+def test_what_is_prepared_when_the_last_device_is_lost_is_told_at_once(judge: Judge) -> None:
+    class Slow(GatedJudge):
+        may_prepare, is_preparing = threading.Event(), threading.Event()
+
+        def prepare(self, group: Group, options: MediaOptions) -> Any:
+            if group.prompt == "slow":
+                self.is_preparing.set()
+                assert self.may_prepare.wait(30)
+            return self._judge.prepare(group, options)
+
+    slow = Slow(judge)
+    with serving(lambda: [slow]) as served, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(served.http.post, "/v1/groups", json=GROUP)
+        assert slow.engine.entered.wait(10)
+        second = pool.submit(served.http.post, "/v1/groups?timeout_s=8", json={**GROUP, "prompt": "slow"})
+        assert slow.is_preparing.wait(10)
+        slow.engine.error = DeviceError("the device stopped working")
+        slow.engine.gate.set()
+        assert first.result().status_code == 503
+        wait_until(lambda: served.service.state == "lost")
+        slow.may_prepare.set()
+        assert second.result().status_code == 503
+
+
+def test_what_is_prepared_is_bounded_by_its_pixels_too(judge: Judge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With room for hardly a picture, groups wait in their lane for the device."""
+    monkeypatch.setattr(scheduler, "PREFETCHED_BYTES", 1 << 10)
+    gated = GatedJudge(judge)
+    group = {"image": PICTURE_EXAMPLE["image"], "responses": ["Red.", "Blue."]}
+    with serving(lambda: [gated]) as served, ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(served.http.post, "/v1/groups", json=[group] * 24)
+        assert gated.engine.entered.wait(10)
+        lanes = served.service._scheduler._lanes
+        time.sleep(0.5)
+        assert len(lanes["pictures"]) > 8
+        gated.engine.gate.set()
+        assert len(answer.result().text.splitlines()) == 24
+
+
 def test_two_devices_share_one_queue(judge: Judge) -> None:
     both = [GatedJudge(judge), GatedJudge(judge)]
     with serving(lambda: both) as served, ThreadPoolExecutor(1) as pool:
@@ -297,6 +339,23 @@ def test_a_judge_that_cannot_be_loaded_ends_the_command(yoj: Any, tmp_path: Any)
         code, _, err = yoj("serve", "-m", "demo", "--port", taken.getsockname()[1])
     assert code == 2
     assert "cannot be listened on" in err
+
+
+def test_a_judge_that_is_loaded_after_the_end_starts_nothing(judge: Judge) -> None:
+    may_load, has_loaded = threading.Event(), threading.Event()
+
+    def load() -> list[Judge]:
+        may_load.wait(10)
+        has_loaded.set()
+        return [judge]
+
+    with serving(load, wait=False) as served:
+        assert served.http.get("/health").status_code == 200
+    (loading,) = [each for each in threading.enumerate() if each.name == "yoj-prefetch-load"]
+    may_load.set()
+    loading.join(10)
+    assert has_loaded.is_set()
+    assert not [each for each in threading.enumerate() if each.name.startswith("yoj-serve")]
 
 
 def test_no_thread_is_left(judge: Judge) -> None:

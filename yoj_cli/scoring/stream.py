@@ -84,7 +84,7 @@ def score_stream(
     # 1. Read the groups and prepare them (media, tokens), ahead of the device and in threads.
     usage, max_tokens = judge.engine.usage, PREFETCHED_BATCHES * judge.engine.limits.max_batch_tokens
     prepare = partial(prepare_group, judge, options)
-    size = partial(_size, bytes_per_token=PREFETCHED_BYTES / max_tokens)
+    size = partial(size_of, bytes_per_token=PREFETCHED_BYTES / max_tokens)
     with Prefetcher(
         prepare, groups, size=size, max_size=max_tokens, cut_every=BLOCK, n_before=n_before
     ) as prefetched:
@@ -138,8 +138,8 @@ def prepare_group(judge: Scorer, options: MediaOptions, item: Group | Failure) -
         return Failure(item.where, item.record, error)
 
 
-def _size(item: Prepared | Failure, *, bytes_per_token: float) -> int:
-    """In tokens."""
+def size_of(item: Prepared | Failure, *, bytes_per_token: float) -> int:
+    """What an item counts for while it waits for the device, in tokens; see PREFETCHED_BYTES."""
     if isinstance(item, Failure):
         return FAILURE_TOKENS
     n_bytes = sum(tensor.nbytes for tensor in item.sequence.media_inputs.values())

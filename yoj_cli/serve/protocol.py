@@ -16,15 +16,16 @@ HEADER_TIMEOUT_S = 10.0
 
 
 class GuardedProtocol(H11Protocol):  # type: ignore[misc]
-    """uvicorn's protocol with limits on how long a header may take, how long an answer may stay unread, and how many
-    connections there are.
+    """uvicorn's protocol with limits on how long a header may take, how long a body that nobody reads may take, how
+    long an answer may stay unread, and how many connections there are. A body that is read has its limit there.
     """
 
     max_connections: int
     patience_s: float
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        self._header_timer: asyncio.TimerHandle | None = None
+        self._awaited = ""
+        self._read_timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
@@ -32,7 +33,7 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
                 Problem(503, "queue-full", "too many clients are connected", hint="Try again later.")
             )
             return
-        self._await_header()
+        self._limit_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timers()
@@ -42,11 +43,11 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
         if self.transport.is_closing():
             return
         super().data_received(data)
-        self._await_header()
+        self._limit_reading()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        self._await_header()
+        self._limit_reading()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -64,19 +65,35 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
         detail = str(error) if isinstance(error, h11.RemoteProtocolError) else msg
         self._refuse(Problem(status, "too-large" if status == 431 else "bad-request", f"no HTTP: {detail}"))
 
-    def _await_header(self) -> None:
-        """Give the client time for its next header, from the first byte on that it sends (at first: from the start)."""
-        is_busy = self.cycle is not None and not self.cycle.response_complete
-        is_idle = self.cycle is not None and not self.conn.trailing_data[0]
-        if is_busy or is_idle or self.transport.is_closing():
-            if self._header_timer is not None:
-                self._header_timer.cancel()
-                self._header_timer = None
-        elif self._header_timer is None:
-            self._header_timer = self.loop.call_later(HEADER_TIMEOUT_S, self.transport.abort)
+    def _limit_reading(self) -> None:
+        """Give the client time for what has to come from it next."""
+        awaited = self._find_awaited()
+        if awaited == self._awaited:
+            return
+        self._awaited = awaited
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+            self._read_timer = None
+        if awaited:
+            limit_s = HEADER_TIMEOUT_S if awaited == "header" else self.patience_s
+            self._read_timer = self.loop.call_later(limit_s, self.transport.abort)
+
+    def _find_awaited(self) -> str:
+        """ "body": the rest of one whose request is answered; "header": the next one, from the first byte on that comes
+        of it (at first: from the start); "" for neither.
+        """
+        if self.transport.is_closing():
+            return ""
+        if self.cycle is None:
+            return "header"
+        if not self.cycle.response_complete:
+            return ""
+        if self.conn.their_state is h11.SEND_BODY:
+            return "body"
+        return "header" if self.conn.trailing_data[0] else ""
 
     def _stop_timers(self) -> None:
-        for timer in (self._header_timer, self._write_timer):
+        for timer in (self._read_timer, self._write_timer):
             if timer is not None:
                 timer.cancel()
 

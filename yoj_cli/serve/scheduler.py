@@ -19,12 +19,20 @@ from functools import partial
 from yoj_cli.errors import YojError, errors_at
 from yoj_cli.groups import Failure, Group, scheme_of
 from yoj_cli.scoring.judge import Judge
-from yoj_cli.scoring.stream import PREFETCHED_BATCHES, Prepared, conclude, prepare_group
+from yoj_cli.scoring.stream import (
+    PREFETCHED_BATCHES,
+    PREFETCHED_BYTES,
+    Prepared,
+    conclude,
+    prepare_group,
+    size_of,
+)
 from yoj_cli.serve.fair_queue import FairQueue, Job, Result, Work
 
 LANES = ("text", "pictures", "slow")
 
 PATIENCE_S = 1.5
+"""How long the end waits for threads that are at work."""
 
 MAX_THREADS = 4
 """Threads that prepare groups, a lane."""
@@ -32,10 +40,11 @@ MAX_THREADS = 4
 
 @dataclass(eq=False)
 class _Ready:
-    """A group that is prepared; `since_s` is when that was."""
+    """A group that is prepared; `size_tokens` is its `size_of`, `since_s` when it was there."""
 
     work: Work
     prepared: Prepared
+    size_tokens: int
     since_s: float = field(default_factory=time.monotonic)
 
 
@@ -57,6 +66,7 @@ class Scheduler:
         self._max_ready_tokens = PREFETCHED_BATCHES * sum(
             each.engine.limits.max_batch_tokens for each in judges
         )
+        self._bytes_per_token = len(judges) * PREFETCHED_BYTES / self._max_ready_tokens
         n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         n_threads = min(n_cores, MAX_THREADS)
         begun = [partial(self._prepare, lane) for lane in self._lanes.values() for _ in range(n_threads)]
@@ -80,7 +90,7 @@ class Scheduler:
                     lane.put([work for work in works if _lane_of(work.group) == name])
                 self._changed.notify_all()
         if error is not None:
-            self._fail(works, error)
+            _fail(works, error)
 
     def cancel(self, job: Job) -> None:
         """Forget a request: what is not on a device yet never gets there."""
@@ -108,10 +118,14 @@ class Scheduler:
             if isinstance(item, Failure):
                 _deliver([(work, item)])
                 continue
+            size_tokens = size_of(item, bytes_per_token=self._bytes_per_token)
             with self._changed:
-                if not work.job.is_over:
-                    self._ready.append(_Ready(work, item))
+                error = self._error  # the last device may have been lost meanwhile, and nobody takes it then
+                if error is None and not work.job.is_over:
+                    self._ready.append(_Ready(work, item, size_tokens))
                     self._changed.notify_all()
+            if error is not None:
+                _fail([work], error)
 
     def _prepare_one(self, work: Work) -> Prepared | Failure:
         group = work.group
@@ -127,7 +141,7 @@ class Scheduler:
             return None if self._is_closed else lane.take()
 
     def _has_room(self) -> bool:
-        return sum(each.prepared.sequence.n_tokens for each in self._ready) < self._max_ready_tokens
+        return sum(each.size_tokens for each in self._ready) < self._max_ready_tokens
 
     def _drive(self, judge: Judge) -> None:
         """Score whatever is ready, until the device is lost."""
@@ -154,10 +168,10 @@ class Scheduler:
             (places, *_) = judge.engine.bucket(
                 {place: each.prepared.sequence for place, each in enumerate(ready)}
             )
-            batch = [ready[place] for place in places]
-            self._ready = [each for each in ready if each not in batch]
+            taken = set(places)
+            self._ready = [each for place, each in enumerate(ready) if place not in taken]
             self._changed.notify_all()
-            return batch
+            return [ready[place] for place in places]
 
     def _lose(self, batch: Sequence[_Ready], error: YojError) -> None:
         """A device is gone: the others go on with what it had, or all that waits fails."""
@@ -173,10 +187,7 @@ class Scheduler:
             for lane in self._lanes.values():
                 works += [lane.take() for _ in range(len(lane))]
         self._lost(error)
-        self._fail(works, error)
-
-    def _fail(self, works: Sequence[Work], error: YojError) -> None:
-        _deliver([(work, Failure(work.group.where, work.group.record, error)) for work in works])
+        _fail(works, error)
 
 
 def _lane_of(group: Group) -> str:
@@ -187,6 +198,10 @@ def _lane_of(group: Group) -> str:
         each.kind == "image" and (each.path or scheme_of(str(each.source)) == "data") for each in group.media
     )
     return "pictures" if is_quick else "slow"
+
+
+def _fail(works: Sequence[Work], error: YojError) -> None:
+    _deliver([(work, Failure(work.group.where, work.group.record, error)) for work in works])
 
 
 def _deliver(results: Sequence[tuple[Work, Result]]) -> None:

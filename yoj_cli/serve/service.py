@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
@@ -76,6 +77,7 @@ class Service:
         self.log = AccessLog()
         self._open: set[Results] = set()
         self._scheduler: Scheduler | None = None
+        self._is_closed, self._closing = False, threading.Lock()
         self._options = MediaOptions.within(
             media,
             allow_remote=media.allow_remote_media,
@@ -95,7 +97,10 @@ class Service:
         self._privacy.hide(first.checkpoint.folder)
         self.settings = {"content": content_hash(first.checkpoint), "max_tokens": first.max_tokens}
         self.description = {**self._privacy.description(first.description), "model": self.name}
-        self._scheduler = Scheduler(judges, lost=self._lose)
+        with self._closing:
+            if self._is_closed:  # while the judge was loaded
+                return
+            self._scheduler = Scheduler(judges, lost=self._lose)
         self.metrics.watch(self.admission, self._scheduler, [judge.engine for judge in judges])
         if self.state == "loading":
             self.state = "ready"
@@ -111,6 +116,8 @@ class Service:
 
     def close(self) -> None:
         """Forget what waits."""
+        with self._closing:
+            self._is_closed = True
         if self._scheduler is not None:
             self._scheduler.close()
 
