@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 import pytest
 
@@ -39,9 +40,9 @@ def play(story: Story, *, size: int = 3, timeout_s: float = 5.0, kept_s: float =
     return scorer
 
 
-async def begin(cohorts: Cohorts, *arguments: str) -> asyncio.Task[Share]:
+async def begin(cohorts: Cohorts, *arguments: str, **others: Any) -> asyncio.Task[Share]:
     """A request that has arrived."""
-    task = asyncio.create_task(cohorts.join(*arguments))
+    task = asyncio.create_task(cohorts.join(*arguments, **others))
     await asyncio.sleep(0)
     return task
 
@@ -66,6 +67,50 @@ def test_prompts_do_not_mix_and_the_next_cohort_of_a_prompt_is_a_new_group() -> 
 
     found = play(story, size=2).groups
     assert sorted(found) == [("p", ["a", "b"]), ("p", ["c", "d"]), ("q", ["a", "b"]), ("q", ["c", "d"])]
+
+
+def test_one_prompt_of_two_owners_makes_two_cohorts() -> None:
+    async def story(scorer: Scorer, cohorts: Cohorts) -> None:
+        asked = [(text, owner) for text in "ab" for owner in ("key 1", "key 2")]
+        await asyncio.gather(*(cohorts.join("p", text, "1" + text, owner=owner) for text, owner in asked))
+        other = await begin(cohorts, "p", "other text", "1a", owner="key 3")  # their ids are their own, too
+        await hang_up(other)
+
+    assert play(story, size=2).groups == [("p", ["a", "b"])] * 2
+
+
+def test_a_response_whose_client_has_gone_keeps_its_room_until_it_is_scored() -> None:
+    kept: list[int] = []
+
+    def keep() -> Callable[[], None]:
+        kept.append(1)
+        return kept.pop
+
+    async def story(scorer: Scorer, cohorts: Cohorts) -> None:
+        for _ in range(2):  # it comes again, and goes again
+            await hang_up(await begin(cohorts, "p", "a", keep=keep))
+            assert kept == [1]
+        await asyncio.gather(*(cohorts.join("p", text, keep=keep) for text in "bc"))
+        await asyncio.sleep(0)
+        assert kept == []
+
+    play(story)
+
+
+def test_texts_are_forgotten_once_they_are_scored() -> None:
+    """What is remembered for retries must not grow with pictures and long responses."""
+
+    async def story(scorer: Scorer, cohorts: Cohorts) -> None:
+        for failing in (False, True):
+            scorer.failing = failing
+            asked = [cohorts.join("p" * 9999, text * 9999) for text in "abc"]
+            await asyncio.gather(*asked, return_exceptions=True)
+            scorer.groups.clear()
+        await asyncio.sleep(0)
+        assert "aaaa" not in repr(vars(cohorts))
+        assert "pppp" not in repr(vars(cohorts))
+
+    play(story)
 
 
 def test_a_cohort_that_stays_incomplete_is_scored_after_the_timeout_and_says_so() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -131,6 +132,56 @@ def test_what_is_wrong_is_said(served: Served, path: str, body: Any, says: str) 
     answer = served.http.post(path, json=body)
     assert answer.status_code == 422, answer.text
     assert says in answer.json()["detail"]
+
+
+def test_what_cannot_be_a_group_is_said_at_once_and_leaves_nothing_in_a_cohort(judge: Judge) -> None:
+    options = {"prompt_pattern": "^ask: (.*)", "limits": {"max_responses": 8}}
+    with serving(lambda: [judge], cohort=2, cohort_timeout=600, **options) as served:
+        refused = ask_openrlhf(served, ["ask: x", "else"], ["ask: x good", "else bad"])()
+        assert (refused.status_code, served.service.cohorts.n_waiting) == (422, 0)
+        half = ask_slime(served, [{"role": "robot", "content": "x"}], "a")()
+        assert (half.status_code, served.service.cohorts.n_waiting) == (422, 0)
+        found = ask_openrlhf(served, ["ask: x"] * 2, ["ask: x good", "ask: x bad"])()
+        assert found.headers["yoj-cohort"] == "2/2"
+
+
+def test_clients_of_two_keys_are_never_in_one_cohort(judge: Judge, tmp_path: Path) -> None:
+    keys = [f"a-key-of-sixteen-signs-{n}" for n in range(2)]
+    (tmp_path / "keys").write_text("\n".join(keys), encoding="utf-8")
+    options = {"cohort": 2, "cohort_timeout": 600, "api_key_file": tmp_path / "keys"}
+    with serving(lambda: [judge], **options) as served, ThreadPoolExecutor(4) as pool:
+        waiting = []
+        for key, text, n_left in ((0, 0, 1), (1, 1, 2), (0, 2, 1), (1, 3, 0)):
+            headers = {"Authorization": f"Bearer {keys[key]}"}
+            waiting.append(pool.submit(ask_slime(served, PROMPT, RESPONSES[text], **headers)))
+            wait_for_members(served, n_left)
+        scores = [each.result().json() for each in waiting]
+    for first, second in ((0, 2), (1, 3)):
+        verdict = judge.score(prompt=PROMPT, responses=[RESPONSES[first], RESPONSES[second]])
+        assert [scores[first], scores[second]] == pytest.approx(list(verdict.scores), abs=5e-5)
+
+
+def test_a_client_that_hangs_up_again_and_again_fills_its_own_share_alone(judge: Judge) -> None:
+    with serving(lambda: [judge], cohort=9, cohort_timeout=600, max_waiting=4) as served:
+        for n in range(3):
+            body = {"prompt": f"{n}?", "response": "a"}
+            with pytest.raises(httpx.ReadTimeout):
+                httpx.post(f"{served.url}/rm", json=body, timeout=httpx.Timeout(5, read=0.2))
+            wait_until(lambda: served.service.admission.n_requests == 0)
+        assert served.service.admission.n_groups == 3
+        refused = ask_slime(served, "3?", "a")()
+        assert (refused.status_code, "of this client" in refused.json()["detail"]) == (429, True)
+        served.server.stop()
+        wait_until(lambda: served.service.admission.n_groups == 0)
+    assert not served.service.admission.of_client
+
+
+def test_a_cohort_that_no_group_can_hold_is_refused(judge: Judge) -> None:
+    with (
+        pytest.raises(UsageError, match="--cohort 9: a group may have 8 responses"),
+        serving(lambda: [judge], cohort=9, limits={"max_responses": 8}),
+    ):
+        pass
 
 
 def test_without_a_cohort_a_joint_judge_refuses_and_a_single_one_answers_at_once(

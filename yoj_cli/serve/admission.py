@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from types import TracebackType
 
 from yoj_cli.config.serve import ServeConfig, share_of
@@ -12,10 +13,11 @@ RETRY_AFTER_S = 2
 
 
 class Admission:
-    """Counts what all open requests hold.
+    """Counts what all open requests hold, and what is still to be scored of those whose clients have gone.
 
     Attributes:
         n_requests, n_groups, n_bytes: held now.
+        of_client: the same groups and bytes by ("groups" or "bytes", client), without zeros.
     """
 
     def __init__(self, config: ServeConfig) -> None:
@@ -26,6 +28,17 @@ class Admission:
     def open(self, client: str) -> Slip:
         """What one request of a client holds, to be used in a `with` block."""
         return Slip(self, client)
+
+    def keep(self, client: str, n_bytes: int) -> Callable[[], None]:
+        """Count one group on, whose request ends before it is scored; there was room for it already.
+
+        Returns:
+            What gives its room back.
+        """
+        slip = Slip(self, client)
+        slip.count("groups", 1)
+        slip.count("bytes", n_bytes)
+        return slip.give_back
 
 
 class Slip:
@@ -45,14 +58,30 @@ class Slip:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._admission.n_requests -= 1
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Hold nothing any more."""
         total = self._admission
-        total.n_requests -= 1
         total.n_groups -= self.n_groups
         total.n_bytes -= self.n_bytes
         for what, held in (("groups", self.n_groups), ("bytes", self.n_bytes)):
             total.of_client[what, self._client] -= held
             if not total.of_client[what, self._client]:
                 del total.of_client[what, self._client]
+        self.n_groups = self.n_bytes = 0
+
+    def count(self, what: str, n: int) -> None:
+        """Take so many "groups" or "bytes", whatever room there is."""
+        total = self._admission
+        total.of_client[what, self._client] += n
+        if what == "groups":
+            self.n_groups += n
+            total.n_groups += n
+        else:
+            self.n_bytes += n
+            total.n_bytes += n
 
     def check_size(self, n_bytes: int) -> None:
         """See that a body of that size may be read.
@@ -92,9 +121,8 @@ class Slip:
         """
         total = self._admission
         self.check_size(self.n_bytes + n_bytes)
-        self._take("bytes", n_bytes, total.n_bytes, total.config.max_waiting_bytes)
-        self.n_bytes += n_bytes
-        total.n_bytes += n_bytes
+        self._check_room("bytes", n_bytes, total.n_bytes, total.config.max_waiting_bytes)
+        self.count("bytes", n_bytes)
 
     def add_groups(self, n_groups: int) -> None:
         """Take room for groups.
@@ -102,20 +130,17 @@ class Slip:
         Raises:
             Problem: these are too many for any time, or there is no room now.
         """
-        total, limit = self._admission, self._admission.config.max_waiting
+        total = self._admission
         self.check_number(n_groups)
-        self._take("groups", n_groups, total.n_groups, limit)
-        self.n_groups += n_groups
-        total.n_groups += n_groups
+        self._check_room("groups", n_groups, total.n_groups, total.config.max_waiting)
+        self.count("groups", n_groups)
 
-    def _take(self, what: str, n: int, held: int, limit: int) -> None:
-        of_client = self._admission.of_client
-        own, share = of_client[what, self._client], share_of(limit)
+    def _check_room(self, what: str, n: int, held: int, limit: int) -> None:
+        own, share = self._admission.of_client[what, self._client], share_of(limit)
         if held + n > limit:
             raise _full(f"{held:,} {what} wait, and there is room for {limit:,}")
         if own + n > share:
             raise _full(f"{own:,} {what} of this client wait, and there is room for {share:,}")
-        of_client[what, self._client] += n
 
 
 def _full(what: str) -> Problem:

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
 from yoj_cli.errors import InputError
 
@@ -45,20 +46,27 @@ class Share:
         return self.n == self.size
 
 
+Keep = Callable[[], Callable[[], None]]
+"""Called when nobody waits any more for a response that is still to be scored; gives what is called when it is."""
+
+
 @dataclass(eq=False, slots=True)
 class _Member:
     """One response of a cohort, and who asked for it.
 
     Attributes:
+        text: digest of the response, with its prompt.
         n_waiting: open requests for it; a retry while the first is still open is told by its request id alone.
         was_answered: a request got the score, so that the same text without a request id is another completion.
+        is_kept: its room was kept when its client hung up.
     """
 
-    response: str
+    text: bytes
     request_id: str | None
     share: asyncio.Future[Share]
     n_waiting: int = 0
     was_answered: bool = False
+    is_kept: bool = False
 
     def is_abandoned(self) -> bool:
         return not self.n_waiting and not self.was_answered
@@ -66,7 +74,16 @@ class _Member:
 
 @dataclass(eq=False, slots=True)
 class _Cohort:
+    """The members of a group.
+
+    Attributes:
+        key: digest of the prompt and of whose it is.
+        prompt, responses: the texts themselves, until they are scored: what is remembered for retries may be many.
+    """
+
+    key: bytes
     prompt: str
+    responses: list[str] = field(default_factory=list)
     members: list[_Member] = field(default_factory=list)
     is_closed: bool = False
     timer: asyncio.TimerHandle | None = None
@@ -74,7 +91,7 @@ class _Cohort:
 
 
 class Cohorts:
-    """Cohorts by prompt; for one event loop.
+    """Cohorts by prompt and owner; for one event loop.
 
     Two requests with one text are told apart so: under one request id they are one completion and its retry; without
     ids, a second one is a retry where the first one's connection has gone without an answer, else a duplicate
@@ -88,10 +105,10 @@ class Cohorts:
 
     def __init__(self, score: ScoreGroup, *, size: int, timeout_s: float, kept_s: float = KEPT_S) -> None:
         self._score, self.size, self._timeout_s, self._kept_s = score, size, timeout_s, kept_s
-        self._open: dict[str, _Cohort] = {}
+        self._open: dict[bytes, _Cohort] = {}
         self._closed: OrderedDict[_Cohort, None] = OrderedDict()
-        self._by_request: dict[tuple[str, str], _Member] = {}
-        self._by_text: dict[tuple[str, str], list[_Member]] = {}
+        self._by_request: dict[tuple[bytes, str], _Member] = {}
+        self._by_text: dict[bytes, list[_Member]] = {}
         self._scoring: set[asyncio.Task[None]] = set()
 
     @property
@@ -99,15 +116,31 @@ class Cohorts:
         """Responses that wait for others of their prompt."""
         return sum(len(cohort.members) for cohort in self._open.values())
 
-    async def join(self, prompt: str, response: str, request_id: str | None = None) -> Share:
+    async def join(
+        self,
+        prompt: str,
+        response: str,
+        request_id: str | None = None,
+        *,
+        owner: str = "",
+        keep: Keep = lambda: lambda: None,
+    ) -> Share:
         """Wait for the score of one response. Cancel it when its client has hung up.
 
+        Args:
+            owner: clients of another owner are in other cohorts.
+            keep: see `Keep`.
         Raises:
             InputError: the request id was used for another response to this prompt.
             YojError: the group cannot be scored.
         """
         self._forget_old()
-        member = self._find(prompt, response, request_id) or self._add(prompt, response, request_id)
+        key = _digest(owner, prompt)
+        text = _digest(owner, prompt, response)
+        member = self._find(key, text, request_id)
+        if member is None:
+            member = _Member(text, request_id, asyncio.get_running_loop().create_future())
+            self._add(member, key, prompt, response)
         member.n_waiting += 1
         try:
             # The member outlives its connection: the others still need its response, and it may be asked for again.
@@ -116,40 +149,41 @@ class Cohorts:
             return share
         finally:
             member.n_waiting -= 1
+            if not (member.n_waiting or member.is_kept or member.share.done()):
+                member.is_kept, give_back = True, keep()
+                member.share.add_done_callback(lambda _: give_back())
 
     def close_all(self) -> None:
         """Score what has come so far: nobody else will."""
         for cohort in list(self._open.values()):
             self._close(cohort)
 
-    def _find(self, prompt: str, response: str, request_id: str | None) -> _Member | None:
+    def _find(self, key: bytes, text: bytes, request_id: str | None) -> _Member | None:
         """The member that this request asks for again, if it does."""
         if request_id is None:
-            same = self._by_text.get((prompt, response), [])
+            same = self._by_text.get(text, [])
             return next((one for one in same if one.request_id is None and one.is_abandoned()), None)
-        member = self._by_request.get((prompt, request_id))
-        if member is not None and member.response != response:
+        member = self._by_request.get((key, request_id))
+        if member is not None and member.text != text:
             raise InputError(
                 f"the request id {request_id!r} was used for another response to this prompt",
                 hint="Send an id of its own with each completion, and the same one only to retry it.",
             )
         return member
 
-    def _add(self, prompt: str, response: str, request_id: str | None) -> _Member:
-        loop = asyncio.get_running_loop()
-        cohort = self._open.get(prompt)
+    def _add(self, member: _Member, key: bytes, prompt: str, response: str) -> None:
+        cohort = self._open.get(key)
         if cohort is None:
-            cohort = self._open[prompt] = _Cohort(prompt)
-            cohort.timer = loop.call_later(self._timeout_s, self._close, cohort)
-        member = _Member(response, request_id, loop.create_future())
+            cohort = self._open[key] = _Cohort(key, prompt)
+            cohort.timer = asyncio.get_running_loop().call_later(self._timeout_s, self._close, cohort)
         member.share.add_done_callback(_retrieve)
         cohort.members.append(member)
-        self._by_text.setdefault((prompt, response), []).append(member)
-        if request_id is not None:
-            self._by_request[prompt, request_id] = member
+        cohort.responses.append(response)
+        self._by_text.setdefault(member.text, []).append(member)
+        if member.request_id is not None:
+            self._by_request[key, member.request_id] = member
         if len(cohort.members) == self.size:
             self._close(cohort)
-        return member
 
     def _close(self, cohort: _Cohort) -> None:
         """Take no more members, and score."""
@@ -158,16 +192,17 @@ class Cohorts:
         cohort.is_closed, cohort.closed_at = True, time.monotonic()
         if cohort.timer is not None:
             cohort.timer.cancel()
-        del self._open[cohort.prompt]
+        del self._open[cohort.key]
         self._closed[cohort] = None
         task = asyncio.get_running_loop().create_task(self._answer(cohort))
         self._scoring.add(task)
         task.add_done_callback(self._scoring.discard)
 
     async def _answer(self, cohort: _Cohort) -> None:
-        n = len(cohort.members)
+        n, prompt, responses = len(cohort.members), cohort.prompt, cohort.responses
+        cohort.prompt, cohort.responses = "", []
         try:
-            scores = await self._score(cohort.prompt, [member.response for member in cohort.members])
+            scores = await self._score(prompt, responses)
             shares = [Share(float(score), float(p_best), n, self.size) for score, p_best in scores]
             answers = list(zip(cohort.members, shares, strict=True))
         except asyncio.CancelledError:
@@ -194,14 +229,22 @@ class Cohorts:
     def _forget(self, cohort: _Cohort) -> None:
         self._closed.pop(cohort, None)
         for member in cohort.members:
-            key = cohort.prompt, member.response
-            same = [one for one in self._by_text.get(key, []) if one is not member]
+            same = [one for one in self._by_text.get(member.text, []) if one is not member]
             if same:
-                self._by_text[key] = same
+                self._by_text[member.text] = same
             else:
-                self._by_text.pop(key, None)
+                self._by_text.pop(member.text, None)
             if member.request_id is not None:
-                self._by_request.pop((cohort.prompt, member.request_id), None)
+                self._by_request.pop((cohort.key, member.request_id), None)
+
+
+def _digest(*texts: str) -> bytes:
+    """Stands for these texts."""
+    found = blake2b(digest_size=32)
+    for text in texts:
+        data = text.encode("utf-8", "surrogatepass")
+        found.update(len(data).to_bytes(8, "big") + data)
+    return found.digest()
 
 
 def _retrieve(share: asyncio.Future[Share]) -> None:

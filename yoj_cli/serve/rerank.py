@@ -118,7 +118,7 @@ def rerank_router(service: Service) -> APIRouter:
         """
         asked = await service.read_json(request, RerankRequest)
         service.check_model(asked.model)
-        group = service.group(to_group(asked))
+        group = service.group(to_group(asked), request)
         results = service.score([group], client=request.state.client)
         await request.state.at_end.enter_async_context(aclosing(results))
         verdict = service.verdict(await until_gone(request, anext(results)), request)

@@ -17,13 +17,13 @@ from starlette.requests import Request
 from yoj_cli.config.io import InputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.serve import ServeConfig
-from yoj_cli.errors import UnexpectedError, YojError
+from yoj_cli.errors import UnexpectedError, UsageError, YojError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import Downloaded, MediaOptions
 from yoj_cli.serve.access_log import AccessLog
 from yoj_cli.serve.admission import Admission
 from yoj_cli.serve.body import ONE, Body, Reader, check_type, parse_body, parse_document, read_body
-from yoj_cli.serve.cohort import Cohorts
+from yoj_cli.serve.cohort import Cohorts, Share
 from yoj_cli.serve.fair_queue import Job, Result
 from yoj_cli.serve.metrics import Metrics
 from yoj_cli.serve.privacy import Privacy
@@ -62,6 +62,12 @@ class Service:
     """
 
     def __init__(self, config: ServeConfig, judge: JudgeConfig, media: InputConfig) -> None:
+        if config.cohort is not None and config.cohort > media.max_responses:
+            raise UsageError(
+                f"a group may have {media.max_responses} responses",
+                where=f"--cohort {config.cohort}",
+                hint="Raise --max-responses, or give the responses that the trainer samples for a prompt.",
+            )
         self.config, self.media = config, media
         self.keys = config.read_keys()
         self.model = str(judge.resolved().model)
@@ -167,8 +173,7 @@ class Service:
         self.check_ready()  # it may have taken a while
         slip.add_groups(len(body.items))
         request.state.log.update(bytes_in=slip.n_bytes, groups=len(body.items), failed=0)
-        if self.config.log_prompts:
-            request.state.log["prompts"] = [item.prompt for item in body.items if isinstance(item, Group)]
+        self._log_prompts(request, body.items)
         return body
 
     async def read_json(self, request: Request, shape: type[Shape]) -> Shape:
@@ -189,7 +194,7 @@ class Service:
             raise Problem(422, "bad-request", f"{place}: {first['msg']}", hint=SEE_API) from error
         self.check_ready()
         slip.add_groups(1)
-        request.state.log.update(bytes_in=slip.n_bytes, groups=1)
+        request.state.log.update(bytes_in=slip.n_bytes, groups=1, failed=0)
         return found
 
     def add_groups(self, request: Request, n: int) -> None:
@@ -200,9 +205,10 @@ class Service:
         """
         slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
         slip.add_groups(n)
+        request.state.log["groups"] += n
 
-    def group(self, record: Mapping[str, Any]) -> Group:
-        """A record of ours as a group.
+    def group(self, record: Mapping[str, Any], request: Request) -> Group:
+        """A record that was made of a request as a group.
 
         Raises:
             Problem: it is none, or too much for this server.
@@ -210,7 +216,14 @@ class Service:
         found = Reader(self.media).read(dict(record), "", "1")
         if isinstance(found, Failure):
             raise self.problem(found.error)
+        self._log_prompts(request, [found])
         return found
+
+    def _log_prompts(self, request: Request, items: Sequence[Group | Failure]) -> None:
+        """Have the prompts written into the log, where that is asked for."""
+        if self.config.log_prompts:
+            prompts = [item.prompt for item in items if isinstance(item, Group)]
+            request.state.log.setdefault("prompts", []).extend(prompts)
 
     def verdict(self, result: Result, request: Request) -> Verdict:
         """What came out for a group that was asked about alone; counted.
@@ -234,6 +247,28 @@ class Service:
             yield
         except YojError as error:
             raise self.problem(error) from error
+
+    async def wait_for_cohort(
+        self, request: Request, ask: Mapping[str, Any], response: str, place: int
+    ) -> Share:
+        """The score of one response beside its prompt's others.
+
+        Args:
+            ask: the fields of a record that ask.
+            place: of the response in its request, which with the request's id tells a retry.
+        Raises:
+            YojError: the group cannot be scored.
+        """
+        prompt = json.dumps(ask, sort_keys=True)
+        client, key = request.state.client, request.state.log.get("key")
+        has_id = "x-request-id" in request.headers
+        return await self.cohorts.join(
+            prompt,
+            response,
+            f"{request.state.request_id}/{place}" if has_id else None,
+            owner="" if key is None else str(key),
+            keep=lambda: self.admission.keep(client, len(prompt) + len(response)),
+        )
 
     async def _score_cohort(self, prompt: str, responses: Sequence[str]) -> Sequence[tuple[float, float]]:
         """The responses of a cohort, scored as one group.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -19,6 +18,9 @@ from yoj_cli.serve.describe import TRAINER_RESPONSES, body_of
 from yoj_cli.serve.hang_up import until_gone
 from yoj_cli.serve.problems import Problem
 from yoj_cli.serve.service import Service
+
+Prompt: TypeAlias = str | list[dict[str, Any]]
+"""A text, or the turns of a chat."""
 
 COHORT_HEADER = "Yoj-Cohort"
 """Of an answer: how many responses were scored together, of how many. "3/4" is an incomplete cohort."""
@@ -43,7 +45,7 @@ class SlimeRequest(BaseModel):
         extra="ignore", json_schema_extra={"examples": [{"prompt": "What is 2 + 2?", "response": "4", "label": "4"}]}
     )  # fmt: skip
 
-    prompt: str | list[dict[str, Any]] = Field(description="A text, or the turns of a chat.")
+    prompt: Prompt = Field(description="A text, or the turns of a chat.")
     response: str
 
 
@@ -51,18 +53,25 @@ def trainers_router(service: Service) -> APIRouter:
     """Both endpoints, with cohorts in common."""
     router = APIRouter(tags=["trainers"])
 
-    async def share_of(
-        request: Request, prompt: str | list[dict[str, Any]], response: str, place: int
-    ) -> Share:
-        """Wait for the others of a cohort, as the `place`-th response of a request."""
-        _check_cohorts(service)
-        given = request.headers.get("x-request-id")
-        key = {"prompt": _ask_of(prompt, service)} if isinstance(prompt, str) else {"messages": prompt}
-        return await service.cohorts.join(
-            json.dumps(key, sort_keys=True),
-            _cut(response, service.config.response_end),
-            None if given is None else f"{request.state.request_id}/{place}",
-        )
+    async def shares_of(request: Request, asked: Sequence[tuple[Prompt, str]]) -> list[Share]:
+        """Wait for the others of the cohorts that these prompts and responses belong to.
+
+        Raises:
+            Problem: one of them can be in no group, and then none is in a cohort; or a group cannot be scored.
+        """
+        if service.config.cohort is None and service.description.get("mode") != "single":
+            raise Problem(
+                409,
+                "no-cohort",
+                "this judge reads a prompt's responses together, and was not told how many there are",
+                hint="Start the server with --cohort N, the responses that the trainer samples for a prompt.",
+            )
+        with service.errors_as_problems():
+            found = [(_ask_of(prompt, service), _cut(text, service)) for prompt, text in asked]
+            for ask, text in found:
+                service.group({**ask, "responses": [text]}, request)
+            waits = [service.wait_for_cohort(request, *each, place) for place, each in enumerate(found)]
+            return await until_gone(request, _all(waits))
 
     @router.post(
         "/get_reward",
@@ -79,12 +88,11 @@ def trainers_router(service: Service) -> APIRouter:
             raise service.problem(InputError(f"the lists must be of one length, found {found}"))
         service.add_groups(request, len(asked.query) - 1)
         with service.errors_as_problems():
-            texts = [_response_of(*pair) for pair in zip(asked.query, asked.prompts, strict=True)]
-            members = [
-                share_of(request, prompt, text, place)
-                for place, (prompt, text) in enumerate(zip(asked.prompts, texts, strict=True))
+            pairs = [
+                (prompt, _response_of(query, prompt))
+                for query, prompt in zip(asked.query, asked.prompts, strict=True)
             ]
-            shares = await until_gone(request, _all(members))
+        shares = await shares_of(request, pairs)
         answer = {
             "rewards": [share.score for share in shares],
             "scores": [share.p_best for share in shares],
@@ -102,34 +110,25 @@ def trainers_router(service: Service) -> APIRouter:
     async def rm(request: Request) -> Response:
         """The judge's score, as a bare number."""
         asked = await service.read_json(request, SlimeRequest)
-        with service.errors_as_problems():
-            share = await until_gone(request, share_of(request, asked.prompt, asked.response, 0))
+        (share,) = await shares_of(request, [(asked.prompt, asked.response)])
         return _answer(request, share.score, [share])
 
     return router
 
 
-def _check_cohorts(service: Service) -> None:
-    if service.config.cohort is None and service.description.get("mode") != "single":
-        raise Problem(
-            409,
-            "no-cohort",
-            "this judge reads a prompt's responses together, and was not told how many there are",
-            hint="Start the server with --cohort N, the responses that the trainer samples for a prompt.",
-        )
-
-
-def _ask_of(prompt: str, service: Service) -> str:
-    """What a prompt asks, where the trainer wraps it in a chat template."""
+def _ask_of(prompt: Prompt, service: Service) -> dict[str, Any]:
+    """The fields of a record that ask what a prompt asks, which the trainer may have put in a chat template."""
+    if not isinstance(prompt, str):
+        return {"messages": prompt}
     pattern = service.config.prompt_pattern
     if pattern is None:
-        return prompt
+        return {"prompt": prompt}
     found = re.search(pattern, prompt)
     if found is None or found[1] is None:
         raise InputError(
             "the prompt does not match --prompt-pattern", hint="Correct the pattern of the server."
         )
-    return found[1]
+    return {"prompt": found[1]}
 
 
 def _response_of(query: str, prompt: str) -> str:
@@ -144,13 +143,14 @@ def _response_of(query: str, prompt: str) -> str:
     return response
 
 
-def _cut(response: str, end: str | None) -> str:
+def _cut(response: str, service: Service) -> str:
+    end = service.config.response_end
     return response.partition(end)[0] if end else response
 
 
-async def _all(members: Sequence[Any]) -> list[Share]:
+async def _all(waits: Sequence[Coroutine[Any, Any, Share]]) -> list[Share]:
     """All shares; where one fails, nobody waits for the others any more."""
-    tasks = [asyncio.ensure_future(member) for member in members]
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         return list(await asyncio.gather(*tasks))
     finally:
