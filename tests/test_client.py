@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -719,3 +720,46 @@ def test_a_server_that_comes_back_with_other_files_under_one_name_ends_the_run()
         ),
     ):
         judge.score(prompt="q", responses=["a", "b"])
+
+
+@pytest.mark.parametrize("n_answered", [0, 1])
+def test_closing_ends_what_waits_for_a_silent_server(n_answered: int) -> None:
+    """Be it asked for its judge or for scores; nothing of an answer has come."""
+    was_asked, may_end = threading.Event(), threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            for _ in range(n_answered):
+                client, _ = listener.accept()
+                with client:
+                    read_request(client)
+                    client.sendall(models())
+            client, _ = listener.accept()
+            with client:
+                read_request(client)
+                was_asked.set()
+                assert may_end.wait(30)
+
+        server = threading.Thread(target=serve)
+        server.start()
+        judge = RemoteJudge(f"http://127.0.0.1:{listener.getsockname()[1]}", patience_s=20)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(judge.score, prompt="q", responses=["a", "b"])
+            assert was_asked.wait(10)
+            started = time.monotonic()
+            judge.close()
+            assert isinstance(waiting.exception(timeout=30), ServerError)
+            assert time.monotonic() - started < 5
+        may_end.set()
+        server.join()
+
+
+def test_what_was_answered_before_a_request_became_too_large_is_not_asked_again() -> None:
+    """A server that breaks off after the first of two groups, and comes back with a limit that is smaller."""
+    broken = lines(VERDICT).replace(b"Content-Length: ", b"Content-Length: 9")
+    large = http({"detail": "more than 9 bytes"}, "application/problem+json", "413 Too Large")
+    answers = [models(), broken, models(), large, *(lines({**VERDICT, "id": n}) for n in (1, 2))]
+    groups = [{"id": n, "prompt": "q", "responses": ["a", "b"]} for n in range(3)]
+    with answering(*answers) as url, RemoteJudge(url, patience_s=5) as judge:
+        found = list(judge.score_groups(groups))
+    assert [each.group.id for each in found if isinstance(each, Verdict)] == ["0", "1", "2"]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -12,6 +15,7 @@ from tests.test_group_reward import LINES, batch, make
 from yoj_cli import Judge, UsageError
 from yoj_cli.errors import ServerError
 from yoj_cli.rewards import GroupReward
+from yoj_cli.rewards.loaded import loaded_judge
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,23 @@ def test_a_completion_that_the_server_cannot_score_costs_one_row(url, caplog):
 def test_a_server_with_another_judge_is_refused(url, options, problem):
     with pytest.raises(UsageError, match=problem):
         GroupReward(server=url, **options)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_has_a_connection_of_its_own(url):
+    """Two processes on one connection would get each other's answers."""
+    reward = GroupReward(server=url, num_generations=4)
+    ours = reward.load()
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 has one about forking
+        child = context.Process(target=lambda: sender.send(loaded_judge(reward) is ours))
+        child.start()
+    assert receiver.poll(30)
+    assert receiver.recv() is False
+    child.join()
+    assert reward.load() is ours
 
 
 def test_a_server_that_is_not_there_is_said_at_once():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import socket
 import threading
 import time
 import uuid
@@ -16,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 import httpx
 
@@ -53,7 +55,7 @@ class Connection:
         self._was_there = self._is_away = False
         self._say = say
         self._lock = threading.Lock()
-        self._streams: set[Any] = set()
+        self._sockets: WeakSet[socket.socket] = WeakSet()
         headers = {"User-Agent": f"yoj/{__version__}", "Accept-Encoding": "identity"}
         if api_key is not None:
             headers["Authorization"] = f"Bearer {api_key}"
@@ -68,9 +70,10 @@ class Connection:
     def close(self) -> None:
         """Hang up; what is under way in other threads ends with a ServerError."""
         self._closed.set()
-        for stream in list(self._streams):
-            with suppress(OSError):  # it has ended meanwhile
-                stream.shutdown(2)
+        with self._lock:
+            opened = list(self._sockets)
+        for each in opened:
+            _hang_up(each)
         self._http.close()
 
     def get(self, path: str) -> Any:
@@ -82,7 +85,7 @@ class Connection:
         patience = self._begin()
         while True:
             try:
-                with self._http.stream("GET", path) as response:
+                with self._http.stream("GET", path, extensions={"trace": self._watch}) as response:
                     self._check(response)
                     content = _read(response)
                     return json.loads(content)
@@ -102,7 +105,8 @@ class Connection:
             model: the judge that is meant.
             before_retry: called before anything is sent again; what it raises ends the request.
         Raises:
-            TooLargeError: the server takes no request of this size; before the first answer.
+            TooLargeError: the server takes no request of this size; of what is left, where it came back with a
+                smaller limit.
             ServerError, UsageError: no answer can be had.
         """
         request_id = uuid.uuid4().hex
@@ -134,7 +138,12 @@ class Connection:
         headers = {"Content-Type": "application/x-ndjson", "X-Request-ID": request_id}
         max_bytes = MAX_DOCUMENT_BYTES + 6 * max(map(len, lines))  # a group comes back, perhaps as \u1234
         with self._http.stream(
-            "POST", "/v1/groups", content=body, params={"model": model}, headers=headers
+            "POST",
+            "/v1/groups",
+            content=body,
+            params={"model": model},
+            headers=headers,
+            extensions={"trace": self._watch},
         ) as response:
             self._check(response)
             if not response.headers.get("content-type", "").startswith(
@@ -142,15 +151,19 @@ class Connection:
             ):
                 raise self._foreign(response)
             self._note(away=False, what="is back")
-            socket = response.extensions["network_stream"].get_extra_info("socket")
-            self._streams.add(socket)
-            try:
-                for place, answer in enumerate(_split(response.iter_raw(), max_bytes)):
-                    if answer is None or place == len(lines):
-                        raise ServerError("answers more than was asked", where=self.server, hint=HINT_OTHER)
-                    yield answer
-            finally:
-                self._streams.discard(socket)
+            for place, answer in enumerate(_split(response.iter_raw(), max_bytes)):
+                if answer is None or place == len(lines):
+                    raise ServerError("answers more than was asked", where=self.server, hint=HINT_OTHER)
+                yield answer
+
+    def _watch(self, event: str, info: dict[str, Any]) -> None:
+        """Note the sockets that are opened, so that `close` ends also who waits for the first byte of an answer."""
+        if event.endswith((".connect_tcp.complete", ".start_tls.complete")):
+            opened = info["return_value"].get_extra_info("socket")
+            with self._lock:
+                self._sockets.add(opened)
+            if self._closed.is_set():
+                _hang_up(opened)
 
     def _check(self, response: httpx.Response) -> None:
         """Nothing for an answer; else raise what its status says."""
@@ -241,6 +254,8 @@ class _Patience:
         Raises:
             ServerError: patience has ended, or the connection is closed.
         """
+        if self._connection._closed.is_set():
+            raise ServerError("the connection was closed", where=self._connection.server)
         wait_s = self._next_s if problem.wait_s is None else max(problem.wait_s, FIRST_WAIT_S)
         wait_s *= random.uniform(1, 1.25)  # or many clients that were sent away together come back together
         self._next_s = min(2 * self._next_s, LONGEST_WAIT_S)
@@ -256,6 +271,12 @@ class _Patience:
             self._connection._note(away=True, what=f"{problem}; {patience}")
         if self._connection._closed.wait(min(wait_s, left_s)):
             raise ServerError("the connection was closed", where=self._connection.server)
+
+
+def _hang_up(opened: socket.socket) -> None:
+    """Unlike closing it, this also wakes a thread that waits in it."""
+    with suppress(OSError):  # it has ended meanwhile
+        opened.shutdown(socket.SHUT_RDWR)
 
 
 def _split(chunks: Iterator[bytes], max_bytes: int) -> Iterator[bytes | None]:

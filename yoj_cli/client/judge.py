@@ -238,25 +238,28 @@ class RemoteJudge:
         lines = self._connection.ask(
             [each.line for each in outgoing], model=model, before_retry=self._check_unchanged
         )
+        n_answered = 0
         try:
-            for place, (each, line) in enumerate(zip(outgoing, lines, strict=True)):
+            for each, line in zip(outgoing, lines, strict=True):
                 found = parse_answer(line, each.group, each.number, self.description)
                 if isinstance(found, Failure) and is_of_server(found.error):
-                    if place:
+                    if n_answered:
                         lines.close()
-                        yield from self._answers(outgoing[place:], model)
+                        yield from self._answers(outgoing[n_answered:], model)
                         return
                     if not isinstance(found.error, DeadlineError):
                         raise ServerError(str(found.error.what), where=self.server, hint=found.error.hint)
                 yield found
+                n_answered += 1
         except TooLargeError as error:
-            if len(outgoing) == 1:
-                group = outgoing[0].group
+            left = outgoing[n_answered:]
+            if len(left) == 1:
+                group = left[0].group
                 yield Failure(group.where, group.record, error.problem.at(group.where))
                 return
-            middle = len(outgoing) // 2
-            yield from self._answers(outgoing[:middle], model)
-            yield from self._answers(outgoing[middle:], model)
+            middle = len(left) // 2
+            yield from self._answers(left[:middle], model)
+            yield from self._answers(left[middle:], model)
 
     def _check_media(self, options: MediaOptions) -> None:
         n_frames = self.description.get("max_frames")

@@ -46,6 +46,18 @@ def close_judge(config: RewardConfig) -> None:
         judge.close()
 
 
+def _forget_connections() -> None:
+    """In a forked child: a server's answers to it and to its parent would come over one connection, for either."""
+    global _lock
+    _lock = threading.Lock()  # whoever held it is a thread of the parent
+    for key in [key for key, judge in _judges.items() if isinstance(judge, RemoteJudge)]:
+        del _judges[key]  # and not closed, which would hang up for the parent
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections)
+
+
 def _load(config: JudgeConfig) -> Judge:
     from yoj_cli.scoring.judge import Judge
 
