@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -22,6 +23,7 @@ from PIL import Image, TiffImagePlugin
 
 from tests.test_clips import GENEROUS, numbers, overwrite_frame, write_clip
 from yoj_cli.errors import MediaError
+from yoj_cli.media import decoder_process
 from yoj_cli.media.clips import Decoded, decode_clip
 from yoj_cli.media.decoder_pool import DecoderPool
 from yoj_cli.media.options import MediaOptions
@@ -128,6 +130,34 @@ def test_close_also_ends_those_who_wait_for_a_decoder(tmp_path: Path) -> None:
     assert not pool._processes
     assert numbers(decode(pool, write_clip(tmp_path / "a.mp4", 5))) == [0, 4]
     pool.close()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_a_decoder_that_cannot_be_started_leaves_no_file_open(
+    tmp_path: Path, pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = write_clip(tmp_path / "a.mp4", 5)
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EAGAIN, "too many processes")
+
+    before = sorted(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as changed:
+        changed.setattr(subprocess, "Popen", refuse)
+        for _ in range(3):
+            with pytest.raises(OSError, match="too many processes"):
+                decode(pool, clip)
+    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert numbers(decode(pool, clip)) == [0, 4]
+
+
+def test_a_decoder_that_does_not_come_up_is_said_to(
+    tmp_path: Path, pool: DecoderPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoder_process, "MAX_START_S", 0.2)
+    monkeypatch.setattr(decoder_process, "PROGRAM", "import time; time.sleep(60)")
+    with pytest.raises(MediaError, match=r"the clip decoder did not start within 0\.2 s"):
+        decode(pool, write_clip(tmp_path / "a.mp4", 5))
 
 
 def test_threads_share_the_pool(tmp_path: Path, pool: DecoderPool) -> None:

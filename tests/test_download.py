@@ -89,6 +89,7 @@ LOCAL = [
 
 CLOSED = [
     *("169.254.169.254", "169.254.1.1", "fe80::1", "fe80::1%1", "fd00:ec2::254", "100.100.100.200"),
+    *("fd20:ce::254", "192.0.0.192", "168.63.129.16", "::ffff:168.63.129.16"),
     *("0.0.0.0", "::", "224.0.0.1", "224.0.1.1", "ff02::1", "240.0.0.1", "255.255.255.255", "fec0::1"),
     *("::ffff:169.254.169.254", "64:ff9b::169.254.169.254", "::127.0.0.1"),
 ]
@@ -222,6 +223,23 @@ def test_a_body_comes_out_of_its_encoding_whole_or_not_at_all() -> None:
         assert "cut short" in refusal(f"http://127.0.0.1:{port}/").what
     with serving(reply(b"x", "Content-Encoding: br")) as port:
         assert "encoded (br)" in refusal(f"http://127.0.0.1:{port}/").what
+
+
+def test_nothing_is_held_of_what_follows_the_end_of_an_encoding() -> None:
+    """A second member is no part of a picture, and what has no end would fill memory."""
+    sent: list[int] = []
+
+    def endless(link: socket.socket, _: str) -> None:
+        link.sendall(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(b"picture"))
+        while True:
+            sent.append(link.send(bytes(1 << 16)))
+
+    with serving(endless) as port:
+        assert "goes on after the end" in refusal(f"http://127.0.0.1:{port}/").what
+    assert sum(sent) < 64 << 20
+    two = gzip.compress(b"one") + gzip.compress(b"two")
+    with serving(reply(two, "Content-Encoding: gzip")) as port:
+        assert "goes on after the end" in refusal(f"http://127.0.0.1:{port}/").what
 
 
 def test_all_downloads_of_a_run_share_one_limit() -> None:

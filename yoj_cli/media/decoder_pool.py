@@ -29,8 +29,8 @@ Result = TypeVar("Result")
 MAX_DECODERS = 4
 """As many as threads that prepare groups; with fewer, a busy machine gives them a smaller share of its time."""
 MEMORY_BYTES = 1792 << 20
-"""What one medium may take of a decoder's memory. Of pictures of 89 megapixels, the largest that are accepted, PNG and
-JPEG take up to 1,060 MiB and WebP 1,400; a clip of 16 frames in 4K takes 1,060."""
+"""What one medium may take of a decoder's memory. Of pictures of 89 megapixels (--max-picture-mp is 50.4 by default),
+PNG and JPEG take up to 1,060 MiB and WebP 1,400; a clip of 16 frames in 4K takes 1,060."""
 PICTURE_CPU_S = 20.0
 """Processor's time for a picture; the largest takes two to three."""
 CLIP_THREADS = 4

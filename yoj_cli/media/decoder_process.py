@@ -68,20 +68,27 @@ class DecoderProcess:
     def __init__(self, lifeline: int) -> None:
         self._n_asked = 0
         self._has_started = False
-        self._memory = open_memory_file()
         self._mapped: mmap.mmap | None = None
-        self._log = open_memory_file(may_shrink=True)
-        self._connection, theirs = socket.socketpair()
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-c", PROGRAM, str(lifeline), *sys.path],
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=self._log,
-                pass_fds=[lifeline],
-                env={**os.environ, **ENVIRONMENT},
-                start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
-            )
+        with (
+            contextlib.ExitStack() as opened
+        ):  # a system that is out of processes or files stays no worse off
+            self._memory = open_memory_file()
+            opened.callback(os.close, self._memory)
+            self._log = open_memory_file(may_shrink=True)
+            opened.callback(os.close, self._log)
+            self._connection, theirs = socket.socketpair()
+            opened.callback(self._connection.close)
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", "-c", PROGRAM, str(lifeline), *sys.path],
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._log,
+                    pass_fds=[lifeline],
+                    env={**os.environ, **ENVIRONMENT},
+                    start_new_session=True,  # Ctrl-C in the terminal is for the parent alone
+                )
+            opened.pop_all()
 
     def is_usable(self) -> bool:
         return self._n_asked < MEDIA_PER_PROCESS and self._process.poll() is None
@@ -92,6 +99,7 @@ class DecoderProcess:
         Raises:
             RefusedError: the decoder's own words.
             MediaError: it took too long, or crashed; it has ended then.
+            ValueError: it answered what is no reply.
         """
         self._n_asked += 1
         kind = "clip" if request["kind"] == "clip" else "picture"
@@ -104,12 +112,19 @@ class DecoderProcess:
             reply = json.loads(self._read_line(deadline))
         except TimeoutError as error:
             self.kill()
+            if not self._has_started:
+                raise MediaError(
+                    f"the {kind} decoder did not start within {MAX_START_S:g} s",
+                    where=where,
+                    hint="Try again when the machine is less busy.",
+                ) from error
             raise _late(kind, f"{limits.timeout_s:g} s", where) from error
         except (OSError, EOFError, ValueError) as error:
             raise self._failure(kind, where, limits) from error
+        if not isinstance(reply, dict):
+            raise ValueError("a reply that is none")
         if "error" in reply:
             raise RefusedError(reply["error"], reply["hint"])
-        assert isinstance(reply, dict)
         return reply
 
     @contextlib.contextmanager

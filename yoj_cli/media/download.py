@@ -133,6 +133,8 @@ def _unpack(pieces: Iterator[bytes]) -> Iterator[bytes]:
         while rest:
             yield unpacker.decompress(rest, CHUNK_BYTES)
             rest = unpacker.unconsumed_tail
+        if unpacker.unused_data:  # zlib would keep all of it
+            raise MediaError("the download goes on after the end of its encoding", hint=HINT)
     if not unpacker.eof:
         raise MediaError("the download was cut short: its encoding has no end", hint=HINT)
 

@@ -23,8 +23,16 @@ from yoj_cli.errors import MediaError
 Address: TypeAlias = "ipaddress.IPv4Address | ipaddress.IPv6Address"
 Found = TypeVar("Found")
 
-METADATA = tuple(map(ipaddress.ip_address, ("169.254.169.254", "fd00:ec2::254", "100.100.100.200")))
-"""Where clouds hand a machine its credentials; allowed to nobody."""
+METADATA = tuple(
+    map(
+        ipaddress.ip_address,
+        (
+            *("169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200"),
+            *("192.0.0.192", "168.63.129.16"),  # Oracle's and Azure's; the latter is a public address
+        ),
+    )
+)
+"""Where clouds hand a machine its credentials and settings; allowed to nobody."""
 TRANSLATED = ipaddress.ip_network("64:ff9b::/96")
 """IPv6 addresses that stand for IPv4 ones (RFC 6052)."""
 
