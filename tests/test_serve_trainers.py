@@ -213,6 +213,30 @@ def test_a_chat_template_is_taken_off_where_the_server_knows_it(judge: Judge) ->
         )
 
 
+def test_a_prompt_that_a_pattern_takes_long_for_holds_up_nobody(judge: Judge) -> None:
+    pattern = r"(?s)<\|im_start\|>user\n(.*?)<\|im_end\|>"  # of docs/serve.md
+    hostile = "<|im_start|>user\n" * 30_000  # in this process it would take minutes
+    with (
+        serving(lambda: [judge], cohort=2, prompt_pattern=pattern) as served,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        started = time.monotonic()
+        refused = pool.submit(ask_slime(served, hostile, "a"))
+        while not refused.done():
+            asked = time.monotonic()
+            assert served.http.get("/health").status_code == 200
+            assert time.monotonic() - asked < 1
+            time.sleep(0.05)
+        assert (refused.result().status_code, "within 1 s" in refused.result().json()["detail"]) == (
+            422,
+            True,
+        )
+        assert time.monotonic() - started < 10
+        prompts = ["<|im_start|>user\nHi?<|im_end|>"] * 2
+        found = ask_openrlhf(served, prompts, [f"{prompt}{n}" for n, prompt in enumerate(prompts)])()
+        assert found.status_code == 200
+
+
 def test_a_server_that_ends_scores_what_waits_for_others(judge: Judge) -> None:
     with serving(lambda: [judge], cohort=4, cohort_timeout=600) as served, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(ask_slime(served, PROMPT, "Alone."))

@@ -135,7 +135,7 @@ def test_a_loop_without_end_is_ended_and_the_next_conversation_has_a_new_process
 def test_the_process_ends_with_what_it_was_started_for() -> None:
     process = TemplateProcess("a", {})
     process.render(HELLO)
-    child = process._process
+    child = process._lines._process
     assert child is not None
     del process
     gc.collect()
@@ -145,9 +145,9 @@ def test_the_process_ends_with_what_it_was_started_for() -> None:
 def test_a_process_that_was_killed_costs_one_conversation() -> None:
     process = TemplateProcess("a", {})
     assert process.render(HELLO) == "a"
-    assert process._process is not None
-    os.kill(process._process.pid, 9)
-    process._process.wait()
+    assert process._lines._process is not None
+    os.kill(process._lines._process.pid, 9)
+    process._lines._process.wait()
     with pytest.raises(TemplateRefusedError, match="ended its process"):
         process.render(HELLO)
     assert process.render(HELLO) == "a"

@@ -28,6 +28,7 @@ from yoj_cli.serve.fair_queue import Job, Result
 from yoj_cli.serve.metrics import Metrics
 from yoj_cli.serve.privacy import Privacy
 from yoj_cli.serve.problems import Problem, problem_of
+from yoj_cli.serve.prompt_pattern import PromptPattern
 from yoj_cli.serve.results import Results, too_late
 from yoj_cli.verdicts.record import to_error_record, to_record
 from yoj_cli.verdicts.verdict import Verdict
@@ -78,6 +79,7 @@ class Service:
         self.admission = Admission(config)
         self.metrics = Metrics()
         self.cohorts = Cohorts(self._score_cohort, size=config.cohort or 1, timeout_s=config.cohort_timeout)
+        self._pattern = PromptPattern(config.prompt_pattern) if config.prompt_pattern is not None else None
         self.description: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self.log = AccessLog()
@@ -122,6 +124,8 @@ class Service:
 
     def close(self) -> None:
         """Forget what waits."""
+        if self._pattern is not None:
+            self._pattern.close()
         with self._closing:
             self._is_closed = True
         if self._scheduler is not None:
@@ -247,6 +251,16 @@ class Service:
             yield
         except YojError as error:
             raise self.problem(error) from error
+
+    async def ask_of(self, prompt: str | list[dict[str, Any]]) -> dict[str, Any]:
+        """The fields of a record that ask what a trainer's prompt asks, which may be in a chat template.
+
+        Raises:
+            InputError: it does not match the pattern that says where.
+        """
+        if not isinstance(prompt, str):
+            return {"messages": prompt}
+        return {"prompt": prompt if self._pattern is None else await self._pattern.find(prompt)}
 
     async def wait_for_cohort(
         self, request: Request, ask: Mapping[str, Any], response: str, place: int

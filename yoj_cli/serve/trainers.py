@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeAlias
 
@@ -67,7 +66,7 @@ def trainers_router(service: Service) -> APIRouter:
                 hint="Start the server with --cohort N, the responses that the trainer samples for a prompt.",
             )
         with service.errors_as_problems():
-            found = [(_ask_of(prompt, service), _cut(text, service)) for prompt, text in asked]
+            found = [(await service.ask_of(prompt), _cut(text, service)) for prompt, text in asked]
             for ask, text in found:
                 service.group({**ask, "responses": [text]}, request)
             waits = [service.wait_for_cohort(request, *each, place) for place, each in enumerate(found)]
@@ -114,21 +113,6 @@ def trainers_router(service: Service) -> APIRouter:
         return _answer(request, share.score, [share])
 
     return router
-
-
-def _ask_of(prompt: Prompt, service: Service) -> dict[str, Any]:
-    """The fields of a record that ask what a prompt asks, which the trainer may have put in a chat template."""
-    if not isinstance(prompt, str):
-        return {"messages": prompt}
-    pattern = service.config.prompt_pattern
-    if pattern is None:
-        return {"prompt": prompt}
-    found = re.search(pattern, prompt)
-    if found is None or found[1] is None:
-        raise InputError(
-            "the prompt does not match --prompt-pattern", hint="Correct the pattern of the server."
-        )
-    return {"prompt": found[1]}
 
 
 def _response_of(query: str, prompt: str) -> str:
