@@ -19,6 +19,7 @@ class GatedEngine:
         gate: set: passes run.
         entered: set when a pass waits there.
         error: what passes give instead of scores.
+        bug: what they raise.
         batches: how many groups each pass had.
     """
 
@@ -26,6 +27,7 @@ class GatedEngine:
         self._engine = judge.engine
         self.gate, self.entered = threading.Event(), threading.Event()
         self.error: YojError | None = None
+        self.bug: Exception | None = None
         self.batches: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -35,6 +37,8 @@ class GatedEngine:
         self.batches.append(len(batch))
         self.entered.set()
         assert self.gate.wait(30)
+        if self.bug is not None:
+            raise self.bug
         return [self.error] * len(batch) if self.error else self._engine.score(batch)
 
 

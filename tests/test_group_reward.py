@@ -384,7 +384,7 @@ def test_logging_goes_to_one_logger_that_the_host_can_silence(caplog):
         ({"normalize": "softest"}, "not one of none, softmax, rank, center"),
         ({"num_generations": 0}, "no number of completions"),
         ({"penalty": -1}, "at least 0"),
-        ({"length_penalty": float("nan")}, "finite"),
+        ({"length_penalty": float("nan")}, "at least 0"),
         ({"on_truncated": "penalty"}, "needs max_completion_length"),
         ({"num_generations": None, "num_generations_eval": 2}, "needs num_generations"),
         ({"mode": "single", "orders": 2}, "order"),

@@ -94,6 +94,21 @@ def test_a_group_over_a_limit_costs_itself(yoj: Run, write_lines: Callable[..., 
     assert "more than 50 texts, numbers, lists and objects (--max-line-values)" in err
 
 
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        *(("score", name) for name in ("--max-picture-mp", "--max-line-mb", "--max-download-mb")),
+        *(("serve", name) for name in ("--timeout", "--max-body-mb", "--max-waiting-mb", "--body-timeout")),
+        ("rank", "--server-patience"),
+    ],
+)
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_a_limit_that_is_no_number_is_wrong_usage(yoj: Run, command: str, option: str, value: str) -> None:
+    code, _, err = yoj(command, "-m", "demo", option, value)
+    assert code == 2
+    assert f"{option}: {value} is not a positive number" in err
+
+
 def test_records_in_memory_are_measured_too() -> None:
     judge = Judge.load(str(PARITY / "checkpoint"), device="cpu")
     (found,) = judge.score_groups([group(responses=["a"] * 3)], limits=Limits(max_responses=2))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -198,6 +199,22 @@ def test_in_verl_a_group_that_stays_incomplete_is_judged_as_it_is(tokenizer, cap
     with caplog.at_level(logging.WARNING):
         assert len({each["reward_score"] for each in asyncio.run(run())}) == 3
     assert "3 of 4 completions of a prompt came" in caplog.text
+
+
+def test_in_verl_a_group_that_was_given_up_leaves_nobody_waiting(tokenizer, monkeypatch):
+    tensors, columns, _ = verl_columns(tokenizer)
+    data = Data(tensors, columns)
+
+    async def run():
+        manager = YojRewardManager(config=verl_config(), tokenizer=tokenizer)
+        monkeypatch.setattr(manager, "_score", lambda rows: time.sleep(0.2))
+        tasks = [asyncio.create_task(manager.run_single(data[i : i + 1])) for i in range(4)]
+        await asyncio.sleep(0.1)
+        (scoring,) = [each for each in asyncio.all_tasks() if "to_thread" in repr(each.get_coro())]
+        scoring.cancel()
+        return await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), timeout=5)
+
+    assert [type(each) for each in asyncio.run(run())] == [asyncio.CancelledError] * 4
 
 
 def test_a_batch_of_verls_gets_each_reward_at_its_last_token(expected, tokenizer):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gzip
 import io
 import json
@@ -249,6 +250,33 @@ def test_a_bug_is_told_in_the_log_alone(judge: Judge, capfd: pytest.CaptureFixtu
     assert logged[0]["request_id"] == answer.headers["x-request-id"]
 
 
+def test_an_answer_names_no_place_of_an_error_of_the_system(judge: Judge) -> None:
+    class Broken(GatedJudge):
+        def prepare(self, *_: Any) -> Any:
+            raise OSError(errno.EMFILE, "Too many open files", "/home/owner/secret.json")
+
+    with serving(lambda: [Broken(judge)]) as served:
+        answer = served.http.post("/v1/groups", json=GROUP)
+    assert "Too many open files" in answer.json()["detail"]
+    assert "owner" not in answer.text
+
+
+def test_a_bug_that_holds_a_text_is_logged_without_it(
+    judge: Judge, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Some exceptions show what they were given in their repr alone."""
+
+    class Broken(GatedJudge):
+        def prepare(self, *_: Any) -> Any:
+            " ".join(["a", "secret", "\ud83d"]).encode()
+
+    with serving(lambda: [Broken(judge)]) as served:
+        assert served.http.post("/v1/groups", json=GROUP).status_code == 500
+    said = capfd.readouterr().err
+    assert "UnicodeEncodeError" in said
+    assert "a secret" not in said
+
+
 @pytest.mark.parametrize("logs", [False, True])
 def test_prompts_are_logged_where_that_is_asked_for(
     judge: Judge, logs: bool, capfd: pytest.CaptureFixture[str]
@@ -259,6 +287,37 @@ def test_prompts_are_logged_where_that_is_asked_for(
     assert (line["status"], line["groups"], line["failed"], line["path"]) == (200, 2, 1, "/v1/groups")
     assert line.get("prompts") == (["a secret"] if logs else None)
     assert ("a secret" in str(line)) is logs
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rerank", {"query": "a secret", "documents": ["a"]}),
+        ("/rm", {"prompt": "a secret", "response": "a"}),
+        ("/get_reward", {"prompts": ["a secret"], "query": ["a secret a"]}),
+    ],
+)
+def test_prompts_of_all_endpoints_are_logged(
+    judge: Judge, path: str, body: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for logs in (False, True):
+        with serving(lambda: [judge], cohort=1, log_prompts=logs) as served:
+            assert served.http.post(path, json=body).status_code == 200
+        line = json.loads(capfd.readouterr().err.splitlines()[-1])
+        assert (line["path"], line["groups"], line["failed"]) == (path, 1, 0)
+        assert line.get("prompts") == (["a secret"] if logs else None)
+
+
+def test_a_body_of_a_type_that_is_not_read_is_refused_before_it_comes(small: Served) -> None:
+    head = HEAD.replace(b"application/json", b"text/plain") + b"Content-Length: 50000\r\n\r\n"
+    for path in (b"/v1/groups", b"/v1/rerank", b"/rm"):
+        assert exchange(small, head.replace(b"/v1/groups", path)).startswith(b"HTTP/1.1 415")
+
+
+def test_a_request_fetches_no_more_than_the_options_allow(judge: Judge) -> None:
+    limits = {"allow_remote_media": True, "max_total_download_gb": 2 / (1 << 30)}
+    with serving(lambda: [judge], limits=limits) as served:
+        assert served.service._options.max_total_download_bytes == 2
 
 
 def test_long_headers_and_what_is_no_http_are_refused(small: Served) -> None:

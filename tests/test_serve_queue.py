@@ -208,6 +208,15 @@ def test_a_group_that_finds_no_memory_costs_itself(judge: Judge) -> None:
         assert served.http.post("/v1/groups", json=GROUP).status_code == 200
 
 
+def test_a_pass_that_breaks_costs_its_groups_and_not_the_server(judge: Judge) -> None:
+    gated = GatedJudge(judge, is_open=True)
+    with serving(lambda: [gated]) as served:
+        gated.engine.bug = RuntimeError("nobody foresaw this")
+        assert served.http.post("/v1/groups?timeout_s=5", json=GROUP).status_code == 500
+        gated.engine.bug = None
+        assert served.http.post("/v1/groups?timeout_s=5", json=GROUP).status_code == 200
+
+
 @pytest.mark.parametrize("body", [GROUP, [GROUP]])
 def test_a_lost_device_is_told(judge: Judge, body: Any) -> None:
     gated = GatedJudge(judge, is_open=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from yoj_cli.config.field import Options, option, positive
+from yoj_cli.config.keys import KEY_VARIABLE, is_sendable, read_key_file
 from yoj_cli.errors import UsageError
 
 SERVER_VARIABLE = "YOJ_SERVER"
-KEY_VARIABLE = "YOJ_API_KEY"
 PATIENCE_S = 600.0
 
 
@@ -67,12 +67,7 @@ class ClientConfig(Options):
             key = os.environ.get(KEY_VARIABLE)
             return check_key(key, f"${KEY_VARIABLE}") if key else None
         where = f"--api-key-file {self.api_key_file}"
-        try:
-            lines = self.api_key_file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text"
-            raise UsageError(f"cannot be read ({reason})", where=where) from error
-        keys = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        keys = read_key_file(self.api_key_file, where)
         if len(keys) != 1:
             raise UsageError(
                 f"holds {len(keys)} keys", where=where, hint="Write the one of this client into a file."
@@ -86,7 +81,7 @@ def check_key(key: str, where: str) -> str:
     Raises:
         UsageError: it cannot.
     """
-    if not key or not all("!" <= sign <= "~" for sign in key):
+    if not is_sendable(key):
         raise UsageError("a key is of visible ASCII characters, without spaces", where=where)
     return key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from types import UnionType
@@ -62,11 +63,11 @@ def _choices(cls: type) -> dict[str, tuple[object, ...]]:
 
 
 def positive(value: float) -> str | None:
-    return None if value > 0 else f"{value} is not a positive number"
+    return None if value > 0 and math.isfinite(value) else f"{value} is not a positive number"
 
 
 def not_negative(value: float) -> str | None:
-    return None if value >= 0 else f"{value} is negative"
+    return None if value >= 0 and math.isfinite(value) else f"{value} is not a number of at least 0"
 
 
 def valid_seed(value: int) -> str | None:

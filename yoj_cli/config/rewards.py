@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from yoj_cli.config.field import option, positive
+from yoj_cli.config.field import not_negative, option, positive
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import UsageError
 
@@ -18,10 +17,6 @@ OnOdd = Literal["score", "penalty", "none"]
 
 def _group_size(value: int) -> str | None:
     return None if value >= 1 else f"{value} is no number of completions"
-
-
-def _finite_and_not_negative(value: float) -> str | None:
-    return None if math.isfinite(value) and value >= 0 else f"{value} is not a finite number of at least 0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,12 +51,12 @@ class RewardConfig(JudgeConfig):
     penalty: float = option(
         1.0,
         "How far below the group's lowest reward a penalty is; below 0 where no completion has a score.",
-        check=_finite_and_not_negative,
+        check=not_negative,
     )
     length_penalty: float = option(
         0.0,
         "Points of score taken off for each 1,000 characters above the group's mean length, and added below it.",
-        check=_finite_and_not_negative,
+        check=not_negative,
     )
     shuffle: bool = option(
         True, "Read each group in an order of its own, which follows from seed, prompt and step."

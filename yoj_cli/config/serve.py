@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yoj_cli.config.field import Options, option, positive
+from yoj_cli.config.keys import KEY_VARIABLE, is_sendable, read_key_file
 from yoj_cli.config.run import valid_devices
 from yoj_cli.errors import UsageError
 
-KEY_VARIABLE = "YOJ_API_KEY"
 MIN_KEY_LENGTH = 16
 
 SHARE = 0.75
@@ -134,13 +134,15 @@ class ServeConfig(Options):
         """
         if self.api_key_file is not None:
             where = f"--api-key-file {self.api_key_file}"
-            keys = _read_key_file(self.api_key_file, where)
+            keys = read_key_file(self.api_key_file, where)
+            if not keys:
+                raise UsageError("holds no key", where=where, hint="Write one key a line.")
         elif self.api_key is not None:
             where, keys = "--api-key", (self.api_key,)
         else:
             where, keys = KEY_VARIABLE, tuple(filter(None, [os.environ.get(KEY_VARIABLE)]))
         for number, key in enumerate(keys, start=1):
-            if len(key) < MIN_KEY_LENGTH or not all("!" <= sign <= "~" for sign in key):
+            if len(key) < MIN_KEY_LENGTH or not is_sendable(key):
                 raise UsageError(
                     f"key {number} is no {MIN_KEY_LENGTH} or more visible ASCII characters",
                     where=where,
@@ -161,16 +163,3 @@ class ServeConfig(Options):
                 f"{SHARE:.0%} of it, one client's share, are less than --max-body-mb",
                 where="--max-waiting-mb",
             )
-
-
-def _read_key_file(path: Path, where: str) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"cannot be read ({getattr(error, 'strerror', None) or error})", where=where
-        ) from error
-    keys = tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
-    if not keys:
-        raise UsageError("holds no key", where=where, hint="Write one key a line.")
-    return keys

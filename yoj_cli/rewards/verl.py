@@ -155,8 +155,9 @@ def _wake(
     for i, future in enumerate(futures):
         if future.done():  # who waited has given up
             continue
-        error = done.exception()
-        if error is not None:
+        if done.cancelled():  # the loop is about to end
+            future.cancel()
+        elif (error := done.exception()) is not None:
             future.set_exception(error)
         else:
             future.set_result(done.result()[i])

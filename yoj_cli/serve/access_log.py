@@ -45,9 +45,9 @@ class AccessLog:
         )
 
     def error(self, request_id: str, error: BaseException) -> None:
-        """An exception that nobody foresaw, with its traceback."""
+        """An exception that nobody foresaw, with its traceback; its `repr` may show a whole text (Unicode's do)."""
         frames = "".join(traceback.format_exception(error))
-        _print({"time": _now(), "request_id": request_id, "error": repr(error)[:500], "traceback": frames})
+        _print({"time": _now(), "request_id": request_id, "error": type(error).__name__, "traceback": frames})
 
 
 def _now() -> str:

@@ -14,7 +14,7 @@ from yoj_cli.serve.health import health_router
 from yoj_cli.serve.models import models_router
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem
 from yoj_cli.serve.rerank import rerank_router
-from yoj_cli.serve.service import Service
+from yoj_cli.serve.service import SEE_API, Service
 from yoj_cli.serve.trainers import trainers_router
 from yoj_cli.serve.type_in import page_router
 from yoj_cli.version import __version__
@@ -56,16 +56,16 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = {404: "not-found", 405: "wrong-method"}.get(error.status_code, "bad-request")
     what = f"{request.method[:20]} {request.url.path[:100]}: {error.detail}"
-    hint = "/openapi.json says what there is."
     return await _answer_problem(
-        request, Problem(error.status_code, kind, what, hint=hint, headers=error.headers)
+        request, Problem(error.status_code, kind, what, hint=SEE_API, headers=error.headers)
     )
 
 
 async def _refuse_options(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    return await _answer_problem(request, Problem(422, "bad-request", f"{first['loc'][-1]}: {first['msg']}"))
+    what = f"{first['loc'][-1]}: {first['msg']}"
+    return await _answer_problem(request, Problem(422, "bad-request", what, hint=SEE_API))
 
 
 async def _note_hang_up(request: Request, error: Exception) -> Response:

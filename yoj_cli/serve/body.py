@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 from starlette.requests import Request
@@ -24,7 +24,9 @@ from yoj_cli.serve.problems import Problem
 ONE, LINES = "application/json", ("application/x-ndjson", "application/ndjson", "application/jsonl")
 HINT_MEDIA = "Send the file as a data: URL (data:image/png;base64,…), or start the server with --media-root."
 PARSE_IN_THREAD_BYTES = 1 << 16
-"""A larger body is parsed in a thread, so that others are answered meanwhile."""
+"""A larger body is parsed in a thread."""
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Body:
 
 
 async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
-    """All bytes of a body.
+    """All bytes of a body, whose type the caller has checked.
 
     Raises:
         Problem: it is packed, too large, or does not come in time.
@@ -70,18 +72,23 @@ async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
     return bytes(body)
 
 
-async def parse_body(request: Request, raw: bytes, media: InputConfig, slip: Slip) -> Body:
+async def parse_body(raw: bytes, kind: str, media: InputConfig, slip: Slip) -> Body:
     """The records of a body, each parsed as a line of a file is.
 
+    Args:
+        kind: its type, ONE or one of LINES.
     Raises:
-        Problem: it is of no type that is read, no JSON at all, or holds too many records.
+        Problem: it is no JSON at all, or holds too many records.
     """
-    kind = check_type(request, ONE, *LINES)
-    parsers = {ONE: _parse_json, **dict.fromkeys(LINES, _parse_lines)}
-    reader = Reader(media)
-    if len(raw) < PARSE_IN_THREAD_BYTES:
-        return parsers[kind](raw, reader, slip)
-    return await asyncio.to_thread(parsers[kind], raw, reader, slip)
+    parse_kind = _parse_json if kind == ONE else _parse_lines
+    return await in_thread(len(raw), parse_kind, raw, Reader(media), slip)
+
+
+async def in_thread(n_bytes: int, parse_it: Callable[..., Found], *given: Any) -> Found:
+    """What parsing a body gives; of a large one, others are answered meanwhile."""
+    if n_bytes < PARSE_IN_THREAD_BYTES:
+        return parse_it(*given)
+    return await asyncio.to_thread(parse_it, *given)
 
 
 def check_type(request: Request, *known: str) -> str:

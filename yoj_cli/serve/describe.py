@@ -44,6 +44,15 @@ VERDICT: dict[str, Any] = {
         "scores": {"type": "array", "items": {"type": "number"}, "description": "Higher is better."},
         "ranks": {"type": "array", "items": {"type": "integer", "minimum": 1}, "description": "1 = best."},
         "p_best": {"type": "array", "items": {"type": "number", "minimum": 0, "maximum": 1}},
+        "spread": {
+            "type": "array",
+            "items": {"type": "number"},
+            "description": "How far each score moved between orders or windows, where there were several.",
+        },
+        "order_agreement": {
+            "type": "number",
+            "description": "Share of the orders whose best response is the best here, where there were several.",
+        },
         "best": {"type": "integer", "minimum": 0},
         "judge": {"type": "object"},
     },

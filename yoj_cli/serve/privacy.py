@@ -10,7 +10,7 @@ from copy import copy
 from pathlib import Path
 from typing import Any
 
-from yoj_cli.errors import UnexpectedError, YojError
+from yoj_cli.errors import MediaError, UnexpectedError, YojError
 
 TEMPORARY = re.escape(tempfile.gettempdir()) + r"/yoj-\S*"
 ANY_PATH = r"(?<!\w)/(?:[\w.@+-]+/)+[\w.@+-]*"
@@ -34,10 +34,11 @@ class Privacy:
         self._folders |= {str(folder.absolute()), str(folder.resolve())} - {os.sep}
 
     def error(self, error: YojError) -> YojError:
-        """The error without the places that it names; of a library's own words, without any."""
+        """The error without the places that it names; of a library's own words, or the system's, without any."""
         longest_first = sorted(self._folders, key=len, reverse=True)
         places = [*map(re.escape, longest_first), TEMPORARY]
-        if isinstance(error, UnexpectedError):
+        is_of_group = isinstance(error, MediaError)  # what it names is the client's, beneath the media root
+        if isinstance(error, UnexpectedError) or (isinstance(error.__cause__, OSError) and not is_of_group):
             places.append(ANY_PATH)
         found, pattern = copy(error), "|".join(places)
         found.what, found.where, found.hint = (

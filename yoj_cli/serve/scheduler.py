@@ -18,6 +18,7 @@ from functools import partial
 
 from yoj_cli.errors import YojError, errors_at
 from yoj_cli.groups import Failure, Group, scheme_of
+from yoj_cli.scoring.engine import Outcome
 from yoj_cli.scoring.judge import Judge
 from yoj_cli.scoring.stream import (
     PREFETCHED_BATCHES,
@@ -146,7 +147,7 @@ class Scheduler:
     def _drive(self, judge: Judge) -> None:
         """Score whatever is ready, until the device is lost."""
         while batch := self._take_batch(judge):
-            outcomes = judge.engine.score([each.prepared.sequence for each in batch])
+            outcomes = _score(judge, batch)
             results: list[tuple[Work, Result]] = []
             for each, outcome in zip(batch, outcomes, strict=True):
                 found = conclude(each.prepared, outcome, judge.temperature)
@@ -198,6 +199,15 @@ def _lane_of(group: Group) -> str:
         each.kind == "image" and (each.path or scheme_of(str(each.source)) == "data") for each in group.media
     )
     return "pictures" if is_quick else "slow"
+
+
+def _score(judge: Judge, batch: Sequence[_Ready]) -> Sequence[Outcome]:
+    """A pass over a batch. A bug costs these groups, and not the thread without which no group would be scored."""
+    try:
+        with errors_at(""):
+            return judge.engine.score([each.prepared.sequence for each in batch])
+    except YojError as error:
+        return [error] * len(batch)
 
 
 def _fail(works: Sequence[Work], error: YojError) -> None:

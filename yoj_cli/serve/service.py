@@ -22,7 +22,17 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import Downloaded, MediaOptions
 from yoj_cli.serve.access_log import AccessLog
 from yoj_cli.serve.admission import Admission
-from yoj_cli.serve.body import ONE, Body, Reader, check_type, parse_body, parse_document, read_body
+from yoj_cli.serve.body import (
+    LINES,
+    ONE,
+    Body,
+    Reader,
+    check_type,
+    in_thread,
+    parse_body,
+    parse_document,
+    read_body,
+)
 from yoj_cli.serve.cohort import Cohorts, Share
 from yoj_cli.serve.fair_queue import Job, Result
 from yoj_cli.serve.metrics import Metrics
@@ -91,7 +101,9 @@ class Service:
             allow_remote=media.allow_remote_media,
             allow_private=media.allow_private_media,
             max_download_bytes=int(media.max_download_mb * (1 << 20)),
-            max_total_download_bytes=config.max_waiting_bytes,
+            max_total_download_bytes=min(
+                int(media.max_total_download_gb * (1 << 30)), config.max_waiting_bytes
+            ),
             timeout_s=DECODE_TIMEOUT_S,
         )
         self._privacy = Privacy(media.media_root)
@@ -172,8 +184,9 @@ class Service:
         """
         self.check_ready()
         slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
+        kind = check_type(request, ONE, *LINES)
         raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
-        body = await parse_body(request, raw, self.media, slip)
+        body = await parse_body(raw, kind, self.media, slip)
         self.check_ready()  # it may have taken a while
         slip.add_groups(len(body.items))
         request.state.log.update(bytes_in=slip.n_bytes, groups=len(body.items), failed=0)
@@ -191,7 +204,7 @@ class Service:
         check_type(request, ONE)
         raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
         try:
-            found = shape.model_validate(parse_document(raw, self.media))
+            found = await in_thread(len(raw), lambda: shape.model_validate(parse_document(raw, self.media)))
         except ValidationError as error:
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"])) or "the body"

@@ -196,7 +196,7 @@
     const list = make("ol", { className: "ranked" }, ...rows);
     const agreement = found.order_agreement;
     const note =
-      agreement === undefined ? "" : `Orders of the answers agree on ${percent(agreement)} of the pairs.`;
+      agreement === undefined ? "" : `The same answer is best in ${percent(agreement)} of the orders that were read.`;
     $("verdict").replaceChildren(list, ...(note ? [make("p", { className: "quiet", textContent: note })] : []));
   }
 
