@@ -29,6 +29,8 @@ AREAS = {
         "test_serve_load.py",
         "test_serve_queue.py",
         "test_serve_schema.py",
+        "test_serve_trainers.py",
+        "test_cohort.py",
     ),
 }
 

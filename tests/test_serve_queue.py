@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.gated_judge import GatedJudge
-from tests.serving import serving, started
+from tests.serving import serving, started, wait_until
 from yoj_cli import Judge, MediaOptions
 from yoj_cli.errors import DeviceError, OutOfMemoryError
 from yoj_cli.groups import Group
@@ -31,13 +31,6 @@ LINES = {"content-type": "application/x-ndjson"}
 @pytest.fixture(scope="module")
 def judge(judges: Callable[..., Judge]) -> Judge:
     return judges("demo")
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def job(client: str) -> Job:

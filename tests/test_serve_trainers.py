@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import Served, serving
+from tests.serving import Served, serving, wait_until
 from yoj_cli import Judge
 from yoj_cli.errors import UsageError
 
@@ -46,16 +46,9 @@ def ask_openrlhf(served: Served, prompts: list[str], queries: list[str]) -> Call
     return lambda: httpx.post(f"{served.url}/get_reward", json=body, timeout=20)
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 def wait_for_members(served: Served, n: int) -> None:
     """Wait until so many responses wait for others."""
-    wait_until(lambda: served.service.cohorts.n_waiting == n)
+    wait_until(lambda: served.service.gatherer.cohorts.n_waiting == n)
 
 
 def test_slime_gets_the_scores_of_the_whole_group(served: Served, judge: Judge) -> None:
@@ -138,9 +131,9 @@ def test_what_cannot_be_a_group_is_said_at_once_and_leaves_nothing_in_a_cohort(j
     options = {"prompt_pattern": "^ask: (.*)", "limits": {"max_responses": 8}}
     with serving(lambda: [judge], cohort=2, cohort_timeout=600, **options) as served:
         refused = ask_openrlhf(served, ["ask: x", "else"], ["ask: x good", "else bad"])()
-        assert (refused.status_code, served.service.cohorts.n_waiting) == (422, 0)
+        assert (refused.status_code, served.service.gatherer.cohorts.n_waiting) == (422, 0)
         half = ask_slime(served, [{"role": "robot", "content": "x"}], "a")()
-        assert (half.status_code, served.service.cohorts.n_waiting) == (422, 0)
+        assert (half.status_code, served.service.gatherer.cohorts.n_waiting) == (422, 0)
         found = ask_openrlhf(served, ["ask: x"] * 2, ["ask: x good", "ask: x bad"])()
         assert found.headers["yoj-cohort"] == "2/2"
 

@@ -119,7 +119,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]
             if not self._has_said_so:
                 self._has_said_so = True
                 self._say("ending: what was accepted is finished; Ctrl-C ends at once")
-            self.service.cohorts.close_all()  # nobody else is let in
+            self.service.gatherer.cohorts.close_all()  # nobody else is let in
             left_s = self._stop_by - time.monotonic()
             if left_s < SAY_SO_S:
                 self.service.give_up()

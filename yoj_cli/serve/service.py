@@ -17,7 +17,7 @@ from starlette.requests import Request
 from yoj_cli.config.io import InputConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.serve import ServeConfig
-from yoj_cli.errors import UnexpectedError, UsageError, YojError
+from yoj_cli.errors import UnexpectedError, YojError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import Downloaded, MediaOptions
 from yoj_cli.serve.access_log import AccessLog
@@ -33,12 +33,11 @@ from yoj_cli.serve.body import (
     parse_document,
     read_body,
 )
-from yoj_cli.serve.cohort import Cohorts, Share
 from yoj_cli.serve.fair_queue import Job, Result
+from yoj_cli.serve.gatherer import Gatherer
 from yoj_cli.serve.metrics import Metrics
 from yoj_cli.serve.privacy import Privacy
 from yoj_cli.serve.problems import Problem, problem_of
-from yoj_cli.serve.prompt_pattern import PromptPattern
 from yoj_cli.serve.results import Results, too_late
 from yoj_cli.verdicts.record import to_error_record, to_record
 from yoj_cli.verdicts.verdict import Verdict
@@ -69,16 +68,10 @@ class Service:
         state: what `/ready` says.
         admission: what the open requests hold.
         metrics: what `/metrics` says.
-        cohorts: of trainers that ask for one response at a time.
+        gatherer: the cohorts of trainers that ask for one response at a time.
     """
 
     def __init__(self, config: ServeConfig, judge: JudgeConfig, media: InputConfig) -> None:
-        if config.cohort is not None and config.cohort > media.max_responses:
-            raise UsageError(
-                f"a group may have {media.max_responses} responses",
-                where=f"--cohort {config.cohort}",
-                hint="Raise --max-responses, or give the responses that the trainer samples for a prompt.",
-            )
         self.config, self.media = config, media
         self.keys = config.read_keys()
         self.model = str(judge.resolved().model)
@@ -88,8 +81,7 @@ class Service:
         self.state: State = "loading"
         self.admission = Admission(config)
         self.metrics = Metrics()
-        self.cohorts = Cohorts(self._score_cohort, size=config.cohort or 1, timeout_s=config.cohort_timeout)
-        self._pattern = PromptPattern(config.prompt_pattern) if config.prompt_pattern is not None else None
+        self.gatherer = Gatherer(config, media, self.admission, self._score_cohort)
         self.description: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
         self.log = AccessLog()
@@ -136,8 +128,7 @@ class Service:
 
     def close(self) -> None:
         """Forget what waits."""
-        if self._pattern is not None:
-            self._pattern.close()
+        self.gatherer.close()
         with self._closing:
             self._is_closed = True
         if self._scheduler is not None:
@@ -265,45 +256,13 @@ class Service:
         except YojError as error:
             raise self.problem(error) from error
 
-    async def ask_of(self, prompt: str | list[dict[str, Any]]) -> dict[str, Any]:
-        """The fields of a record that ask what a trainer's prompt asks, which may be in a chat template.
-
-        Raises:
-            InputError: it does not match the pattern that says where.
-        """
-        if not isinstance(prompt, str):
-            return {"messages": prompt}
-        return {"prompt": prompt if self._pattern is None else await self._pattern.find(prompt)}
-
-    async def wait_for_cohort(
-        self, request: Request, ask: Mapping[str, Any], response: str, place: int
-    ) -> Share:
-        """The score of one response beside its prompt's others.
-
-        Args:
-            ask: the fields of a record that ask.
-            place: of the response in its request, which with the request's id tells a retry.
-        Raises:
-            YojError: the group cannot be scored.
-        """
-        prompt = json.dumps(ask, sort_keys=True)
-        client, key = request.state.client, request.state.log.get("key")
-        has_id = "x-request-id" in request.headers
-        return await self.cohorts.join(
-            prompt,
-            response,
-            f"{request.state.request_id}/{place}" if has_id else None,
-            owner="" if key is None else str(key),
-            keep=lambda: self.admission.keep(client, len(prompt) + len(response)),
-        )
-
     async def _score_cohort(self, prompt: str, responses: Sequence[str]) -> Sequence[tuple[float, float]]:
         """The responses of a cohort, scored as one group.
 
         Args:
             prompt: the fields of a record that ask, as JSON.
         """
-        is_whole = len(responses) == self.cohorts.size
+        is_whole = len(responses) == self.gatherer.cohorts.size
         self.metrics.cohorts.labels("complete" if is_whole else "incomplete").inc()
         found = Reader(self.media).read({**json.loads(prompt), "responses": responses}, "", "1")
         async with aclosing(self.score([found], client="cohorts")) as results:

@@ -66,10 +66,10 @@ def trainers_router(service: Service) -> APIRouter:
                 hint="Start the server with --cohort N, the responses that the trainer samples for a prompt.",
             )
         with service.errors_as_problems():
-            found = [(await service.ask_of(prompt), _cut(text, service)) for prompt, text in asked]
+            found = [await service.gatherer.read(prompt, text) for prompt, text in asked]
             for ask, text in found:
                 service.group({**ask, "responses": [text]}, request)
-            waits = [service.wait_for_cohort(request, *each, place) for place, each in enumerate(found)]
+            waits = [service.gatherer.join(request, *each, place) for place, each in enumerate(found)]
             return await until_gone(request, _all(waits))
 
     @router.post(
@@ -125,11 +125,6 @@ def _response_of(query: str, prompt: str) -> str:
             "an entry of 'query' does not hold its prompt", hint="'query' is prompt and response as one text."
         )
     return response
-
-
-def _cut(response: str, service: Service) -> str:
-    end = service.config.response_end
-    return response.partition(end)[0] if end else response
 
 
 async def _all(waits: Sequence[Coroutine[Any, Any, Share]]) -> list[Share]:
