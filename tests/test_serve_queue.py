@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import signal
 import socket
@@ -16,14 +17,16 @@ import pytest
 
 from tests.gated_judge import GatedJudge
 from tests.serving import serving, started, wait_until
+from tests.test_download import serving as serving_files
 from yoj_cli import Judge, MediaOptions
 from yoj_cli.errors import DeviceError, OutOfMemoryError
 from yoj_cli.groups import Group
 from yoj_cli.records.parse import parse
 from yoj_cli.serve import scheduler
-from yoj_cli.serve.describe import PICTURE_EXAMPLE
+from yoj_cli.serve.describe import PICTURE, PICTURE_EXAMPLE
 from yoj_cli.serve.fair_queue import FairQueue, Job, Work
 
+PNG = base64.b64decode(PICTURE)
 GROUP = {"prompt": "2 + 2?", "responses": ["4", "5", "Four."]}
 LINES = {"content-type": "application/x-ndjson"}
 
@@ -181,6 +184,29 @@ def test_groups_of_a_client_that_hung_up_never_reach_the_device(judge: Judge, is
         gated.engine.gate.set()
         assert served.http.post("/v1/groups", json=GROUP).status_code == 200
     assert gated.engine.batches == [1, 1]
+
+
+def test_pictures_of_a_client_that_hung_up_are_no_longer_fetched(judge: Judge) -> None:
+    """A list of 500 frames, each of which takes its time; without this its thread would be busy for a minute."""
+    n_fetched = 0
+
+    def answer(connection: socket.socket, _: str) -> None:
+        nonlocal n_fetched
+        n_fetched += 1
+        time.sleep(0.1)
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(PNG) + PNG)
+
+    limits = {"allow_remote_media": True, "allow_private_media": True}
+    with serving_files(answer) as port, serving(lambda: [judge], limits=limits) as served:
+        frames = [f"http://127.0.0.1:{port}/{n}" for n in range(500)]
+        with socket.create_connection((served.host, served.port)) as gone:
+            gone.sendall(request_of({"video": {"frames": frames}, "responses": ["a"]}))
+            wait_until(lambda: n_fetched > 1)
+        wait_until(lambda: served.service.admission.n_requests == 0)
+        time.sleep(0.5)
+        n_then = n_fetched
+        time.sleep(1)
+        assert n_fetched == n_then
 
 
 def request_of(body: Any, *headers: str) -> bytes:

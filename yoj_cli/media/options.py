@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,10 @@ class Downloaded:
         return Downloaded, ()
 
 
+def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class MediaOptions:
     """The limits of media; where they are found is each medium's own (`Media.path`, `Media.root`).
@@ -43,6 +48,7 @@ class MediaOptions:
         max_download_bytes: size of a fetched file.
         max_total_download_bytes: of all files that are fetched under these options, and those made of them.
         timeout_s: time for one download, and for decoding one clip.
+        is_wanted: asked before each picture, clip and frame; when it is not, no further one is read.
     """
 
     allow_remote: bool = False
@@ -55,6 +61,7 @@ class MediaOptions:
     max_total_download_bytes: int = 100 << 30
     timeout_s: float = 60.0
     downloaded: Downloaded = field(default_factory=Downloaded, compare=False, repr=False)
+    is_wanted: Callable[[], bool] = field(default=_always, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.max_frames is not None and self.max_frames < 1:

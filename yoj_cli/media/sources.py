@@ -32,8 +32,10 @@ def open_source(media: Media, options: MediaOptions) -> Iterator[tuple[BinaryIO,
     A decoder in another process is handed the file itself: no path that could lead elsewhere meanwhile.
 
     Raises:
-        MediaError: the bytes cannot be had, or may not.
+        MediaError: the bytes cannot be had, or may not, or nobody wants them any more.
     """
+    if not options.is_wanted():
+        raise MediaError("nobody waits for it any more", where=shorten(str(media.source)))
     if media.path or not media.source:
         with open_file(media) as file:
             found = os.fstat(file.fileno())

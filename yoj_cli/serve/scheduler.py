@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from yoj_cli.errors import YojError, errors_at
@@ -129,10 +129,13 @@ class Scheduler:
                 _fail([work], error)
 
     def _prepare_one(self, work: Work) -> Prepared | Failure:
-        group = work.group
+        group, job = work.group, work.job
+        options = replace(
+            job.options, is_wanted=lambda: not job.is_over
+        )  # a list may name thousands of frames
         try:
             with errors_at(group.where):
-                return prepare_group(self._judges[0], work.job.options, group)
+                return prepare_group(self._judges[0], options, group)
         except YojError as error:
             return Failure(group.where, group.record, error)
 
