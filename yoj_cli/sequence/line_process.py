@@ -36,10 +36,8 @@ class LineProcess:
         Raises:
             NoReplyError: the process took too long, or ended.
         """
-        if (
-            self._owner != os.getpid()
-        ):  # a forked child: the process, and whoever holds the lock, are the parent's
-            self._forget()
+        if self._owner != os.getpid():
+            self._forget()  # in a forked child the process, and whoever holds the lock, are the parent's
         with self._lock:
             return self._ask(json.dumps(question).encode() + b"\n")
 
@@ -74,10 +72,8 @@ class LineProcess:
             self._stop()
             what = f"it did not end within {self._limit_s:g} s" if late.is_set() else "it ended its process"
             raise NoReplyError(what) from error
-        except (
-            BaseException
-        ):  # interrupted: the answer that is yet to come is to another question than the next
-            self._stop()
+        except BaseException:
+            self._stop()  # interrupted: the answer that is yet to come is to another question than the next
             raise
         finally:
             timer.cancel()

@@ -25,9 +25,9 @@ class Admission:
         self.n_requests = self.n_groups = self.n_bytes = 0
         self.of_client: Counter[tuple[str, str]] = Counter()
 
-    def open(self, client: str) -> Slip:
+    def open(self, client: str) -> Reservation:
         """What one request of a client holds, to be used in a `with` block."""
-        return Slip(self, client)
+        return Reservation(self, client)
 
     def keep(self, client: str, n_bytes: int) -> Callable[[], None]:
         """Count one group on, whose request ends before it is scored; there was room for it already.
@@ -35,20 +35,20 @@ class Admission:
         Returns:
             What gives its room back.
         """
-        slip = Slip(self, client)
-        slip.count("groups", 1)
-        slip.count("bytes", n_bytes)
-        return slip.give_back
+        reservation = Reservation(self, client)
+        reservation.count("groups", 1)
+        reservation.count("bytes", n_bytes)
+        return reservation.give_back
 
 
-class Slip:
+class Reservation:
     """What one request holds; given back at the end of its `with` block."""
 
     def __init__(self, admission: Admission, client: str) -> None:
         self._admission, self._client = admission, client
         self.n_groups = self.n_bytes = 0
 
-    def __enter__(self) -> Slip:
+    def __enter__(self) -> Reservation:
         self._admission.n_requests += 1
         return self
 

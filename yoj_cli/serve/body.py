@@ -18,7 +18,7 @@ from yoj_cli.records.json_line import check_values, is_blank, parse_line, parse_
 from yoj_cli.records.parse import parse
 from yoj_cli.records.stores import is_store
 from yoj_cli.records.turns import kind_of
-from yoj_cli.serve.admission import Slip
+from yoj_cli.serve.admission import Reservation
 from yoj_cli.serve.problems import Problem
 
 ONE, LINES = "application/json", ("application/x-ndjson", "application/ndjson", "application/jsonl")
@@ -42,7 +42,7 @@ class Body:
     is_one: bool
 
 
-async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
+async def read_body(request: Request, reservation: Reservation, *, timeout_s: float) -> bytes:
     """All bytes of a body, whose type the caller has checked.
 
     Raises:
@@ -57,12 +57,12 @@ async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
         )  # fmt: skip
     promised = request.headers.get("content-length", "")
     if promised.isdecimal():
-        slip.check_size(int(promised))
+        reservation.check_size(int(promised))
     body = bytearray()
     try:
         with anyio.fail_after(timeout_s):
             async for chunk in request.stream():
-                slip.add_bytes(len(chunk))
+                reservation.add_bytes(len(chunk))
                 body += chunk
     except TimeoutError as error:
         raise Problem(
@@ -72,7 +72,7 @@ async def read_body(request: Request, slip: Slip, *, timeout_s: float) -> bytes:
     return bytes(body)
 
 
-async def parse_body(raw: bytes, kind: str, media: InputConfig, slip: Slip) -> Body:
+async def parse_body(raw: bytes, kind: str, media: InputConfig, reservation: Reservation) -> Body:
     """The records of a body, each parsed as a line of a file is.
 
     Args:
@@ -81,7 +81,7 @@ async def parse_body(raw: bytes, kind: str, media: InputConfig, slip: Slip) -> B
         Problem: it is no JSON at all, or holds too many records.
     """
     parse_kind = _parse_json if kind == ONE else _parse_lines
-    return await in_thread(len(raw), parse_kind, raw, Reader(media), slip)
+    return await in_thread(len(raw), parse_kind, raw, Reader(media), reservation)
 
 
 async def in_thread(n_bytes: int, parse_it: Callable[..., Found], *given: Any) -> Found:
@@ -188,18 +188,18 @@ def parse_document(raw: bytes, media: InputConfig) -> Any:
         raise _no_json("the body is nested too deep, or holds an integer of thousands of digits") from error
 
 
-def _parse_json(raw: bytes, reader: Reader, slip: Slip) -> Body:
+def _parse_json(raw: bytes, reader: Reader, reservation: Reservation) -> Body:
     document = parse_document(raw, reader.media)
     if isinstance(document, list):
-        slip.check_number(len(document))
+        reservation.check_number(len(document))
         return Body(
             [reader.read(each, f"record {n}", str(n)) for n, each in enumerate(document, start=1)], False
         )
     return Body([reader.read(document, "", "1")], True)
 
 
-def _parse_lines(raw: bytes, reader: Reader, slip: Slip) -> Body:
-    slip.check_number(raw.count(b"\n"), "lines")
+def _parse_lines(raw: bytes, reader: Reader, reservation: Reservation) -> Body:
+    reservation.check_number(raw.count(b"\n"), "lines")
     lines = [(number, line) for number, line in enumerate(raw.split(b"\n"), start=1) if not is_blank(line)]
     found = [item for number, line in lines if (item := reader.read_line(line, number)) is not None]
     if found and not any(is_json for _, is_json in found):

@@ -62,7 +62,7 @@ class Gatherer:
             YojError: the group cannot be scored.
         """
         prompt = json.dumps(ask, sort_keys=True)
-        client, key = request.state.client, request.state.log.get("key")
+        client, key = request.state.client, request.state.log.get("key")  # its number, from `Guard`
         has_id = "x-request-id" in request.headers
         return await self.cohorts.join(
             prompt,

@@ -174,13 +174,13 @@ class Service:
             Problem: they cannot be read, or not now.
         """
         self.check_ready()
-        slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
+        reservation = request.state.at_end.enter_context(self.admission.open(request.state.client))
         kind = check_type(request, ONE, *LINES)
-        raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
-        body = await parse_body(raw, kind, self.media, slip)
+        raw = await read_body(request, reservation, timeout_s=self.config.body_timeout)
+        body = await parse_body(raw, kind, self.media, reservation)
         self.check_ready()  # it may have taken a while
-        slip.add_groups(len(body.items))
-        request.state.log.update(bytes_in=slip.n_bytes, groups=len(body.items), failed=0)
+        reservation.add_groups(len(body.items))
+        request.state.log.update(bytes_in=reservation.n_bytes, groups=len(body.items), failed=0)
         self._log_prompts(request, body.items)
         return body
 
@@ -191,9 +191,9 @@ class Service:
             Problem: it cannot be read, is of another shape, or there is no room now.
         """
         self.check_ready()
-        slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
+        reservation = request.state.at_end.enter_context(self.admission.open(request.state.client))
         check_type(request, ONE)
-        raw = await read_body(request, slip, timeout_s=self.config.body_timeout)
+        raw = await read_body(request, reservation, timeout_s=self.config.body_timeout)
         try:
             found = await in_thread(len(raw), lambda: shape.model_validate(parse_document(raw, self.media)))
         except ValidationError as error:
@@ -201,8 +201,8 @@ class Service:
             place = ".".join(map(str, first["loc"])) or "the body"
             raise Problem(422, "bad-request", f"{place}: {first['msg']}", hint=SEE_API) from error
         self.check_ready()
-        slip.add_groups(1)
-        request.state.log.update(bytes_in=slip.n_bytes, groups=1, failed=0)
+        reservation.add_groups(1)
+        request.state.log.update(bytes_in=reservation.n_bytes, groups=1, failed=0)
         return found
 
     def add_groups(self, request: Request, n: int) -> None:
@@ -211,8 +211,8 @@ class Service:
         Raises:
             Problem: there is none.
         """
-        slip = request.state.at_end.enter_context(self.admission.open(request.state.client))
-        slip.add_groups(n)
+        reservation = request.state.at_end.enter_context(self.admission.open(request.state.client))
+        reservation.add_groups(n)
         request.state.log["groups"] += n
 
     def group(self, record: Mapping[str, Any], request: Request) -> Group:
