@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from yoj_cli.groups import Group
+from yoj_cli.groups import Group, Message
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.train.losses import n_way_cross_entropy
 
@@ -72,6 +72,23 @@ def test_an_interval_holds_its_mean_and_narrows_with_groups(example):
     assert many[2] - many[1] == pytest.approx(2 * 1.96 * 0.5 / np.sqrt(1000), rel=0.1)
 
 
+def test_groups_of_one_prompt_are_drawn_together(example):
+    """Two groups a prompt with the same outcome say no more than one group a prompt."""
+    interval = example("tables").interval
+    once = interval(np.array([[0, 1] * 20]))
+    twice = interval(np.array([[0, 0, 1, 1] * 20]), np.arange(40).repeat(2))
+    apart = interval(np.array([[0, 0, 1, 1] * 20]))
+    assert twice == once
+    assert apart[2] - apart[1] < 0.8 * (twice[2] - twice[1])
+
+
+def test_groups_are_numbered_by_their_prompt_where_some_share_one(example):
+    number_prompts = example("experiment").number_prompts
+    one, other = (Group(name, (Message("user", (name,)),), ("x", "y"), (2.0, 1.0)) for name in "ab")
+    assert number_prompts([one, other]) == {}
+    assert number_prompts([one, other, one]) == {"prompts": [0, 1, 0]}
+
+
 def test_near_misses_differ_in_their_one_change(example):
     module = example("near_misses")
     scenes = sys.modules["scenes"]
@@ -106,3 +123,5 @@ def test_the_scripts_run_from_end_to_end_and_do_nothing_twice(tmp_path):
     text = ("--base", f"{work}/text-base", "--data", f"{work}/text.jsonl")
     run("learning_start.py", work, *text, "--only", "4", "--seeds", "0", "--steps", "1", "--n-held-out", "2")
     assert "head rate 1e-2" in run("tables.py", f"{work}/learning_start_text-base.jsonl")
+    assert "8 to train on, 2 held out" in run("real.py", work, *text, "--n-train", "8", "--n-held-out", "2")
+    assert "| multi less single |" in run("tables.py", f"{work}/real.jsonl")

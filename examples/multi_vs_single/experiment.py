@@ -186,17 +186,23 @@ def run_once(
     known = [(row["name"], row["seed"]) for row in read_lines(path)]
     if (setting.name, seed) in known:
         return
-    started = time.monotonic()
+    started_s, started_cpu_s = time.monotonic(), time.process_time()
     run = Run(setting, seed, base)
     steps = run.train(groups, max_steps)
-    trained_s = time.monotonic() - started
+    train_s, train_cpu_s = time.monotonic() - started_s, time.process_time() - started_cpu_s
     about = {"name": setting.name, "seed": seed}
     lines: list[dict[str, Any]] = [
-        {**about, "test": test, "reading": reading, **run.measure(found, reading)}
+        {**about, "test": test, "reading": reading, **run.measure(found, reading), **number_prompts(found)}
         for test, found in held_out.items()
         for reading in readings
     ]
-    settings = asdict(setting) | {"n_groups": len(groups), "train_s": round(trained_s)}
+    settings = asdict(setting) | {
+        "n_groups": len(groups),
+        "train_s": round(train_s),
+        "train_cpu_s": round(train_cpu_s),
+        "run_s": round(time.monotonic() - started_s),
+        "run_cpu_s": round(time.process_time() - started_cpu_s),
+    }
     lines.append({**about, "setting": settings, "steps": thin(steps)})
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
@@ -205,9 +211,16 @@ def run_once(
         f"{x['test']} {x['reading']}": round(x["hits"].count("1") / len(x["hits"]), 3) for x in lines[:-1]
     }
     print(
-        json.dumps({**about, "s": round(time.monotonic() - started), "loss": steps[-1]["loss"], **shares}),
+        json.dumps({**about, "s": settings["run_s"], "loss": steps[-1]["loss"], **shares}),
         flush=True,
     )
+
+
+def number_prompts(groups: Sequence[Group]) -> dict[str, list[int]]:
+    """The number of each group's prompt, where several groups share one; nothing where none do."""
+    distinct = list(dict.fromkeys(group.messages for group in groups))
+    numbers = [distinct.index(group.messages) for group in groups]
+    return {} if len(distinct) == len(groups) else {"prompts": numbers}
 
 
 def thin(steps: Sequence[dict[str, float]], n: int = 20) -> list[dict[str, float]]:

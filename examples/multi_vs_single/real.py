@@ -3,11 +3,12 @@
     python examples/multi_vs_single/real.py work --base SmolLM2-135M --data pairs.jsonl
 
 `--base` is a folder of a language model and `--data` a file of ranked groups as `yoj train` reads it; neither is part
-of this project. The groups of at most `--max-characters` are split by their place in the file: held out first, then
-trained on. Results are added to `work/real.jsonl`.
+of this project. Of the groups of at most `--max-characters`, the first `--n-held-out` are held out with all others of
+their prompts, and the next ones trained on. Results are added to `work/real.jsonl`.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--max-characters", type=int, default=4000, help="longest prompt with its responses")
     parser.add_argument("--n-train", type=int, default=400)
+    parser.add_argument("--epochs", type=int, default=1, help="passes over the groups trained on")
     parser.add_argument("--n-held-out", type=int, default=100)
     args = parser.parse_args()
     groups = [
@@ -47,10 +49,13 @@ def main() -> None:
         if len(set(group.rankings or ())) > 1
         and len(group.prompt) + sum(map(len, group.responses)) <= args.max_characters
     ]
-    held_out, train = groups[: args.n_held_out], groups[args.n_held_out :][: args.n_train]
+    prompts = {group.messages for group in groups[: args.n_held_out]}
+    held_out = [group for group in groups if group.messages in prompts]
+    train = [group for group in groups if group.messages not in prompts][: args.n_train]
     print(f"{len(groups)} groups fit: {len(train)} to train on, {len(held_out)} held out", flush=True)
     for seed in args.seeds:
         for setting in SETTINGS:
+            setting = replace(setting, options={**setting.options, "epochs": args.epochs})
             run_once(args.out / "real.jsonl", setting, seed, args.base, train, {"held out": held_out})
 
 

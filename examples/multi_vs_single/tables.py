@@ -3,7 +3,8 @@
     python examples/multi_vs_single/tables.py examples/multi_vs_single/results/claim.jsonl …
 
 Intervals hold 95 % of 10,000 bootstrap resamples, of seeds and, as whole clusters, of held-out groups: a group keeps
-the outcomes of all judges that read it. So differences between two ways to train are paired by seed and by group.
+the outcomes of all judges that read it, and groups of one prompt are drawn together. So differences between two ways to
+train are paired by seed and by group.
 """
 
 import argparse
@@ -29,22 +30,36 @@ def outcomes(rows: Sequence[Row], name: str, test: str, reading: str, what: str)
     return np.array([[int(each) for each in found[seed]] for seed in sorted(found)]) if found else None
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean of (seeds, groups), and the ends of its 95 % interval."""
+def clusters(rows: Sequence[Row], test: str) -> np.ndarray | None:
+    """(groups,) number of each group's prompt; None where every group has its own."""
+    numbers = next((row["prompts"] for row in rows if row.get("test") == test and "prompts" in row), None)
+    return None if numbers is None else np.array(numbers)
+
+
+def interval(values: np.ndarray, prompts: np.ndarray | None = None) -> tuple[float, float, float]:
+    """Mean of (seeds, groups), and the ends of its 95 % interval.
+
+    Args:
+        prompts: (groups,) number of each group's prompt, from 0; None where every group has its own.
+    """
     rng = np.random.default_rng(0)
     n_seeds, n_groups = values.shape
     seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size=N_RESAMPLES)  # (R, S)
-    groups = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=N_RESAMPLES)  # (R, G)
-    means = np.einsum("rs,sg,rg->r", seeds, values, groups, optimize=True) / values.size
+    prompts = np.arange(n_groups) if prompts is None else prompts
+    n_prompts = prompts.max() + 1
+    drawn = rng.multinomial(n_prompts, np.full(n_prompts, 1 / n_prompts), size=N_RESAMPLES)
+    groups = drawn[:, prompts]  # (R, G)
+    sums = np.einsum("rs,sg,rg->r", seeds, values, groups, optimize=True)
+    means = sums / (n_seeds * groups.sum(axis=1))
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
 
 
-def show(values: np.ndarray | None, scale: float = 100) -> str:
+def show(values: np.ndarray | None, prompts: np.ndarray | None = None, scale: float = 100) -> str:
     """ "61.3 [55.0, 67.7]", in per cent."""
     if values is None:
         return "–"
-    mean, low, high = (scale * value for value in interval(values))
+    mean, low, high = (scale * value for value in interval(values, prompts))
     return f"{mean:.1f} [{low:.1f}, {high:.1f}]"
 
 
@@ -66,12 +81,16 @@ def readings_table(rows: Sequence[Row], what: str) -> str:
         body.append(
             [
                 f"{name} ({n_seeds} seed{'s' * (n_seeds > 1)})",
-                *(show(outcomes(rows, name, *c, what)) for c in columns),
+                *(show(outcomes(rows, name, *c, what), clusters(rows, c[0])) for c in columns),
             ]
         )
     for name in names[1:]:
         pairs = [[outcomes(rows, n, *c, what) for n in (names[0], name)] for c in columns]
-        body.append([f"*{name}* less *{names[0]}*", *(show(difference(*pair)) for pair in pairs)])
+        cells = [
+            show(difference(*pair), clusters(rows, test))
+            for pair, (test, _) in zip(pairs, columns, strict=True)
+        ]
+        body.append([f"*{name}* less *{names[0]}*", *cells])
     words = {"multi": "together", "single": "one by one"}
     return markdown(["trained", *(f"{test}, {words[reading]}" for test, reading in columns)], body)
 
@@ -92,7 +111,8 @@ def own_reading_table(rows: Sequence[Row]) -> str:
             difference(
                 outcomes(rows, "single, bradley-terry", test, "single", "hits"),
                 outcomes(rows, "multi, ce", test, "multi", "hits"),
-            )
+            ),
+            clusters(rows, test),
         )
         for test in tests
     ]
