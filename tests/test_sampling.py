@@ -65,3 +65,8 @@ def test_a_frame_shown_before_a_key_frame_and_decoded_after_it_opens_the_group()
     assert timeline((0, 1, 2, 3), (True, False, True, False)).is_closed
     assert timeline((0, 2, 1, 3), (True, False, False, False)).is_closed
     assert not timeline((0, 2, 1, 3), (True, False, True, False)).is_closed
+
+
+def test_times_increase_where_no_two_frames_share_one():
+    assert Timeline((0, 1, 2), (0, 1, 2), (0, 1, 2), (True, False, False), 3, Fraction(1)).is_increasing
+    assert not Timeline((0, 1, 1), (0, 1, 2), (0, 1, 2), (True, False, False), 3, Fraction(1)).is_increasing

@@ -95,7 +95,8 @@ def read_frames(
     shown = [timeline.shown_at(time) for time in times]
     wanted = sorted(set(shown))
     frames = None
-    if use_decord and plain and timeline.is_closed and not timeline.is_counted:
+    is_orderly = timeline.is_closed and timeline.is_increasing and not timeline.is_counted
+    if use_decord and plain and is_orderly:
         frames = _decode_with_decord(path, timeline, wanted)
     decoder = "pyav" if frames is None else "decord"
     if frames is None:
@@ -115,7 +116,8 @@ def _decode_with_decord(path: str, timeline: Timeline, wanted: Sequence[int]) ->
 
     decord repairs damaged frames in silence; its decoder's complaints on standard error are the only
     sign. Where a frame is shown before a key frame but decoded after it (open groups, usual in H.265), its
-    seek counts wrong and gives a neighbour: such clips must not come here.
+    seek counts wrong and gives a neighbour; where frames share a time it may never return. Such clips must not
+    come here.
     """
     try:
         import decord

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 MAX_FRAMES_PER_SECOND = 2
 
@@ -66,6 +66,11 @@ class Timeline:
         """No frame shown before a key frame is decoded after it."""
         highest = accumulate(self.order, max)
         return all(self.order[i] == top for i, top in enumerate(highest) if self.is_key[i])
+
+    @property
+    def is_increasing(self) -> bool:
+        """No two frames have one time."""
+        return all(a < b for a, b in pairwise(self.pts))
 
     def key_before(self, index: int) -> int:
         """Index of the frame from which decoding has to start to reach `index`."""
