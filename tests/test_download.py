@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,18 @@ TLS = Path(__file__).parent / "data" / "tls"
 """A certificate of our own making for pictures.example, and its key, which guards nothing."""
 
 Answer = Callable[[socket.socket, str], None]
+
+
+@pytest.fixture(autouse=True)
+def this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a fault lets through, no test connects to another machine."""
+    connect = socket.create_connection
+
+    def connect_here(address: tuple[str, int], *args: Any, **kwargs: Any) -> socket.socket:
+        assert address[0] == "127.0.0.1"
+        return connect(address, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "create_connection", connect_here)
 
 
 @contextmanager

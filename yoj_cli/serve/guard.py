@@ -160,6 +160,8 @@ class _Answer:
 
     async def refuse(self, problem: Problem) -> None:
         """Answer with a problem; a client whose body was not read has no more to say on this connection."""
+        if self.is_complete:  # a bug was answered where it was met, and has come up to here only to be logged
+            return
         if self.is_begun:
             raise RuntimeError(
                 "the answer had begun"

@@ -59,7 +59,7 @@ def own_roots(folder: Path) -> tuple[Path, ...]:
     own = folder.resolve()
     for snapshots in own.parents:
         if snapshots.name == "snapshots" and snapshots.parent.name.startswith("models--"):
-            return snapshots.parent, (snapshots.parent / "blobs").resolve()
+            return (snapshots.parent,)
     return (own,)
 
 
