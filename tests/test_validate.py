@@ -158,6 +158,26 @@ def test_a_dry_run_needs_no_gpu_and_no_weights(write_lines, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_activations_are_kept_where_twice_of_what_they_take_is_free(write_lines, tmp_path, monkeypatch):
+    data = [write_lines(ranked(1, 2))]
+
+    def decide(n_free: float, **options) -> bool | None:
+        monkeypatch.setattr("yoj_cli.train.prepare.available_bytes", lambda _: n_free)
+        config = TrainConfig(base=BASE, device="cpu", head_dim=32, **options)
+        return prepare(data, tmp_path / "out", config).config.gradient_checkpointing
+
+    kept = prepare(data, tmp_path / "out", TrainConfig(base=BASE, head_dim=32, gradient_checkpointing=False))
+    needed = kept.memory.total - kept.memory.process
+    assert decide(2.1 * needed) is False
+    assert decide(1.9 * needed) is True
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")  # of two processes on a machine each takes as much
+    assert decide(2.1 * needed) is True
+    assert decide(4.1 * needed) is False
+    assert decide(4.1 * needed, check=False) is True  # lengths unknown
+    assert decide(1.0, gradient_checkpointing=False) is False
+    assert decide(1e15, gradient_checkpointing=True) is True
+
+
 @pytest.mark.parametrize("quant", ["4bit", "none"])
 def test_the_memory_estimate_is_near_what_is_counted(write_lines, quant):
     """Weights and optimizer to a tenth; activations within a factor of two of what autograd keeps."""

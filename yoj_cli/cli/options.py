@@ -84,8 +84,9 @@ def _parameters(cls: type, names: Sequence[str]) -> list[inspect.Parameter]:
         if names and item.name not in names:
             continue
         name = item.name.replace("_", "-")
-        # What is on by default is switched off by --no-…; what is off needs no such flag.
-        flags = item.metadata["flags"] or (f"--{name}/--no-{name}" if item.default is True else f"--{name}",)
+        # What is on by default, or may be, is switched off by --no-…; what is off needs no such flag.
+        can_be_off = item.default is True or hints[item.name] == bool | None
+        flags = item.metadata["flags"] or (f"--{name}/--no-{name}" if can_be_off else f"--{name}",)
         described = typer.Option(*flags, help=item.metadata["help"], metavar=item.metadata["metavar"])
         default = item.default if item.default is not MISSING else inspect.Parameter.empty
         parameters.append(

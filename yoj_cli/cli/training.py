@@ -69,10 +69,11 @@ def _render_memory(run: Run) -> str:
     )
     so_far = f"this process so far {render_size(memory.process)}, " if memory.process else ""
     media = f", pictures and clips of a step {render_size(memory.media)}" if memory.media else ""
+    how = "recomputed" if run.config.gradient_checkpointing else "kept"
     unknown = "" if run.config.check else " (lengths and media were not counted: a longer group takes more)"
     return (
-        f"about {total} of memory: {so_far}weights {weights}, adapter and optimizer {trained}, activations of a pass "
-        f"of {memory.n_tokens:,} tokens {activations}{media}{unknown}; left out: {LEFT_OUT}"
+        f"about {total} of memory: {so_far}weights {weights}, adapter and optimizer {trained}, {how} activations of "
+        f"a pass of {memory.n_tokens:,} tokens {activations}{media}{unknown}; left out: {LEFT_OUT}"
     )
 
 

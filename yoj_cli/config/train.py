@@ -126,9 +126,10 @@ class TrainConfig(Options):
         "States of a response that the head reads: its last token's, its first's, both, or their mean.",
     )
     max_grad_norm: float = option(1.0, "Clip the gradient to this norm.", metavar="NORM", check=positive)
-    gradient_checkpointing: bool = option(
-        True,
-        "Recompute activations in the backward pass instead of keeping them: less memory, more time, same result.",
+    gradient_checkpointing: bool | None = option(
+        None,
+        "Recompute activations in the backward pass instead of keeping them: less memory, more time, same result. "
+        "Default: unless twice what keeping them should take is free.",
     )
     group_order: GroupOrder = option(
         "shuffled",

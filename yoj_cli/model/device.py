@@ -54,8 +54,14 @@ def resolve_device(config: JudgeConfig, n_bytes: int | None, *, ways_out: str = 
     return device
 
 
-def available_bytes() -> int:
-    """Memory that this process can take without pushing others out, as the system estimates it."""
+def available_bytes(device: torch.device | None = None) -> int:
+    """Memory that this process can take without pushing others out, as the system or the GPU's driver says.
+
+    Args:
+        device: by default the CPU.
+    """
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
     import psutil
 
     return int(psutil.virtual_memory().available)

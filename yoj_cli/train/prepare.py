@@ -13,6 +13,7 @@ from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import DeviceError, UsageError, require
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 from yoj_cli.model.backbone import Backbone
+from yoj_cli.model.device import available_bytes
 from yoj_cli.model.precision import DTYPES
 from yoj_cli.scoring.engine import BATCH_TOKENS
 from yoj_cli.storage.names import REWARD_CONFIG
@@ -29,6 +30,10 @@ from yoj_cli.train.starting_point import find_base, resolve_base
 from yoj_cli.train.validate import DataReport, count_shared, validate_data
 
 TRAINER_STATE = "trainer_state.json"
+
+ROOM = 2
+"""Activations are kept where this many times the estimate is free: peaks were up to 1.3 times what was expected
+(tests/benchmarks/README.md)."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,9 @@ def prepare(
         eval_report = validate_data(groups, builder, media, config, what="--eval")
     if state:
         check_resume(state.parent, config, train_report.fingerprint)
+    if config.gradient_checkpointing is None:
+        recomputed = _is_short_of_memory(config, base, shape, train_report)
+        config = replace(config, gradient_checkpointing=recomputed)
     return Run(
         config=config,
         data=tuple(data),
@@ -186,6 +194,19 @@ def _estimate(config: TrainConfig, base: Path, shape: Backbone, report: DataRepo
         return estimate_memory(shape, config, dtype, n_tokens)
     media = report.media_bytes * n_groups  # the Trainer asks for all groups of a step at once
     return estimate_memory(shape, config, dtype, n_tokens, process=held_by_this_process(), media=media)
+
+
+def _is_short_of_memory(config: TrainConfig, base: Path, shape: Backbone, report: DataReport) -> bool:
+    """Whether activations had better be recomputed: always where the longest group or the device is not known."""
+    if not report.longest[0]:
+        return True
+    try:
+        device = training_device(config, base)
+    except DeviceError:
+        return True
+    kept = _estimate(replace(config, gradient_checkpointing=False), base, shape, report)
+    n_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1
+    return ROOM * n_processes * (kept.total - kept.process) > available_bytes(device)
 
 
 def check_reports(config: TrainConfig) -> None:

@@ -17,7 +17,8 @@ from yoj_cli.train.starting_point import with_full_paths, without_paths
 RECIPE = "recipe.toml"
 DATA = "data.json"
 FREE_TO_CHANGE = {"device", "on_long", "on_error", "check", "eval_every", "save_every", "keep", "report_to"}
-FREE_TO_CHANGE |= {"micro_batch_tokens", "log_every", "early_stopping", "wandb_project", "wandb_run_name"}
+FREE_TO_CHANGE |= {"micro_batch_tokens", "gradient_checkpointing", "log_every", "early_stopping"}
+FREE_TO_CHANGE |= {"wandb_project", "wandb_run_name"}
 """Options that a resumed run may change: they do not change what is trained."""
 
 
