@@ -55,7 +55,15 @@ def main() -> None:
     parser.add_argument(
         "--n-held-out", type=int, default=N_HELD_OUT, help="groups of each size to measure on"
     )
+    parser.add_argument(
+        "--n-shapes",
+        type=int,
+        nargs="+",
+        default=near_misses.N_THINGS,
+        help="shapes in a picture, all numbers equally likely; groups that OUT already holds stay as they are",
+    )
     args = parser.parse_args()
+    near_misses.N_THINGS = tuple(args.n_shapes)
     train = read(near_misses.write_groups(args.out / "train", args.n_train, (4,), "train", 0))
     held_out = {}
     for n in SIZES:
