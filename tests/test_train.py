@@ -472,7 +472,7 @@ from yoj_cli.train.run import train
 def limit(line, n_steps):
     if line["step"] == 2:
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + 30_000_000, -1))
+        resource.setrlimit(resource.RLIMIT_AS, (used + 10_000_000, -1))
 
 data, base = Path(sys.argv[1]), sys.argv[2]
 config = TrainConfig(
@@ -489,7 +489,7 @@ except OutOfMemoryError as error:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="limits its own memory by what /proc says")
 def test_memory_that_runs_out_is_an_error_that_names_the_group_and_what_to_change(write_lines, tmp_path):
-    short, long = ["a", "b"], [" ".join(f"w{i * j % 97}" for j in range(140)) for i in range(12)]
+    short, long = ["a", "b"], [" ".join(f"w{i * j % 97}" for j in range(140)) for i in range(10)]
     records = [
         {"prompt": f"p{index}", "responses": responses, "rankings": [*range(1, len(responses) + 1)]}
         for index, responses in enumerate([short, short, short, long])
