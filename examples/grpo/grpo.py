@@ -17,7 +17,6 @@ from trl import GRPOConfig, GRPOTrainer
 
 from yoj_cli.rewards import GroupReward
 
-PICTURES_PER_STEP = 8
 LOGGED = {
     "reward": "reward",
     "reward_std": "reward_std",
@@ -40,18 +39,16 @@ def truth(completions: list[list[dict[str, str]]], index: list[int], **_: Any) -
     return found
 
 
-def build_dataset(n_steps: int, seed: int) -> Dataset:
+def build_dataset(n_pictures: int, seed: int) -> Dataset:
     """A picture for each group of the run, none twice; each seed sees pictures of its own."""
     first = 100_000 * seed
-    indices = range(first, first + n_steps * PICTURES_PER_STEP)
+    indices = range(first, first + n_pictures)
     pictures = [world.paint(world.sample_picture(world.rng_for("grpo", index))[1]) for index in indices]
     prompts = [[{"role": "user", "content": world.PROMPT}] for _ in indices]
     return Dataset.from_dict({"prompt": prompts, "image": pictures, "index": list(indices)})
 
 
-def train(
-    policy: Path, judge: str, mode: str, seed: int, out: Path, n_steps: int, learning_rate: float, beta: float
-) -> None:
+def train(policy: Path, judge: str, mode: str, seed: int, out: Path, settings: argparse.Namespace) -> None:
     """Train, and write the policy and its `curves.jsonl`, a line a step; nothing where they are already."""
     if (out / "curves.jsonl").exists():
         return
@@ -64,15 +61,15 @@ def train(
         GRPOConfig(
             output_dir=str(out),
             seed=seed,
-            max_steps=n_steps,
-            per_device_train_batch_size=GENERATIONS * PICTURES_PER_STEP,
+            max_steps=settings.steps,
+            per_device_train_batch_size=GENERATIONS * settings.pictures,
             num_generations=GENERATIONS,
             max_completion_length=MAX_NEW_TOKENS,
             reward_weights=[1.0, 0.0],
-            learning_rate=learning_rate,
-            lr_scheduler_type="constant_with_warmup",
+            learning_rate=settings.learning_rate,
+            lr_scheduler_type=settings.scheduler,
             warmup_steps=5,
-            beta=beta,
+            beta=settings.beta,
             logging_steps=1,
             use_cpu=True,
             bf16=False,
@@ -81,7 +78,7 @@ def train(
             report_to="none",
             disable_tqdm=True,
         ),
-        train_dataset=build_dataset(n_steps, seed),
+        train_dataset=build_dataset(settings.steps * settings.pictures, seed),
         processing_class=before.processor,
     )
     trainer.train()
@@ -102,6 +99,22 @@ def write_curves(history: list[dict[str, float]], path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The options that `run.py` has too; the defaults are those of the first experiment."""
+    parser.add_argument("--steps", type=int, default=60, help="of GRPO")
+    parser.add_argument("--pictures", type=int, default=8, help="of a step, with 8 captions each")
+    parser.add_argument("--learning-rate", type=float, default=5e-4)
+    parser.add_argument(
+        "--scheduler",
+        choices=("constant_with_warmup", "linear"),
+        default="constant_with_warmup",
+        help="how the rate goes on after 5 steps of warm-up: constant, or linearly to zero",
+    )
+    parser.add_argument(
+        "--beta", type=float, default=0.02, help="weight of the divergence from the policy before"
+    )
+
+
 def main() -> None:
     """Read the options and train."""
     parser = argparse.ArgumentParser(
@@ -112,13 +125,9 @@ def main() -> None:
     parser.add_argument("--mode", choices=("multi", "single"), default="multi")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument(
-        "--beta", type=float, default=0.02, help="weight of the divergence from the policy before"
-    )
+    add_settings(parser)
     args = parser.parse_args()
-    train(args.policy, args.judge, args.mode, args.seed, args.out, args.steps, args.learning_rate, args.beta)
+    train(args.policy, args.judge, args.mode, args.seed, args.out, args)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 All are trained by `yoj train` on the demo's backbone, with one recipe and (within a kind of data) on the same groups in
 as many steps. `multi` reads all responses of a group together (loss ce), `single` each alone (Bradley-Terry). Both have
-the demo's data alone, and have never seen the mistakes that the policy makes; `multi-own` and `single-own` saw some of
-the policy's own captions too, ranked by their wrong facts, as people would rank them. `demo` is the embedded judge.
+the demo's data alone, and have never seen the mistakes that the policy makes. `demo` is the embedded judge; `multi-own`
+and `single-own` go on from it, on captions of the policy alone, ranked by their wrong facts, as people would rank them.
 """
 
 import json
@@ -14,17 +14,22 @@ from pathlib import Path
 
 import world  # puts ../demo_judge on the path
 from make_data import write_groups
-from measure import GENERATIONS, load_policy, load_scenes, sample_captions
+from measure import GENERATIONS, load_policy, load_scenes, sample_texts
 
 N_GROUPS, N_LABELLED = 2000, 800
-"""Groups that a judge is trained on; of those, pictures that the policy described."""
+"""Groups that a judge is trained on: the demo's, or pictures that the policy described."""
+N_HOT, HOT = 2, 1.5
+"""Of the captions of a picture, how many are drawn at what temperature: broken ones, as a policy may come to write."""
 UNREADABLE = 9
 """Wrong facts that a caption counts for which is no sentence of this world: more than any other can have."""
 RECIPE = (
-    *("--base", "demo", "--device", "cpu", "--lora-r", "16", "--lora-alpha", "32", "--head-dim", "128"),
+    *("--device", "cpu", "--lora-r", "16", "--lora-alpha", "32", "--head-dim", "128"),
     *("--epochs", "1", "--batch-size", "16", "--learning-rate", "1e-3", "--no-gradient-checkpointing"),
     *("--save-every", "100000"),
 )
+DEMO_START = ("--base", "demo")
+OWN_START = ("--init-from", "demo", "--no-tie-lora")
+"""A fresh adapter on the embedded judge's backbone, or that judge itself; its adapter was made without tying."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,11 @@ def make_judge(work: Path, kind: Kind, n_groups: int = N_GROUPS) -> Path:
     out = work / "judges" / kind.name
     if (out / "reward_model_config.json").exists():
         return out
-    n_labelled = n_groups * N_LABELLED // N_GROUPS if kind.saw_policy else 0
-    files = [demo_groups(work, n_groups - n_labelled)]
-    if n_labelled:
-        files.append(labelled_groups(work, n_labelled))
-    command = ["train", *map(str, files), "-o", str(out), "--mode", kind.mode, *RECIPE]
+    if kind.saw_policy:
+        data, start = labelled_groups(work, n_groups * N_LABELLED // N_GROUPS), OWN_START
+    else:
+        data, start = demo_groups(work, n_groups), DEMO_START
+    command = ["train", str(data), "-o", str(out), "--mode", kind.mode, *start, *RECIPE]
     subprocess.run([sys.executable, "-m", "yoj_cli", *command], check=True)
     return out
 
@@ -80,11 +85,12 @@ def labelled_groups(work: Path, n_groups: int) -> Path:
     if path.exists():
         return path
     (out / "pictures").mkdir(parents=True, exist_ok=True)
-    scenes = load_scenes(n_groups * 5 // 4, "label")
-    samples = sample_captions(load_policy(work / "policy"), scenes, GENERATIONS, seed=1)
+    scenes, policy = load_scenes(n_groups * 21 // 20, "label"), load_policy(work / "policy")
+    plain = sample_texts(policy, scenes, GENERATIONS - N_HOT, seed=1)
+    hot = sample_texts(policy, scenes, N_HOT, seed=2, temperature=HOT)
     lines: list[str] = []
-    for scene, texts in zip(scenes, samples.texts, strict=True):
-        captions = list(dict.fromkeys(texts))
+    for scene, some, others in zip(scenes, plain, hot, strict=True):
+        captions = list(dict.fromkeys([*some, *others]))
         wrong = [world.count_wrong(text, scene.truth) for text in captions]
         ranked = [UNREADABLE if n is None else n for n in wrong]
         if len(set(ranked)) > 1 and len(lines) < n_groups:

@@ -11,7 +11,7 @@ import world
 from answers import IGNORE, Answered, answer_logits, encode_answers, encode_prompts
 from PIL import Image
 from torch import Tensor
-from transformers import AutoProcessor, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
+from transformers import AutoProcessor, BatchFeature, Qwen3VLForConditionalGeneration, Qwen3VLProcessor
 
 MAX_NEW_TOKENS = 28
 GENERATIONS = 8
@@ -112,16 +112,7 @@ def sample_captions(
     torch.manual_seed(seed)
     samples = Samples([], [], [], [])
     for part in _parts(scenes, max(1, SCENES_PER_PASS * 2 // n_each)):
-        prompts = [(scene.picture, world.PROMPT) for scene in part for _ in range(n_each)]
-        batch = encode_prompts(policy.processor, prompts)
-        ids = policy.model.generate(
-            **batch,
-            max_new_tokens=MAX_NEW_TOKENS,
-            do_sample=True,
-            temperature=temperature,
-            top_k=0,
-            suppress_tokens=[policy.model.config.image_token_id],
-        )
+        batch, ids = _draw(policy, part, n_each, temperature)
         n_prompt = batch["input_ids"].shape[1]
         written = ids[:, n_prompt:]  # (B, C)
         said = _until_end(written, policy.processor.tokenizer.eos_token_id)
@@ -135,6 +126,20 @@ def sample_captions(
         ):
             values.extend(list(group) for group in _parts(found, n_each))  # type: ignore[attr-defined]
     return samples
+
+
+@torch.inference_mode()
+def sample_texts(
+    policy: Policy, scenes: Sequence[TestScene], n_each: int, *, seed: int = 0, temperature: float = 1.0
+) -> list[list[str]]:
+    """Captions alone, K of each scene, without the forward pass that entropy and divergence take."""
+    torch.manual_seed(seed)
+    texts: list[list[str]] = []
+    for part in _parts(scenes, max(1, SCENES_PER_PASS * 2 // n_each)):
+        batch, ids = _draw(policy, part, n_each, temperature)
+        written = ids[:, batch["input_ids"].shape[1] :]
+        texts.extend(_parts(policy.processor.batch_decode(written, skip_special_tokens=True), n_each))  # type: ignore[arg-type]
+    return texts
 
 
 def sample_once(
@@ -189,6 +194,23 @@ def measure(policy: Policy, scenes: Sequence[TestScene], samples: Samples) -> Me
 def rounded(measures: Measures) -> dict[str, float]:
     """For a line of JSON."""
     return {name: round(value, 5) for name, value in asdict(measures).items()}
+
+
+def _draw(
+    policy: Policy, scenes: Sequence[TestScene], n_each: int, temperature: float
+) -> tuple[BatchFeature, Tensor]:
+    """The prompts, and (B, T) ids of prompts with captions, `n_each` rows a scene."""
+    prompts = [(scene.picture, world.PROMPT) for scene in scenes for _ in range(n_each)]
+    batch = encode_prompts(policy.processor, prompts)
+    ids = policy.model.generate(
+        **batch,
+        max_new_tokens=MAX_NEW_TOKENS,
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        suppress_tokens=[policy.model.config.image_token_id],
+    )
+    return batch, ids
 
 
 def _entropy_and_kl(

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 import world
+from grpo import add_settings
 from judges import KINDS, make_judge
 from make_policy import make_policy
 from measure import (
@@ -46,9 +47,7 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for everything")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--judges", nargs="+", choices=KINDS, default=["multi", "single"])
-    parser.add_argument("--steps", type=int, default=60, help="of GRPO")
-    parser.add_argument("--learning-rate", type=float, default=5e-4, help="of GRPO")
-    parser.add_argument("--beta", type=float, default=0.02, help="of GRPO")
+    add_settings(parser)
     parser.add_argument("--scenes", type=int, default=100, help="held-out pictures to measure on")
     parser.add_argument("--policy-steps", type=int, default=200, help="of each of the policy's two trainings")
     parser.add_argument("--groups", type=int, default=2000, help="that a judge is trained on")
@@ -60,8 +59,7 @@ def main() -> None:
     for seed in args.seeds:
         for name, judge in judges.items():
             out = run_folder(args.work, name, seed)
-            options = {"--steps": args.steps, "--learning-rate": args.learning_rate, "--beta": args.beta}
-            run_grpo(policy, judge, KINDS[name].mode, seed, out, options)
+            run_grpo(policy, judge, KINDS[name].mode, seed, out, args)
     measure_all(args.work, judges, args.seeds, args.scenes)
     for script in ("results.py", "plots.py"):
         subprocess.run([sys.executable, str(HERE / script), str(args.work)], check=True)
@@ -72,12 +70,10 @@ def run_folder(work: Path, name: str, seed: int) -> Path:
     return work / "runs" / f"{name}_{seed}"
 
 
-def run_grpo(policy: Path, judge: Path, mode: str, seed: int, out: Path, others: dict[str, float]) -> None:
-    """One run in a process of its own, on one thread: no run depends on another, nor on the machine's cores.
-
-    Args:
-        others: options of `grpo.py` by name, such as {"--steps": 60}.
-    """
+def run_grpo(
+    policy: Path, judge: Path, mode: str, seed: int, out: Path, settings: argparse.Namespace
+) -> None:
+    """One run in a process of its own, on one thread: no run depends on another, nor on the machine's cores."""
     if (out / "curves.jsonl").exists():
         return
     options = {
@@ -86,7 +82,11 @@ def run_grpo(policy: Path, judge: Path, mode: str, seed: int, out: Path, others:
         "--mode": mode,
         "--seed": seed,
         "--out": out,
-        **others,
+        "--steps": settings.steps,
+        "--pictures": settings.pictures,
+        "--learning-rate": settings.learning_rate,
+        "--scheduler": settings.scheduler,
+        "--beta": settings.beta,
     }
     command = [
         sys.executable,
