@@ -54,7 +54,7 @@ def render_run(run: Run) -> str:
     if run.eval_report:
         lines.append("held-out data: " + _render_data(run.eval_report))
     lines.append(
-        f"{run.n_steps} steps of {config.batch_size} groups, {counted(config.epochs, 'epoch')}; "
+        f"{counted(run.n_steps, 'step')} of {counted(config.batch_size, 'group')}, {counted(config.epochs, 'epoch')}; "
         f"{config.mode}, {config.resolved_loss}, LoRA r {config.lora_r} on {config.base}"
     )
     lines.append(_render_memory(run))

@@ -16,8 +16,8 @@ from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.device import available_bytes
 from yoj_cli.model.precision import DTYPES
 from yoj_cli.scoring.engine import BATCH_TOKENS
-from yoj_cli.storage.names import REWARD_CONFIG
 from yoj_cli.train.data import read_ranked
+from yoj_cli.train.folders import check_output, find_state
 from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory, held_by_this_process
 from yoj_cli.train.model import (
     build_sequences,
@@ -28,8 +28,6 @@ from yoj_cli.train.model import (
 from yoj_cli.train.recipe import check_resume
 from yoj_cli.train.starting_point import find_base, resolve_base
 from yoj_cli.train.validate import DataReport, count_shared, validate_data
-
-TRAINER_STATE = "trainer_state.json"
 
 ROOM = 2
 """Activations are kept where this many times the estimate is free: peaks were up to 1.3 times what was expected
@@ -97,14 +95,14 @@ def prepare(
         name: what the model card calls the judge; the folder's name by default.
         also: further options of the command, to be written into recipe.toml.
     Raises:
-        UsageError: the folder holds a checkpoint already, or none to resume.
+        UsageError: the folder holds a checkpoint or others' files already, or no state to resume.
         InputError: lines or files that cannot be used.
-        ModelError: the base model is not there.
+        ModelError: the base model is not there, or the state to resume is damaged.
     """
     check_output(out)
     check_reports(config)
     check_keeping(config, has_held_out=bool(held_out))
-    state = _find_state(out, resume)
+    state = find_state(out, resume)
     config = resolve_base(config)
     base = find_base(config)
     shape = load_base_on_meta(config, base)
@@ -118,7 +116,7 @@ def prepare(
         builder = build_sequences(config, shape, held_out=True)
         eval_report = validate_data(groups, builder, media, config, what="--eval")
     if state:
-        check_resume(state.parent, config, train_report.fingerprint)
+        check_resume(state.parent, config, train_report, eval_report)
     if config.gradient_checkpointing is None:
         recomputed = _is_short_of_memory(config, base, shape, train_report)
         config = replace(config, gradient_checkpointing=recomputed)
@@ -138,43 +136,6 @@ def prepare(
         resume=state,
         also=also or {},
     )
-
-
-def _find_state(out: Path, resume: bool | Path) -> Path | None:
-    """The saved state that is to be resumed; None for a fresh start.
-
-    Raises:
-        UsageError: there is one and it is not to be resumed, or the other way round.
-    """
-    from transformers.trainer_utils import get_last_checkpoint
-
-    last = get_last_checkpoint(str(out)) if out.is_dir() else None
-    if isinstance(resume, Path):
-        if not ((resume / TRAINER_STATE).is_file() and resume.name.rpartition("-")[2].isdigit()):
-            raise UsageError(
-                "is no saved state of a training",
-                where=str(resume),
-                hint="Name a folder that a run saved, such as my-judge/checkpoint-40.",
-            )
-        if not last or Path(last).resolve() == resume.resolve():
-            return resume
-        hint = "Give a new folder with -o: the state is read where it is, and stays as it is."
-        raise UsageError(
-            f"holds another state ({Path(last).name}) than the one to go on from", where=str(out), hint=hint
-        )
-    if last and not resume:
-        raise UsageError(
-            f"holds a run that was interrupted ({Path(last).name})",
-            where=str(out),
-            hint="Go on with --resume, or give a new folder with -o.",
-        )
-    if resume and not last:
-        raise UsageError(
-            "there is no saved state to resume",
-            where=str(out),
-            hint="Drop --resume, or name a state of another folder with --resume-from.",
-        )
-    return Path(last) if last else None
 
 
 def _estimate(config: TrainConfig, base: Path, shape: Backbone, report: DataReport) -> MemoryEstimate:
@@ -237,25 +198,3 @@ def check_keeping(config: TrainConfig, *, has_held_out: bool) -> None:
             where="--keep-best",
             hint="Name a file with --eval.",
         )
-
-
-def check_output(out: Path) -> None:
-    """Refuse a folder that a checkpoint cannot be written to; nothing is made yet.
-
-    Raises:
-        UsageError: there is a checkpoint in it, it is no folder, or it cannot be made or written.
-    """
-    try:
-        if out.is_file() or (out / REWARD_CONFIG).is_file():
-            raise UsageError("exists already", where=str(out), hint="Give a new folder with -o.")
-        place = out.absolute()
-        while not os.path.lexists(place):
-            place = place.parent
-        if not place.is_dir():
-            is_out = place == out.absolute()
-            what = "is no folder" if is_out else f"cannot be made: {place} is no folder"
-            raise UsageError(what, where=str(out), hint="Give a new folder with -o.")
-    except OSError as error:
-        raise UsageError(f"cannot be written ({error.strerror})", where=str(out)) from error
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"cannot be written ({place} takes no new files)", where=str(out))

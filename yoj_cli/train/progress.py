@@ -75,7 +75,7 @@ class RunningMeans:
 
     def describe(self, sign: str) -> str:
         """A sign as a sentence with its figures, and what to do."""
-        over = f"over the last {self.n_steps} steps"
+        over = "over the last step" if self.n_steps == 1 else f"over the last {self.n_steps:,} steps"
         loss, constant = self.mean("loss"), self.mean("constant_loss")
         if sign == COLLAPSED:
             return (

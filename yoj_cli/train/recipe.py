@@ -13,9 +13,11 @@ from yoj_cli.errors import UsageError
 from yoj_cli.storage.files import write_json
 from yoj_cli.storage.writing import write_whole
 from yoj_cli.train.starting_point import with_full_paths, without_paths
+from yoj_cli.train.validate import DataReport
 
 RECIPE = "recipe.toml"
 DATA = "data.json"
+FINGERPRINT, EVAL_FINGERPRINT = "fingerprint", "eval_fingerprint"
 FREE_TO_CHANGE = {"device", "on_long", "on_error", "check", "eval_every", "save_every", "keep", "report_to"}
 FREE_TO_CHANGE |= {"micro_batch_tokens", "gradient_checkpointing", "log_every", "early_stopping"}
 FREE_TO_CHANGE |= {"wandb_project", "wandb_run_name"}
@@ -63,7 +65,7 @@ def write_data(out: Path, counts: dict[str, Any]) -> None:
     write_json(out / DATA, counts)
 
 
-def check_resume(out: Path, config: TrainConfig, fingerprint: str) -> None:
+def check_resume(out: Path, config: TrainConfig, train: DataReport, held_out: DataReport | None) -> None:
     """A run goes on as it began, or not at all.
 
     Raises:
@@ -71,8 +73,14 @@ def check_resume(out: Path, config: TrainConfig, fingerprint: str) -> None:
     """
     try:
         began = json.loads((out / DATA).read_text(encoding="utf-8"))
+        if not (isinstance(began, dict) and FINGERPRINT in began and isinstance(began.get("recipe"), dict)):
+            raise ValueError("no run's")
     except (OSError, ValueError) as error:
-        raise UsageError("there is no run to resume", where=str(out), hint="Drop --resume.") from error
+        raise UsageError(
+            f"{DATA} does not say how the run began ({error})",
+            where=str(out),
+            hint="Start a new run elsewhere.",
+        ) from error
     now = publish(config, out)
     changed = sorted(
         f"--{name.replace('_', '-')} was {began['recipe'].get(name)}, is {now.get(name)}"
@@ -85,7 +93,14 @@ def check_resume(out: Path, config: TrainConfig, fingerprint: str) -> None:
             where=str(out),
             hint=f"Give the same (`--config {out / RECIPE}`), or start a new run elsewhere.",
         )
-    if began["fingerprint"] != fingerprint:
+    if began[FINGERPRINT] != train.fingerprint:
         raise UsageError(
             "the training data have changed since the run began", where=str(out), hint="Start a new run."
+        )
+    # An evaluation is compared with those before it (--keep-best, the card); older runs do not say on what it was.
+    if began.get(EVAL_FINGERPRINT, "") not in ("", held_out and held_out.fingerprint):
+        raise UsageError(
+            "the held-out data have changed since the run began",
+            where=str(out),
+            hint="Give the same --eval, or start a new run.",
         )

@@ -17,7 +17,7 @@ from yoj_cli.train.metrics import METRICS, read_metrics
 from yoj_cli.train.model import build_sequences, load_model
 from yoj_cli.train.prepare import Run
 from yoj_cli.train.progress import warnings_at_end
-from yoj_cli.train.recipe import publish, write_data, write_recipe
+from yoj_cli.train.recipe import EVAL_FINGERPRINT, FINGERPRINT, publish, write_data, write_recipe
 from yoj_cli.train.starting_point import base_name
 from yoj_cli.train.trainer import GroupTrainer, build_arguments
 
@@ -126,6 +126,9 @@ def _is_in(state: Path, out: Path) -> bool:
 def _begin(run: Run) -> None:
     """Make the folder, with the recipe, what the data are, and the metrics of a run elsewhere that it goes on with."""
     run.out.mkdir(parents=True, exist_ok=True)
+    (run.out / METRICS).unlink(missing_ok=True)  # of an attempt that ended before it saved a state
+    for left in run.out.glob("best-*"):
+        shutil.rmtree(left, ignore_errors=True)
     if run.resume and (run.resume.parent / METRICS).is_file():
         shutil.copyfile(run.resume.parent / METRICS, run.out / METRICS)
         for best in run.resume.parent.glob("best-*"):
@@ -135,7 +138,8 @@ def _begin(run: Run) -> None:
         run.out,
         {
             "recipe": publish(run.config, run.out),
-            "fingerprint": run.train_report.fingerprint,
+            FINGERPRINT: run.train_report.fingerprint,
+            EVAL_FINGERPRINT: run.eval_report and run.eval_report.fingerprint,
             "train": run.train_report.counts(),
             "eval": run.eval_report.counts() if run.eval_report else None,
             "eval_groups_also_in_train": run.n_shared,
