@@ -10,7 +10,9 @@ import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from yoj_cli import InputError, Judge, UsageError
@@ -454,3 +456,51 @@ def test_trls_asynchronous_worker_scores_a_group_of_its_own_with_it(monkeypatch)
     )
     samples = asyncio.run(worker._AsyncRolloutLoop._score_group(host, group))
     assert [sample.metrics["reward"] for sample in samples] == pytest.approx(reward(**given), abs=5e-5)
+
+
+def test_pictures_that_are_not_given_for_each_row_are_refused_and_never_left_out(judge):
+    given = batch(LINES[0])
+    pictures = given.pop("image")
+    scores = make()(**given, image=pictures)
+    in_array = np.empty(4, dtype=object)
+    in_array[:] = pictures
+    assert make()(**given, image=in_array) == scores
+    assert make()(**given, image=np.stack([np.asarray(picture) for picture in pictures])) == scores
+    assert make()(**given, image=[np.asarray(picture) for picture in pictures]) == scores
+    for wrong in (pictures[:2], pictures[0], "picture.png"):
+        with pytest.raises(InputError, match="'image' must be a list with a value for each of the 4 rows"):
+            make()(**given, image=wrong)
+
+
+def test_groups_that_a_tensor_names_are_those_of_its_numbers(judge):
+    given = batch(LINES[0])
+    scores = make(num_generations=None)(**given, group_ids=[7] * 4)
+    assert make(num_generations=None)(**given, group_ids=torch.tensor([7] * 4)) == scores
+    assert make(num_generations=None)(**given, group_ids=list(torch.tensor([7] * 4))) == scores
+    with pytest.raises(InputError, match="2 entries for 4 rows"):
+        make()(**given, group_ids=[7, 7])
+    with pytest.raises(InputError, match="numbers or texts, found list"):
+        make()(**given, group_ids=[[7]] * 4)
+
+
+def test_truncated_completions_cannot_be_told_without_their_lengths(judge):
+    reward = make(on_truncated="penalty", max_completion_length=5)
+    with pytest.raises(UsageError, match="gives no completion_ids"):
+        reward(**batch(LINES[0]))
+    with pytest.raises(InputError, match="'completion_ids' must be a list with a value for each"):
+        reward(**batch(LINES[0]), completion_ids=[[1]])
+    assert None not in reward(**batch(LINES[0]), completion_ids=[[1], [1] * 5, None, [1]])
+
+
+def test_options_of_another_type_are_refused_and_a_folder_may_be_a_text(judge):
+    for wrong in ("4", 4.0, 0):
+        with pytest.raises(UsageError, match="is no number of completions"):
+            make(num_generations=wrong, lazy=True)
+    given = batch(LINES[0]) | {"image": [LINES[0]["image"]] * 4}
+    assert None not in make(media_root=str(EXAMPLES))(**given)
+
+
+def test_a_prompt_that_is_no_text_is_an_error_of_its_rows_and_no_bug(judge, caplog):
+    assert make()([5] * 4, ["a", "b", "c", "d"]) == [None] * 4
+    assert "'prompt' must be a text" in caplog.text
+    assert "bug" not in caplog.text

@@ -16,7 +16,7 @@ OnOdd = Literal["score", "penalty", "none"]
 
 
 def _group_size(value: int) -> str | None:
-    return None if value >= 1 else f"{value} is no number of completions"
+    return None if isinstance(value, int) and value >= 1 else f"{value!r} is no number of completions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,5 +89,7 @@ class RewardConfig(JudgeConfig):
             )
         if self.num_generations_eval is not None and self.num_generations is None:
             raise UsageError("num_generations_eval needs num_generations")
+        if isinstance(self.media_root, str):  # as Python code has it
+            object.__setattr__(self, "media_root", Path(self.media_root))
         if self.media_root is not None and not self.media_root.is_dir():
             raise UsageError(f"there is no folder {self.media_root}", where="media_root")

@@ -13,7 +13,7 @@ from yoj_cli.config.rewards import RewardConfig
 from yoj_cli.errors import TooLongError, UsageError, YojError, errors_at
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.rewards.chunks import Chunk, build_chunk
-from yoj_cli.rewards.grouping import HINT, cut, cut_by_id, group_size, trainer_of
+from yoj_cli.rewards.grouping import HINT, cut, cut_by_id, group_size, ids_of, trainer_of
 from yoj_cli.rewards.judging import Judged, judge_groups
 from yoj_cli.rewards.loaded import close_judge, loaded_judge
 from yoj_cli.rewards.metrics import batch_metrics
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from yoj_cli.scoring.judge import Judge
 
 log = logging.getLogger("yoj_cli.rewards")
+NO_LENGTHS = (
+    "on_truncated is set, and the trainer gives no completion_ids to tell which completions were cut off"
+)
 
 
 class GroupReward(RewardConfig):
@@ -77,14 +80,18 @@ class GroupReward(RewardConfig):
         Returns:
             (R,) rewards, higher is better; None where a row has none.
         Raises:
-            UsageError: a batch that holds parts of groups; in a process that trains alone, or on all alike.
+            UsageError: a batch that holds parts of groups, or does not tell how long completions are where
+                `on_truncated` needs it; in a process that trains alone, or on all alike.
+            InputError: columns that do not have a value for each row.
             TooLongError: with on_long="error", in a process that trains alone.
         """
         started = time.perf_counter()
         step = int(getattr(given.get("trainer_state"), "global_step", 0) or 0)
-        ids, trainer = given.get("group_ids"), trainer_of(given.get("log_metric"))
+        ids, trainer = ids_of(given.get("group_ids"), len(prompts)), trainer_of(given.get("log_metric"))
         sizes = group_size(self, None if ids is not None else len(prompts), trainer)
         rows = read_rows(prompts, completions, given, media_root=self.media_root, where=f"step {step}")
+        if self.on_truncated != "score" and rows and all(row.n_tokens is None for row in rows):
+            self._refuse(UsageError(NO_LENGTHS, where=f"step {step}", hint="Leave on_truncated away."))
         keys = [row.key for row in rows]
         at, problem = cut(keys, sizes) if ids is None else cut_by_id(ids, keys, sizes)
         if problem:

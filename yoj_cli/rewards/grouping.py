@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from random import Random
 from typing import Any
 
 from yoj_cli.config.rewards import RewardConfig
-from yoj_cli.errors import UsageError
+from yoj_cli.errors import InputError, UsageError
 
 HINT = (
     "Groups must not be cut: make per_device_train_batch_size x steps_per_generation (and per_device_eval_batch_size "
@@ -93,6 +93,23 @@ def cut(keys: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[list[list[i
         else:
             start += 1
     return whole, problem
+
+
+def ids_of(ids: Any, n_rows: int) -> list[Any] | None:
+    """The group of each row, as values that compare; those of a tensor do not.
+
+    Raises:
+        InputError: there is not one for each row, or they cannot tell groups apart.
+    """
+    if ids is None:
+        return None
+    found = [each.tolist() if hasattr(each, "tolist") else each for each in ids]
+    if len(found) != n_rows:
+        raise InputError(f"'group_ids' has {len(found)} entries for {n_rows} rows")
+    for each in found:
+        if not isinstance(each, Hashable):
+            raise InputError(f"'group_ids' must be numbers or texts, found {type(each).__name__}")
+    return found
 
 
 def cut_by_id(

@@ -52,16 +52,16 @@ def read_rows(
             Media beside the turns count only where the turns hold none: TRL puts them there, and gives them twice.
         where: what errors call the batch; which rows they are about is for the caller to say.
     Raises:
-        InputError: there are not as many prompts as completions.
+        InputError: there are not as many prompts as completions; or a column that is read has no value for each row.
     """
-    if len(prompts) != len(completions):
-        raise InputError(f"{len(prompts)} prompts for {len(completions)} completions", where=where)
-    ids = columns.get("completion_ids")
     n = len(prompts)
+    if n != len(completions):
+        raise InputError(f"{n} prompts for {len(completions)} completions", where=where)
+    ids = _column("completion_ids", columns.get("completion_ids"), n, where)
     known = {
-        name: columns[name]
+        name: _column(name, columns[name], n, where)
         for name in (*IMAGE_KEYS, *VIDEO_KEYS, *SPACING_KEYS)
-        if isinstance(columns.get(name), Sequence) and len(columns[name]) == n
+        if columns.get(name) is not None
     }
     digests: dict[int, bytes | Exception] = {}
     rows = []
@@ -69,8 +69,25 @@ def read_rows(
         beside = {name: each[i] for name, each in known.items()}
         prompt, key = _read_prompt(prompts[i], beside, media_root, where, digests)
         text = _read_text(completions[i], where)
-        rows.append(Row(prompt, key, text, len(ids[i]) if ids is not None else None))
+        n_tokens = None if ids is None or ids[i] is None else len(ids[i])
+        rows.append(Row(prompt, key, text, n_tokens))
     return rows
+
+
+def _column(name: str, values: Any, n: int, where: str) -> Any:
+    """A column as it came: a picture that is in none would be left out of the prompt.
+
+    Raises:
+        InputError: it has no value for each row.
+    """
+    if values is None or (isinstance(values, Sequence) and not isinstance(values, str) and len(values) == n):
+        return values
+    if hasattr(values, "__array__") and len(values) == n and name in (*IMAGE_KEYS, *VIDEO_KEYS):
+        return list(values)  # NumPy's, of objects or of pixels
+    found = f"{len(values)} values" if isinstance(values, Sequence) else kind_of(values)
+    raise InputError(
+        f"{name!r} must be a list with a value for each of the {n} rows, found {found}", where=where
+    )
 
 
 def _read_prompt(
@@ -85,20 +102,24 @@ def _read_prompt(
             record: dict[str, Any] = {"prompt": _with_sources(prompt), "responses": [""]}
             if not _shows_media(prompt):
                 shown = {name: _sources_of(value) for name, value in beside.items()}
-                record |= {name: value for name, value in shown.items() if value not in (None, [])}
+                record |= {name: value for name, value in shown.items() if not _is_nothing(value)}
             group = parse(record, where=where, media_root=media_root)
             return group, _key_of(group, digests)
     except YojError as error:
         return error, None
 
 
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and not value)
+
+
 def _shows_media(prompt: Any) -> bool:
     """Whether a block of the conversation holds its picture or clip, and is not a mere place for one."""
-    if isinstance(prompt, str):
+    if not isinstance(prompt, list):
         return False
     blocks = [
         block
-        for turn in prompt or ()
+        for turn in prompt
         if isinstance(turn, Mapping) and isinstance(turn.get("content"), list)
         for block in turn["content"]
     ]
