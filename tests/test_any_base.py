@@ -18,12 +18,19 @@ from yoj_cli.checkpoint.merge import merge
 from yoj_cli.checkpoint.quantize import quantize
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.errors import CheckpointError, UsageError
+from yoj_cli.errors import CheckpointError, InputError, UsageError
 from yoj_cli.groups import Group
+from yoj_cli.media.options import DEFAULTS
 from yoj_cli.model.adapter import adapter_weights
+from yoj_cli.model.backbone import Backbone
 from yoj_cli.plan.branches import build_plan
 from yoj_cli.records.parse import parse
+from yoj_cli.scoring.engine import Engine
+from yoj_cli.train.evaluation import evaluate
+from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.model import build_sequences, load_model
+from yoj_cli.train.prepare import prepare
+from yoj_cli.train.run import train
 from yoj_cli.train.starting_point import base_name, find_base
 
 KINDS = ("llama", "llama-untied", "gemma")
@@ -229,3 +236,31 @@ def test_a_template_that_cannot_be_used_is_an_error_at_the_start(
     assert problem in err
     assert "chat.jinja" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_groups_beyond_a_sliding_window_are_evaluated_branch_by_branch_and_not_trained_alone(
+    bases, write_lines, tmp_path
+):
+    long = {"prompt": "Which dog? " * 6, "responses": ["the dog", "a cat", "two dogs"], "rankings": [1, 2, 3]}
+    data = write_lines(long)
+    out = tmp_path / "judge"
+    assert train(prepare([data], out, recipe(bases["gemma"], epochs=1), held_out=[data]))
+    (line, *_) = [each for each in read_metrics(out / "metrics.jsonl") if "eval_loss" in each]
+    assert line["eval_n_groups"] == 1
+    with pytest.raises(InputError, match=r"over the 64 of the backbone's sliding-window[\s\S]*--mode multi"):
+        prepare([data], tmp_path / "single", recipe(bases["gemma"], mode="single"))
+
+
+def test_a_group_read_branch_by_branch_evaluates_as_it_does_in_one(bases, monkeypatch):
+    config = recipe(bases["llama"])
+    model = load_model(config, find_base(config)).eval()
+    builder = build_sequences(config, model.backbone, held_out=True)
+    groups = [parse({**GROUP, "rankings": ranks}) for ranks in ([1, 2, 3], [2, 1, 3])]
+    found = []
+    for window in (None, 8):
+        monkeypatch.setattr(Backbone, "attention_window", window)
+        engine = Engine(model.backbone, model.head)
+        found.append(evaluate(engine, builder, groups, DEFAULTS, mode="multi", loss="ce"))
+    for one, other in zip(*found, strict=True):
+        assert other.scores == pytest.approx(one.scores, abs=1e-6)
+        assert (other.loss, other.flipped) == (pytest.approx(one.loss, abs=1e-6), one.flipped)

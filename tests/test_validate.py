@@ -101,9 +101,15 @@ def test_many_errors_are_listed_in_part_and_counted_in_full(write_lines):
         look(path)
 
 
-def test_nothing_left_to_learn_from_is_an_error(write_lines):
-    with pytest.raises(InputError, match="no group is left"):
+def test_nothing_left_to_learn_from_is_an_error_that_says_why(write_lines):
+    with pytest.raises(InputError, match=r"no group is left to use \(all responses tie: 2\)\n.*ranked above"):
         look(write_lines(ranked(1, 1), ranked(2, 2)))
+    with pytest.raises(
+        InputError, match=r"no group is left to use \(unusable: 1\)\nThe first: .*no 'rankings'"
+    ):
+        look(write_lines({"prompt": "p", "responses": ["a"]}), on_error="skip")
+    with pytest.raises(InputError, match=r"no group is left to use \(the files hold none\)"):
+        look(write_lines())
 
 
 def test_the_fingerprint_tells_other_lines_and_another_order(write_lines):

@@ -52,6 +52,17 @@ class Backbone:
         return int(self.text_config.max_position_embeddings)
 
     @property
+    def attention_window(self) -> int | None:
+        """Tokens that a token attends to in layers of sliding-window attention; None where there are none.
+
+        Branches are kept apart only where prefix and branches together are no longer than that.
+        """
+        config = self.text_config
+        window = getattr(config, "sliding_window", None)
+        kinds = getattr(config, "layer_types", None)
+        return int(window) if window and (kinds is None or "sliding_attention" in kinds) else None
+
+    @property
     def text_config(self) -> Any:
         return self.model.config.get_text_config()  # type: ignore[operator,union-attr]
 

@@ -64,6 +64,7 @@ class SequenceBuilder:
     ) -> None:
         self.max_tokens = max_tokens
         self._backbone, self._role = backbone, role
+        self.attention_window = backbone.attention_window
         tokenizer, family = backbone.tokenizer, backbone.family
         self._bos = (tokenizer.bos_token_id or tokenizer.eos_token_id) if family.adds_bos else None
         self._text_bos, self._truncate, self._max_vision_tokens = text_bos, truncate, max_vision_tokens

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,11 +46,19 @@ class Outcome:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """A group to be scored in the order given and (multi) in reverse."""
+    """A group to be scored in the order given and (multi) in reverse.
+
+    Attributes:
+        sequences: one with all branches of the plan; or one a branch, where they are longer than the backbone's window.
+    """
 
     group: Group
     plan: Plan
-    sequence: PackedSequence
+    sequences: tuple[PackedSequence, ...]
+
+    @property
+    def n_tokens(self) -> int:
+        return sum(sequence.n_tokens for sequence in self.sequences)
 
 
 def evaluate(
@@ -72,20 +80,29 @@ def evaluate(
 
     def prepare(group: Group) -> HeldOut:
         plan = build_plan(len(group.responses), mode=mode, orders=2 if mode == "multi" else 1)
-        return HeldOut(group, plan, builder.prepare(group, plan, media))
+        sequence = builder.prepare(group, plan, media)
+        if mode == "single" or window is None or sequence.n_tokens <= window:
+            return HeldOut(group, plan, (sequence,))
+        alone = (replace(plan, branches=(branch,)) for branch in plan.branches)
+        return HeldOut(group, plan, tuple(builder.prepare(group, each, media) for each in alone))
 
     outcomes: list[Outcome] = []
+    window = engine.backbone.attention_window
     max_tokens = PREFETCHED_BATCHES * engine.limits.max_batch_tokens
-    with Prefetcher(prepare, groups, size=lambda one: one.sequence.n_tokens, max_size=max_tokens) as stream:
-        while window := stream.take():
-            found: dict[int, Outcome] = {}
-            for batch in engine.bucket({place: one.sequence for place, one in enumerate(window)}):
-                scored = engine.score([window[place].sequence for place in batch])
-                for place, one in zip(batch, scored, strict=True):
-                    if isinstance(one, YojError):
-                        raise one.at(window[place].group.where)
-                    found[place] = _conclude(window[place], one.values, mode, LOSSES[loss])
-            outcomes += [found[place] for place in range(len(window))]
+    with Prefetcher(prepare, groups, size=lambda one: one.n_tokens, max_size=max_tokens) as stream:
+        while taken := stream.take():
+            parts = [(one, sequence) for one in taken for sequence in one.sequences]
+            values: dict[int, list[list[float]]] = {}  # of each part, by branch
+            for batch in engine.bucket({place: sequence for place, (_, sequence) in enumerate(parts)}):
+                scored = engine.score([parts[place][1] for place in batch])
+                for place, found in zip(batch, scored, strict=True):
+                    if isinstance(found, YojError):
+                        raise found.at(parts[place][0].group.where)
+                    values[place] = found.values
+            in_order = iter(values[place] for place in range(len(parts)))
+            for one in taken:
+                branches = [branch for _ in one.sequences for branch in next(in_order)]
+                outcomes.append(_conclude(one, branches, mode, LOSSES[loss]))
     return outcomes
 
 

@@ -148,6 +148,7 @@ def validate_data(
         plan = build_plan(len(item.responses), mode=config.mode)
         try:
             sequence = builder.prepare(item, plan, media)
+            _check_window(sequence, builder.attention_window, item.where)
         except YojError as error:
             if not is_of_one_group(error):
                 raise
@@ -182,8 +183,37 @@ def validate_data(
         error.hint = "Shorten it, or raise --max-tokens where the backbone's context allows that."
     _refuse(report.too_long, "are too long", "--on-long skip", stop=config.on_long == "error")
     if not report.groups:
-        raise InputError("no group is left to use", where=what)
+        raise _nothing_left(report, what)
     return report
+
+
+def _check_window(sequence: PackedSequence, window: int | None, where: str) -> None:
+    """Refuse responses beside each other where the backbone could not keep them apart."""
+    if window is not None and len(sequence.branch_lengths) > 1 and sequence.n_tokens > window:
+        raise InputError(
+            f"with each response alone the group is {sequence.n_tokens} tokens long, over the {window} of the "
+            "backbone's sliding-window attention",
+            where=where,
+            hint="Train with --mode multi, shorten the group, or take another base.",
+        )
+
+
+def _nothing_left(report: DataReport, what: str) -> InputError:
+    """What became of all the groups."""
+    counts = {
+        "too long": len(report.too_long),
+        "unusable": len(report.unusable),
+        "all responses tie": len(report.teaches_nothing),
+    }
+    told = ", ".join(f"{why}: {count:,}" for why, count in counts.items() if count)
+    first = [error.what for error in (*report.unusable, *report.too_long)][:1]
+    return InputError(
+        f"no group is left to use ({told or 'the files hold none'})",
+        where=what,
+        hint=f"The first: {first[0]}."
+        if first
+        else "A group needs two responses, one ranked above the other.",
+    )
 
 
 def _refuse(errors: Sequence[YojError], problem: str, way_out: str, *, stop: bool) -> None:
