@@ -123,6 +123,7 @@ def test_a_wrong_recipe_is_an_error_that_names_what_is_wrong(yoj, data, tmp_path
         (["--base", "nope/nope/nope"], "no such folder"),
         (["--eval", "nope.jsonl"], "nope.jsonl: there is no such file"),
         (["--config", "nope.toml"], "nope.toml: cannot be read"),
+        (["--public"], "--public: nothing is uploaded"),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_read(yoj, data, tmp_path, arguments, message):
@@ -188,3 +189,25 @@ def test_a_seed_that_no_library_takes_is_a_usage_error(yoj, data, tmp_path, seed
     code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--seed", seed)
     assert code == 2
     assert err.startswith(f"yoj: --seed: {seed} is not in 0")
+
+
+def test_the_judge_may_be_read_by_others_and_its_recipe_decides_nothing_by_this_machines_memory(
+    yoj, data, tmp_path
+):
+    out, open_choice = (
+        tmp_path / "my judge",
+        [each for each in OPTIONS if each != "--no-gradient-checkpointing"],
+    )
+    code, _, err = yoj("train", data, "-o", out, *open_choice, "--epochs", 1)
+    assert code == 0, err
+    assert f"yoj score FILE -m '{out}'" in err  # as a shell takes it
+    plain = (out / "recipe.toml").stat().st_mode
+    assert {path.stat().st_mode for path in out.iterdir()} == {plain}
+    assert "gradient_checkpointing" not in (out / "recipe.toml").read_text()
+
+
+def test_sizes_beyond_all_memory_are_an_error_and_no_bug(yoj, data, tmp_path):
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--head-dim", 10**15)
+    assert code == 4
+    assert "not enough memory for the adapter and the head" in err
+    assert "--head-dim" in err

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from tests.test_train import SMALL, groups, run, stop_after_two_steps
 from yoj_cli.config.train import TrainConfig
@@ -69,3 +70,14 @@ def test_a_saved_state_that_is_not_whole_is_not_gone_on_from(groups, interrupted
 def test_a_run_is_not_resumed_with_other_held_out_data(groups, interrupted):
     with pytest.raises(UsageError, match=r"held-out data have changed[\s\S]*the same --eval"):
         prepare([groups], interrupted, TrainConfig(**SMALL), held_out=[groups], resume=True)
+
+
+def test_a_best_state_that_finds_no_room_is_an_error_that_says_where(groups, tmp_path, monkeypatch):
+    def fail(*_: object) -> None:
+        raise SafetensorError("Error while serializing: No space left on device")
+
+    monkeypatch.setattr("yoj_cli.train.run.save_state", fail)
+    with pytest.raises(
+        ModelError, match=r"best-2: the best state cannot be saved \(.*No space left[\s\S]*--resume"
+    ):
+        run(groups, tmp_path / "out", held_out=[groups], keep_best="loss")

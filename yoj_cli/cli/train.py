@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Optional
@@ -76,6 +77,8 @@ def train(
     """
     if not data:
         raise UsageError("no DATA to train on", hint="Name a JSON Lines file with rankings.")
+    if public and not push_to_hub:
+        raise UsageError("nothing is uploaded", where="--public", hint="Add --push-to-hub OWNER/NAME.")
     files = [Path(path) for path in _check_files(data)]
     evals = [Path(path) for path in _check_files(held_out or [])]
     from yoj_cli.cli.training import Display, render_recipe, render_run
@@ -108,9 +111,10 @@ def train(
     if dry_run:
         return
     if not run_training(run, report=Display(config).show, say=tell):
-        tell(f"interrupted; go on with: yoj train --config {out / 'recipe.toml'} -o {out} --resume")
+        recipe_path, folder = shlex.quote(str(out / "recipe.toml")), shlex.quote(str(out))
+        tell(f"interrupted; go on with: yoj train --config {recipe_path} -o {folder} --resume")
         raise typer.Exit(ExitCode.INTERRUPTED)
-    tell(f"trained: yoj score FILE -m {out}")
+    tell(f"trained: yoj score FILE -m {shlex.quote(str(out))}")
     if push_to_hub and tell is say:
         from yoj_cli.storage.hub import push
 

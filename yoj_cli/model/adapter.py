@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -171,6 +171,7 @@ def take_saved(backbone: Backbone, saved: dict[str, Tensor], *, folder: Path) ->
                 f"the saved adapter is not of this base or these --lora-targets: it {kind} {len(layers)} "
                 f"layers ({first_few(sorted(layers))})",
                 where=where,
+                hint=f"On its own base, give --lora-targets {_short_names(found)}.",
             )
     state = _native_state(saved, backbone, where)
     taken: dict[int, Tensor] = {}
@@ -190,6 +191,11 @@ def take_saved(backbone: Backbone, saved: dict[str, Tensor], *, folder: Path) ->
     with torch.no_grad():
         for name, weight in own.items():
             weight.copy_(state[name])
+
+
+def _short_names(layers: Iterable[str]) -> str:
+    """What --lora-targets calls some of the decoder's layers."""
+    return ",".join(sorted({layer.rpartition(".")[2] for layer in layers}))
 
 
 def _saved_key(name: str) -> str:

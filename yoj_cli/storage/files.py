@@ -136,7 +136,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
             aside.mkdir()
             try:
                 yield aside
-                _share(aside)
+                share(aside)
                 check_new_folder(folder)
                 aside.replace(folder)
             finally:
@@ -146,7 +146,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         raise UsageError(f"cannot be written ({why})", where=str(folder)) from error
 
 
-def _share(folder: Path) -> None:
+def share(folder: Path) -> None:
     """Give weights the permissions of any new file; safetensors lets only their owner read them."""
     plain = folder / ".plain"
     plain.touch()

@@ -11,7 +11,9 @@ from accelerate.utils import wait_for_everyone
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from yoj_cli.config.train import TrainConfig
+from yoj_cli.errors import ModelError
 from yoj_cli.train.metrics import read_metrics
+from yoj_cli.train.trainer import CANNOT_WRITE
 
 LOWER_IS_BETTER = {"loss", "flipped"}
 
@@ -57,11 +59,21 @@ class BestCallback(TrainerCallback):  # type: ignore[misc]
         lines = read_metrics(self._metrics)
         step, n_since = best_step(self._config, lines)
         if step == state.global_step and state.is_world_process_zero:
-            self._save(best_folder(self._metrics.parent, step))
+            self._save_or_say(best_folder(self._metrics.parent, step))
             self._forget_others(step, lines)
         if self._config.early_stopping and n_since >= self._config.early_stopping:
             self.has_stopped = control.should_training_stop = True
         return control
+
+    def _save_or_say(self, folder: Path) -> None:
+        try:
+            self._save(folder)
+        except CANNOT_WRITE as error:
+            raise ModelError(
+                f"the best state cannot be saved ({str(error).splitlines()[0]})",
+                where=str(folder),
+                hint="Make room; --resume goes on from the last saved state, where there is one.",
+            ) from error
 
     def _forget_others(self, step: int, lines: Sequence[Mapping[str, float]]) -> None:
         """Remove the states that are the best no more, not even of a run that goes on from a saved state."""

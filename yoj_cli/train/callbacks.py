@@ -15,6 +15,7 @@ import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from yoj_cli.config.train import TrainConfig
+from yoj_cli.storage.writing import cannot_be_written
 from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.progress import RunningMeans
 from yoj_cli.train.trainer import GroupTrainer
@@ -116,7 +117,7 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
             if "loss" in line:
                 self._means.add(line)
         if state.is_world_process_zero:
-            self._path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+            self._write("".join(json.dumps(line) + "\n" for line in kept), "w")
         self._started = time.perf_counter()
 
     def on_log(
@@ -138,9 +139,15 @@ class MetricsLog(TrainerCallback):  # type: ignore[misc]
             return  # the Trainer's closing summary; the card has its own
         self._started = time.perf_counter()
         if state.is_world_process_zero:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+            self._write(json.dumps(line) + "\n", "a")
             self._report(line, state.max_steps)
+
+    def _write(self, text: str, mode: str) -> None:
+        try:
+            with self._path.open(mode, encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise cannot_be_written(error, self._path) from error
 
     def _own(self) -> dict[str, float]:
         """What the Trainer does not count: hits and tokens over all processes, and memory of this one's GPU."""

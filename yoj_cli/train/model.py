@@ -15,10 +15,10 @@ from yoj_cli.checkpoint.save import save_checkpoint
 from yoj_cli.checkpoint.separator import begin_separator, read_rows, restore_separator
 from yoj_cli.config.judge import Dtype, JudgeConfig
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.errors import UsageError
+from yoj_cli.errors import OutOfMemoryError, UsageError
 from yoj_cli.model.adapter import add_adapter, take_saved
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.model.device import TRAINING_WAYS_OUT, resolve_device
+from yoj_cli.model.device import TRAINING_WAYS_OUT, resolve_device, translate_oom
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.model.load import load_backbone, load_on_meta
 from yoj_cli.model.pooling import head_width
@@ -28,7 +28,7 @@ from yoj_cli.scoring.judge import DEFAULT_MAX_TOKENS
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 from yoj_cli.sequence.tokens import use_as_separator
-from yoj_cli.storage.files import read_weights
+from yoj_cli.storage.files import read_weights, share
 from yoj_cli.storage.find import commit_of, count_weight_bytes
 from yoj_cli.storage.names import ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
 from yoj_cli.train.start import check_fit, take_judge
@@ -89,7 +89,7 @@ class RewardModel(nn.Module):
         return self
 
     def save(self, folder: Path, base: str) -> None:
-        """Write a checkpoint that `yoj score` reads into an existing folder.
+        """Write a checkpoint that `yoj score` reads into an existing folder of its own.
 
         Args:
             base: how the checkpoint names its base model.
@@ -110,6 +110,7 @@ class RewardModel(nn.Module):
             scoring_text_bos=self.recipe.scoring_text_bos,
             trained=Precision(self.backbone.quant, dtype_name(self.backbone.dtype)),
         )
+        share(folder)
 
     def restore(self, folder: Path) -> None:
         """Take adapter and head from a checkpoint that `save` wrote.
@@ -159,10 +160,18 @@ def load_model(config: TrainConfig, folder: Path) -> RewardModel:
     separator = add_separator(backbone, config, folder)
     set_max_crops(backbone, config)
     torch.manual_seed(config.seed)
-    model = RewardModel(backbone, config, commit_of(folder), separator)
+    with translate_oom(_no_memory):
+        model = RewardModel(backbone, config, commit_of(folder), separator)
     if judge := read_start(config):
         take_judge(judge, backbone, model.head, config)
     return model
+
+
+def _no_memory() -> OutOfMemoryError:
+    return OutOfMemoryError(
+        "there is not enough memory for the adapter and the head",
+        hint="Give a smaller --lora-r or --head-dim, or free memory.",
+    )
 
 
 def training_device(config: TrainConfig, folder: Path) -> torch.device:

@@ -39,6 +39,7 @@ class Run:
     """A run that has been checked and can start.
 
     Attributes:
+        recipe: the same for recipe.toml, without what was decided by the memory that is free here.
         data, held_out: the files.
         out: folder of the new checkpoint.
         name: what the model card calls it: its Hub id, else the folder's name.
@@ -53,6 +54,7 @@ class Run:
     """
 
     config: TrainConfig
+    recipe: TrainConfig
     data: tuple[Path, ...]
     held_out: tuple[Path, ...]
     out: Path
@@ -117,11 +119,13 @@ def prepare(
         eval_report = validate_data(groups, builder, media, config, what="--eval")
     if state:
         check_resume(state.parent, config, train_report, eval_report)
+    recipe = config
     if config.gradient_checkpointing is None:
         recomputed = _is_short_of_memory(config, base, shape, train_report)
         config = replace(config, gradient_checkpointing=recomputed)
     return Run(
         config=config,
+        recipe=recipe,
         data=tuple(data),
         held_out=tuple(held_out),
         out=out,

@@ -133,7 +133,7 @@ def _begin(run: Run) -> None:
         shutil.copyfile(run.resume.parent / METRICS, run.out / METRICS)
         for best in run.resume.parent.glob("best-*"):
             shutil.copytree(best, run.out / best.name)
-    write_recipe(run.out, run.config, run.data, run.held_out, run.also)
+    write_recipe(run.out, run.recipe, run.data, run.held_out, run.also)
     write_data(
         run.out,
         {
