@@ -24,7 +24,7 @@ class Prefetcher(Generic[Item, Result]):
     Args:
         function: called in threads.
         n_prefetched: threads; and items that are ahead of the consumer, where `max_size` is 0.
-        size: how large a finished result is, in a unit of the caller's.
+        size: how large a finished result is, in a unit of the caller's; called in threads, once for each.
         max_size: further items are begun while the results are smaller than this together: those that are finished,
             and those being worked on, each taken to be as large as the last one was. One is always ahead.
         cut_every: results on both sides of every so many are never handed out together; None for no such limit.
@@ -46,8 +46,8 @@ class Prefetcher(Generic[Item, Result]):
         self._max_size, self._n_prefetched = max_size, n_prefetched
         self._cut_every, self._n_taken = cut_every, n_before
         self._changed = threading.Condition()
-        self._queue: deque[Future[Result]] = deque()
-        self._window: list[Future[Result]] = []  # the next to be handed out; all done
+        self._queue: deque[Future[tuple[Result, int]]] = deque()  # each with its size
+        self._window: list[Future[tuple[Result, int]]] = []  # the next to be handed out; all done
         self._window_size = 0
         self._n_working = self._finished_size = self._last_size = 0
         self._at_end = self._closed = False
@@ -88,7 +88,7 @@ class Prefetcher(Generic[Item, Result]):
             self._finished_size -= self._window_size
             self._window_size = 0
             self._changed.notify_all()
-        return [future.result() for future in window]
+        return [future.result()[0] for future in window]
 
     def close(self) -> None:
         """Stop. A consumer that stops early (an error, Ctrl-C) must not wait for a clip that is being decoded."""
@@ -148,12 +148,16 @@ class Prefetcher(Generic[Item, Result]):
         with self._changed:
             if self._closed:
                 return
-            future = self._pool.submit(self._function, item)
+            future = self._pool.submit(self._work, item)
             self._queue.append(future)
             self._n_working += 1
         future.add_done_callback(self._finish)
 
-    def _finish(self, future: Future[Result]) -> None:
+    def _work(self, item: Item) -> tuple[Result, int]:
+        result = self._function(item)
+        return result, self._size(result)
+
+    def _finish(self, future: Future[tuple[Result, int]]) -> None:
         with self._changed:
             self._n_working -= 1
             self._last_size = self._size_of(future)
@@ -161,13 +165,13 @@ class Prefetcher(Generic[Item, Result]):
             self._changed.notify_all()
 
     def _append_error(self, error: BaseException) -> None:
-        failed: Future[Result] = Future()
+        failed: Future[tuple[Result, int]] = Future()
         failed.set_exception(error)
         with self._changed:
             self._queue.append(failed)
 
-    def _size_of(self, future: Future[Result]) -> int:
-        return 0 if _has_failed(future) else self._size(future.result())
+    def _size_of(self, future: Future[tuple[Result, int]]) -> int:
+        return 0 if _has_failed(future) else future.result()[1]
 
 
 def _has_failed(future: Future[Any]) -> bool:

@@ -14,6 +14,7 @@ from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.plan.branches import Plan
 from yoj_cli.plan.join import join, order_agreement
+from yoj_cli.records.memory import count_bytes
 from yoj_cli.records.selection import BLOCK
 from yoj_cli.scoring.engine import Engine, Outcome, Scored
 from yoj_cli.scoring.prefetch import Prefetcher
@@ -24,11 +25,12 @@ PREFETCHED_BATCHES = 4
 """Groups are prepared ahead up to the tokens of so many batches: the more, the better their lengths match."""
 
 PREFETCHED_BYTES = 256 << 20
-"""Of pixels as the judge takes them, and of all that is prepared ahead or read together: a group counts for its tokens,
-or for its share of these bytes where that is more. Molmo2 takes 12 to 17 KB a token, Qwen3-VL 24."""
+"""Of pixels as the judge takes them, of the lines that groups come from, and of all that is prepared ahead or read
+together: a group counts for its tokens, or for its share of these bytes where that is more. Molmo2 takes 12 to 17 KB a
+token, Qwen3-VL 24."""
 
 FAILURE_TOKENS = 64
-"""What a group that cannot be scored counts for in that."""
+"""What a group that cannot be scored counts for in that, at least."""
 
 
 @dataclass(frozen=True)
@@ -141,8 +143,9 @@ def prepare_group(judge: Scorer, options: MediaOptions, item: Group | Failure) -
 def size_of(item: Prepared | Failure, *, bytes_per_token: float) -> int:
     """What an item counts for while it waits for the device, in tokens; see PREFETCHED_BYTES."""
     if isinstance(item, Failure):
-        return FAILURE_TOKENS
+        return max(FAILURE_TOKENS, int(count_bytes(item.record) / bytes_per_token))
     n_bytes = sum(tensor.nbytes for tensor in item.sequence.media_inputs.values())
+    n_bytes += count_bytes(item.group.record)
     return max(item.sequence.n_tokens, int(n_bytes / bytes_per_token))
 
 
