@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 from uuid import uuid4
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, FailFast, Field, JsonValue
 
 from yoj_cli.render.writers import render_json
 from yoj_cli.serve.describe import RERANK_RESPONSES, body_of
@@ -31,7 +31,7 @@ class Content(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    content: list[dict[str, Any]] = Field(min_length=1)
+    content: Annotated[list[dict[str, Any]], FailFast()] = Field(min_length=1)
 
 
 class Document(BaseModel):
@@ -52,7 +52,7 @@ class RerankRequest(BaseModel):
         description='A text, or {"content": [blocks]} with pictures: {"type": "image_url", '
         '"image_url": {"url": "data:image/png;base64,…"}}.'
     )
-    documents: list[str | Document | Content] = Field(
+    documents: Annotated[list[str | Document | Content], FailFast()] = Field(
         min_length=1, description="Texts; pictures belong into the query."
     )
     top_n: int | None = Field(None, ge=0, description="How many to return, best first; 0 or none for all.")

@@ -197,7 +197,7 @@ class Service:
         try:
             found = await in_thread(len(raw), lambda: shape.model_validate(parse_document(raw, self.media)))
         except ValidationError as error:
-            first = error.errors()[0]
+            first = error.errors(include_input=False, include_url=False)[0]
             place = ".".join(map(str, first["loc"])) or "the body"
             raise Problem(422, "bad-request", f"{place}: {first['msg']}", hint=SEE_API) from error
         self.check_ready()
