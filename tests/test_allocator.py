@@ -11,10 +11,10 @@ import pytest
 SCRIPT = """
 import sys
 import psutil, torch
-from yoj_cli.train.allocator import give_back_large_blocks
+from yoj_cli.model.allocator import ACTIVATIONS, give_back_large_blocks
 
 if sys.argv[1] == "asked":
-    assert give_back_large_blocks()
+    assert give_back_large_blocks(ACTIVATIONS)
 held = []
 for _ in range(12):  # a freed tensor of 4 MB behind each small one that stays
     large = torch.ones(1024, 1024)

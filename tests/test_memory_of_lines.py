@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import sys
 
@@ -52,3 +53,19 @@ def test_groups_of_large_lines_are_not_read_far_ahead(judges, monkeypatch: pytes
         assert not isinstance(first, (Group, Failure))
         assert n_read <= most
         results.close()
+
+
+def test_a_large_group_that_is_refused_is_let_go_at_once(judges) -> None:
+    """Its error came through functions that hold its texts, in circles that only Python's collector finds."""
+    judge = judges(str(PARITY / "checkpoint"))
+    gc.collect()
+    gc.disable()
+    try:
+        records = (
+            {"id": f"let go {i}", "prompt": "a" * 11_000_000, "responses": ["a", "b"]} for i in range(3)
+        )
+        assert all(isinstance(result, Failure) for result in judge.score_groups(records))
+        kept = [each.id for each in gc.get_objects() if type(each) is Group and each.id.startswith("let go")]
+        assert not kept
+    finally:
+        gc.enable()

@@ -14,6 +14,7 @@ from yoj_cli.config.run import RunConfig
 from yoj_cli.errors import DeviceError, UsageError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
+from yoj_cli.model.allocator import PICTURES, give_back_large_blocks
 from yoj_cli.run.settings import settings_of
 from yoj_cli.run.workers import Workers
 from yoj_cli.scoring.judge import Judge
@@ -50,9 +51,10 @@ class Scorer(Protocol):
 
 
 class LocalScorer:
-    """One judge, loaded in this process."""
+    """One judge, loaded in this process, which is a program of our own."""
 
     def __init__(self, judge: Judge) -> None:
+        give_back_large_blocks(PICTURES)
         self.judge = judge
         self.score_groups = judge.score_groups
         self._max_batch_tokens = judge.engine.limits.max_batch_tokens  # before any of it is taken back

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from yoj_cli.model.allocator import ACTIVATIONS, give_back_large_blocks
 from yoj_cli.storage.writing import cannot_be_written, lock
-from yoj_cli.train.allocator import give_back_large_blocks
 from yoj_cli.train.best import BestCallback
 from yoj_cli.train.callbacks import MetricsLog, SaveEvalCallback, catch_interrupt
 from yoj_cli.train.finish import describe_run, save_state, write_checkpoint
@@ -59,7 +59,7 @@ def _train(run: Run, report: Callable[[Mapping[str, float], int], None], say: Ca
         os.environ["WANDB_PROJECT"] = config.wandb_project  # how transformers' callback is told
     set_seed(config.seed)
     if config.gradient_checkpointing:
-        give_back_large_blocks()  # what is recomputed to save memory has to be given back
+        give_back_large_blocks(ACTIVATIONS)  # what is recomputed to save memory has to be given back
     model = load_model(config, run.base)
     backbone = model.backbone
     arguments = build_arguments(config, out, backbone.dtype, is_cpu=backbone.device.type == "cpu")
