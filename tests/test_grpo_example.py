@@ -133,7 +133,7 @@ def test_the_same_results_are_drawn_to_the_same_bytes(example, tmp_path):
 def test_the_published_tables_are_those_of_the_published_results(example):
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     results, best_of_n = example("results"), example("best_of_n")
-    for folder in ("results", "results-own"):
+    for folder in ("results", "results-own", "results-small-steps"):
         rows = results.read_lines(FOLDER / folder / "results.jsonl")
         assert results.means_table(rows) in readme
         assert results.seeds_table(rows) in readme
