@@ -69,9 +69,8 @@ class DecoderProcess:
         self._n_asked = 0
         self._has_started = False
         self._mapped: mmap.mmap | None = None
-        with (
-            contextlib.ExitStack() as opened
-        ):  # a system that is out of processes or files stays no worse off
+        # Where the system is out of processes or files, those that were opened are closed again.
+        with contextlib.ExitStack() as opened:
             self._memory = open_memory_file()
             opened.callback(os.close, self._memory)
             self._log = open_memory_file(may_shrink=True)
