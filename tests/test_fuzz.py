@@ -49,6 +49,13 @@ def test_a_file_that_was_made_to_break_a_decoder_costs_itself_alone(path):
     assert load_broken("png", good_files()["png"]) == ""
 
 
+def test_a_header_that_claims_4_gb_of_a_small_file_takes_no_memory():
+    path = CORPUS / "claims_4_gb.jp2"
+    assert load_broken("jp2", path.read_bytes()).startswith(
+        "the picture is damaged: Expected to read 4294967077"
+    )
+
+
 def test_a_failing_input_is_counted_and_told():
     from hypothesis import strategies as st
 
@@ -63,8 +70,9 @@ def test_a_failing_input_is_counted_and_told():
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_two_minutes_of_fuzzing_find_nothing():
+    # One seed, so that what fails here comes from the change at hand; the command draws another one each time.
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", "--minutes", "1.5"],
+        [sys.executable, "-m", "tests.fuzz", "--minutes", "1.5", "--seed", "1"],
         cwd=ROOT,
         env=environment(OMP_NUM_THREADS="1"),
         capture_output=True,

@@ -20,6 +20,7 @@ import random
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -126,20 +127,24 @@ async def score_alone(port: int, groups: list[bytes]) -> list[list[float]]:
 
 
 @contextmanager
-def server(model: str, log: Path) -> Iterator[tuple[int, psutil.Process]]:
+def server(model: str) -> Iterator[tuple[int, psutil.Process]]:
     """A server of its own: its port and its process."""
     command = [sys.executable, "-c", "from yoj_cli.__main__ import main; main()"]
-    with log.open("w") as stderr:
-        process = subprocess.Popen([*command, "serve", "-m", model, "--port", "0"], stderr=stderr)
-    try:
-        while "ready after" not in (said := log.read_text()):
-            assert process.poll() is None, said
-            time.sleep(0.2)
-        port = int(said.partition(" answers")[0].rpartition(":")[2])
-        yield port, psutil.Process(process.pid)
-    finally:
-        process.terminate()
-        process.wait(timeout=40)
+    with tempfile.NamedTemporaryFile(
+        "r"
+    ) as log:  # a request is a line there, too many for a pipe that nobody reads
+        process = subprocess.Popen([*command, "serve", "-m", model, "--port", "0"], stderr=log)
+        try:
+            said = ""
+            while "ready after" not in said:
+                assert process.poll() is None, said
+                time.sleep(0.2)
+                said = Path(log.name).read_text()
+            port = int(said.partition(" answers")[0].rpartition(":")[2])
+            yield port, psutil.Process(process.pid)
+        finally:
+            process.terminate()
+            process.wait(timeout=40)
 
 
 def measure(kind: str, port: int, process: psutil.Process, options: argparse.Namespace) -> dict[str, Any]:
@@ -204,9 +209,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="of both loads in turn")
     parser.add_argument("--groups", type=int, default=50, help="different groups of a kind")
     parser.add_argument("--kinds", default="text,pictures")
-    parser.add_argument("--log", type=Path, default=Path("serve_load.log"), help="what the server says")
     options = parser.parse_args()
-    with server(options.model, options.log) as (port, process):
+    with server(options.model) as (port, process):
         if hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         found = [measure(kind, port, process, options) for kind in options.kinds.split(",")]

@@ -79,16 +79,7 @@ EDITS = st.one_of(
     st.tuples(
         st.just("set"),
         st.floats(0, 1),
-        st.sampled_from(
-            [
-                b"\xff" * 4,
-                b"\x00" * 4,
-                b"\x7f\xff\xff\xff",
-                b"\xff\xff\xff\x7f",
-                b"\x80\x00\x00\x00",
-                b"\xff" * 8,
-            ]
-        ),
+        st.sampled_from(NUMBERS),
     ),
     st.tuples(st.just("insert"), st.floats(0, 1), st.binary(min_size=1, max_size=40)),
     st.tuples(st.just("cut"), st.floats(0, 1), st.just(b"")),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import json
 import os
 import resource
@@ -59,12 +60,26 @@ def _serve(connection: socket.socket) -> None:
         request = json.loads(line)
         os.ftruncate(2, 0)
         os.lseek(2, 0, os.SEEK_SET)
-        with open(handles[0], "rb") as file:
+        with _File(handles[0]) as file:
             try:
                 reply = _answer(request, file, handles[1], limits)
             finally:
                 os.close(handles[1])
         connection.sendall(json.dumps(reply).encode() + b"\n")
+
+
+class _File(io.BufferedReader):
+    """A medium's file, of which no more is asked than there is.
+
+    Python sets aside what `read` is asked for before it reads, and Pillow asks for what a header claims.
+    """
+
+    def __init__(self, handle: int) -> None:
+        super().__init__(io.FileIO(handle))
+        self._n_bytes = os.fstat(handle).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if size is None else min(size, self._n_bytes))
 
 
 def _die_with_the_parent(lifeline: int) -> None:
