@@ -17,6 +17,7 @@ ROOMS = {
     "version": "",
     "errors": "exception tree and exit codes",
     "groups": "what flows in: Group, Message, Media, Failure",
+    "line_process": "a child that answers a line in time, or is ended",
     "plan": "branches, windows, and how their scores join",
     "config": "every option, declared once",
     "records": "JSON lines to groups",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
-import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -130,27 +127,6 @@ def test_a_loop_without_end_is_ended_and_the_next_conversation_has_a_new_process
         process.render(HELLO * 2)
     assert time.monotonic() - start < 3
     assert process.render(HELLO) == "fine"
-
-
-def test_the_process_ends_with_what_it_was_started_for() -> None:
-    process = TemplateProcess("a", {})
-    process.render(HELLO)
-    child = process._lines._process
-    assert child is not None
-    del process
-    gc.collect()
-    assert not psutil.pid_exists(child.pid)
-
-
-def test_a_process_that_was_killed_costs_one_conversation() -> None:
-    process = TemplateProcess("a", {})
-    assert process.render(HELLO) == "a"
-    assert process._lines._process is not None
-    os.kill(process._lines._process.pid, 9)
-    process._lines._process.wait()
-    with pytest.raises(TemplateRefusedError, match="ended its process"):
-        process.render(HELLO)
-    assert process.render(HELLO) == "a"
 
 
 def test_a_template_writes_no_file(tmp_path: Path) -> None:

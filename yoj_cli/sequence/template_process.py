@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from yoj_cli.errors import CheckpointError
-from yoj_cli.sequence.line_process import LineProcess, NoReplyError
+from yoj_cli.line_process import LineProcess, NoReplyError
 
 RENDER_S = 5
 """For one conversation, on a busy machine; a real template takes a millisecond."""

@@ -11,7 +11,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from yoj_cli.errors import InputError
-from yoj_cli.sequence.line_process import LineProcess, NoReplyError
+from yoj_cli.line_process import LineProcess, NoReplyError
 
 SEARCH_S = 1.0
 """For one prompt, on a busy machine; a real one takes a millisecond."""
