@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -13,6 +14,21 @@ Result = TypeVar("Result")
 
 N_PREFETCHED = 4
 """Groups that are read, decoded and tokenized while the device works on the one before."""
+
+
+@dataclass
+class _Finished(Generic[Result]):
+    """A result until it is handed over, when the thread lets go of it.
+
+    A result may hold an error, whose traceback holds the frames of the thread that it came through; were it still in
+    one of these, only Python's collector of circles could free it.
+    """
+
+    results: list[Result]
+    size: int = 0
+
+    def hand_over(self) -> Result:
+        return self.results.pop()
 
 
 class Prefetcher(Generic[Item, Result]):
@@ -46,8 +62,8 @@ class Prefetcher(Generic[Item, Result]):
         self._max_size, self._n_prefetched = max_size, n_prefetched
         self._cut_every, self._n_taken = cut_every, n_before
         self._changed = threading.Condition()
-        self._queue: deque[Future[tuple[Result, int]]] = deque()  # each with its size
-        self._window: list[Future[tuple[Result, int]]] = []  # the next to be handed out; all done
+        self._queue: deque[Future[_Finished[Result]]] = deque()
+        self._window: list[Future[_Finished[Result]]] = []  # the next to be handed out; all done
         self._window_size = 0
         self._n_working = self._finished_size = self._last_size = 0
         self._at_end = self._closed = False
@@ -88,7 +104,7 @@ class Prefetcher(Generic[Item, Result]):
             self._finished_size -= self._window_size
             self._window_size = 0
             self._changed.notify_all()
-        return [future.result()[0] for future in window]
+        return [future.result().hand_over() for future in window]
 
     def close(self) -> None:
         """Stop. A consumer that stops early (an error, Ctrl-C) must not wait for a clip that is being decoded."""
@@ -153,11 +169,12 @@ class Prefetcher(Generic[Item, Result]):
             self._n_working += 1
         future.add_done_callback(self._finish)
 
-    def _work(self, item: Item) -> tuple[Result, int]:
-        result = self._function(item)
-        return result, self._size(result)
+    def _work(self, item: Item) -> _Finished[Result]:
+        finished = _Finished([self._function(item)])
+        finished.size = self._size(finished.results[0])
+        return finished
 
-    def _finish(self, future: Future[tuple[Result, int]]) -> None:
+    def _finish(self, future: Future[_Finished[Result]]) -> None:
         with self._changed:
             self._n_working -= 1
             self._last_size = self._size_of(future)
@@ -165,13 +182,13 @@ class Prefetcher(Generic[Item, Result]):
             self._changed.notify_all()
 
     def _append_error(self, error: BaseException) -> None:
-        failed: Future[tuple[Result, int]] = Future()
+        failed: Future[_Finished[Result]] = Future()
         failed.set_exception(error)
         with self._changed:
             self._queue.append(failed)
 
-    def _size_of(self, future: Future[tuple[Result, int]]) -> int:
-        return 0 if _has_failed(future) else future.result()[1]
+    def _size_of(self, future: Future[_Finished[Result]]) -> int:
+        return 0 if _has_failed(future) else future.result().size
 
 
 def _has_failed(future: Future[Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import math
 import time
 from collections.abc import Callable, Generator, Iterable
@@ -32,9 +31,6 @@ token, Qwen3-VL 24."""
 
 FAILURE_TOKENS = 64
 """What a group that cannot be scored counts for in that, at least."""
-
-LARGE_BYTES = 10 << 20
-"""Of a record, from where the memory of a group that cannot be scored is looked after at once."""
 
 
 @dataclass(frozen=True)
@@ -126,14 +122,7 @@ def score_stream(
                     raise result
                 yield result
             after_window()
-
-            # A failure and the frames that its error came through hold each other, until Python looks for such circles.
-            has_large_failure = any(
-                isinstance(item, Failure) and count_bytes(item.record) > LARGE_BYTES for item in window
-            )
-            del window, prepared, results, result
-            if has_large_failure:
-                gc.collect()
+            del window, prepared, results, result  # before the next window is waited for
 
 
 def prepare_group(judge: Scorer, options: MediaOptions, item: Group | Failure) -> Prepared | Failure:
