@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.adapters import ALPHA, RANK, make_official_adapter
-from tests.conftest import PARITY, Run
+from tests.conftest import PARITY, Run, edit_json
 from tests.tiny_text_bases import make_base
 from yoj_cli import Judge
 from yoj_cli.checkpoint.merge import merge
@@ -228,6 +228,20 @@ def test_targets_and_bases_that_do_not_fit_are_refused(judge, tmp_path):
 def test_an_init_revision_without_a_judge_is_an_error():
     with pytest.raises(UsageError, match="no --init-from"):
         resolve_base(recipe(init_revision="main"))
+
+
+@pytest.mark.parametrize("option", ["--base", "--init-from"])
+def test_a_model_that_is_missing_advises_the_option_that_named_it(data, tmp_path, yoj: Run, option):
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", option, "no/such")
+    assert code == 3
+    assert f"give a folder, or try `{option} demo`." in err
+
+
+def test_a_missing_base_of_a_judge_is_to_be_found_and_no_other_advised(judge, data, tmp_path, yoj: Run):
+    edit_json(judge / "reward_model_config.json", base_model="no/such")
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", "--init-from", judge)
+    assert code == 3
+    assert "once, or say where it is (--base FOLDER)." in err
 
 
 def test_what_does_not_fit_is_said_before_anything_is_written(judge, data, tmp_path, yoj: Run):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import DeviceError, OutOfMemoryError
+from yoj_cli.model.cgroup import unused_bytes_of_cgroups
 from yoj_cli.storage.files import first_line
 
 UNASKED_ON_CPU_BYTES = 1_000_000_000
@@ -57,6 +58,8 @@ def resolve_device(config: JudgeConfig, n_bytes: int | None, *, ways_out: str = 
 def available_bytes(device: torch.device | None = None) -> int:
     """Memory that this process can take without pushing others out, as the system or the GPU's driver says.
 
+    On a CPU also without going over the limit of a container; see `cgroup`.
+
     Args:
         device: by default the CPU.
     """
@@ -64,7 +67,9 @@ def available_bytes(device: torch.device | None = None) -> int:
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
 
-    return int(psutil.virtual_memory().available)
+    of_system = int(psutil.virtual_memory().available)
+    within_limits = unused_bytes_of_cgroups()
+    return of_system if within_limits is None else min(of_system, within_limits)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

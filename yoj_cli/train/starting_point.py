@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from yoj_cli.storage.find import EMBEDDED, find_folder, find_local_base, hub_id_
 from yoj_cli.storage.hub import is_hub_id
 from yoj_cli.storage.names import ADAPTER_CONFIG
 
-INIT = "--init-from"
+INIT, BASE = "--init-from", "--base"
 
 
 def resolve_base(config: TrainConfig) -> TrainConfig:
@@ -40,7 +42,7 @@ def resolve_base(config: TrainConfig) -> TrainConfig:
             raise UsageError(
                 f"{config.init_from} is a merged model, which is the base itself: its head is taken, and a fresh "
                 f"adapter put on its weights. It cannot be trained on {config.base}",
-                where="--base",
+                where=BASE,
                 hint="Leave --base out, or go on from the adapter that was merged.",
             )
         return replace(config, base=str(config.init_from), base_revision=config.init_revision)
@@ -63,7 +65,8 @@ def read_start(config: TrainConfig) -> Checkpoint | None:
         if config.init_revision is not None:
             raise UsageError(f"there is no {INIT} that it could be of", where="--init-revision")
         return None
-    judge = read_checkpoint(JudgeConfig(model=config.init_from, revision=config.init_revision))
+    with _named_by(INIT):
+        judge = read_checkpoint(JudgeConfig(model=config.init_from, revision=config.init_revision))
     if judge.role != "assistant":
         raise UsageError(
             f"{config.init_from} reads the responses in a turn of the {judge.role}; training puts them into the "
@@ -89,7 +92,9 @@ def find_base(config: TrainConfig) -> Path:
         ModelError: it is neither here nor reachable, or is an adapter.
     """
     config = resolve_base(config)
-    folder = find_folder(config.base, config.base_revision, revision_option="--base-revision")
+    judge = read_start(config)
+    with _named_by(BASE, judge):
+        folder = find_folder(config.base, config.base_revision, revision_option="--base-revision")
     if config.base == DEMO:
         folder /= "backbone"
     if (folder / ADAPTER_CONFIG).is_file():
@@ -98,9 +103,24 @@ def find_base(config: TrainConfig) -> Path:
             where=str(folder),
             hint="Go on from it with --init-from, train on its base, or make a whole model of it first (`yoj merge`).",
         )
-    if (judge := read_start(config)) is not None and judge.base_model is not None:
+    if judge is not None and judge.base_model is not None:
         check_base(judge, folder)
     return folder
+
+
+@contextmanager
+def _named_by(option: str, judge: Checkpoint | None = None) -> Iterator[None]:
+    """Have the error of a model that is not there advise the option that it was named by, and not `--model`.
+
+    Args:
+        judge: one to go on from, whose base is looked for; no other base will do.
+    """
+    try:
+        yield
+    except ModelError as error:
+        advice = f"or say where it is ({option} FOLDER)" if judge else f"give a folder, or try `{option} demo`"
+        error.hint = error.hint.replace("give a folder, or try `--model demo`", advice)
+        raise
 
 
 def find_start_processor(config: TrainConfig, base: Path) -> Path:
@@ -117,7 +137,7 @@ def base_name(config: TrainConfig, checkpoint: Path) -> str:
     Raises:
         UsageError: the base is on another drive, so that no relative path leads there.
     """
-    return _portable(config.base, checkpoint, "--base")
+    return _portable(config.base, checkpoint, BASE)
 
 
 def _portable(name: str, checkpoint: Path, option: str) -> str:
