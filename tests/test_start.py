@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.adapters import ALPHA, RANK, make_official_adapter
-from tests.conftest import PARITY, Run, edit_json
+from tests.conftest import PARITY, Run
 from tests.tiny_text_bases import make_base
 from yoj_cli import Judge
 from yoj_cli.checkpoint.merge import merge
@@ -238,7 +238,8 @@ def test_a_model_that_is_missing_advises_the_option_that_named_it(data, tmp_path
 
 
 def test_a_missing_base_of_a_judge_is_to_be_found_and_no_other_advised(judge, data, tmp_path, yoj: Run):
-    edit_json(judge / "reward_model_config.json", base_model="no/such")
+    config = json.loads((judge / "reward_model_config.json").read_text())
+    (judge / "reward_model_config.json").write_text(json.dumps(config | {"base_model": "no/such"}))
     code, _, err = yoj("train", data, "-o", tmp_path / "out", "--init-from", judge)
     assert code == 3
     assert "once, or say where it is (--base FOLDER)." in err

@@ -118,7 +118,9 @@ def _named_by(option: str, judge: Checkpoint | None = None) -> Iterator[None]:
     try:
         yield
     except ModelError as error:
-        advice = f"or say where it is ({option} FOLDER)" if judge else f"give a folder, or try `{option} demo`"
+        advice = (
+            f"or say where it is ({option} FOLDER)" if judge else f"give a folder, or try `{option} demo`"
+        )
         error.hint = error.hint.replace("give a folder, or try `--model demo`", advice)
         raise
 
