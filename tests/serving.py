@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import threading
 import time
@@ -80,6 +81,21 @@ def serving(
             server.stop()
             thread.join(timeout=30)
             assert not thread.is_alive()
+
+
+def exchange(served: Served, *parts: bytes, pause_s: float = 0.0) -> bytes:
+    """What the server sends back until it hangs up."""
+    with socket.create_connection((served.host, served.port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause_s)
+        found = b""
+        try:
+            while chunk := connection.recv(1 << 16):
+                found += chunk
+        except ConnectionResetError:
+            pass
+        return found
 
 
 def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:

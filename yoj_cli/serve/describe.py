@@ -107,10 +107,12 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         408: "The body came too slowly",
         409: "Another judge is loaded",
         413: "Too large, or too long for the judge",
+        414: "Too long an address",
         415: "No type that is read",
         421: "A Host that the server is not called by",
         422: "A group or an option that cannot be used",
         429: "Too much is waiting",
+        431: "Too long headers",
         500: "A bug",
         503: "No judge is ready",
         504: "Not scored in time",
@@ -121,7 +123,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-EVERYWHERE = (401, 421, 500)
+EVERYWHERE = (401, 414, 421, 431, 500)
 NOT_READY_RESPONSES = problems(503)
 MODELS_RESPONSES = problems(*EVERYWHERE, 503)
 GROUPS_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -14,6 +14,7 @@ import anyio
 
 from yoj_cli.errors import UnexpectedError
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem, problem_of
+from yoj_cli.serve.protocol import MAX_ADDRESS_BYTES, MAX_HEADER_BYTES, address_too_long, headers_too_long
 from yoj_cli.serve.service import Service
 
 Scope = MutableMapping[str, Any]
@@ -73,6 +74,7 @@ class Guard:
             self._log.write(scope, answer.request_id, answer.status, seconds, answer.n_bytes, fields)
 
     async def _answer(self, scope: Scope, answer: _Answer) -> None:
+        _check_length(scope)
         self._check_host(answer.headers)
         number = self._check_key(scope, answer.headers)
         host = (scope.get("client") or ("",))[0]
@@ -171,6 +173,14 @@ class _Answer:
         raw = [(name.lower().encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]
         await self.send({"type": "http.response.start", "status": problem.status, "headers": raw})
         await self.send({"type": "http.response.body", "body": body})
+
+
+def _check_length(scope: Scope) -> None:
+    """Refuse a long head that came whole; one that is still coming is refused by the connection."""
+    if len(scope["raw_path"]) + len(scope["query_string"]) > MAX_ADDRESS_BYTES:
+        raise address_too_long()
+    if sum(len(b": \r\n") + len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADER_BYTES:
+        raise headers_too_long()
 
 
 def path_of(scope: Scope) -> str:

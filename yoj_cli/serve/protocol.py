@@ -4,15 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import uuid
+from collections.abc import Callable
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from yoj_cli.serve.admission import RETRY_AFTER_S
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem
 
-MAX_HEADER_BYTES = 32 << 10
+MAX_ADDRESS_BYTES, MAX_HEADER_BYTES = 8 << 10, 32 << 10
 HEADER_TIMEOUT_S = 10.0
+
+Note = Callable[[tuple[str, int] | None, str, int, int], None]
+"""Told of an answer that no application gave: the client's address, the request's id, the status, bytes of the body."""
+
+
+def address_too_long() -> Problem:
+    """What is said of a path with its query."""
+    what = f"the address of the request has more than {MAX_ADDRESS_BYTES:,} bytes"
+    return Problem(414, "too-large", what, hint="Send what is long in the body.")
+
+
+def headers_too_long() -> Problem:
+    """What is said of all headers of a request together."""
+    what = f"the headers of the request have more than {MAX_HEADER_BYTES:,} bytes"
+    return Problem(431, "too-large", what, hint="Send fewer or shorter ones; cookies are not read.")
 
 
 class GuardedProtocol(H11Protocol):  # type: ignore[misc]
@@ -22,6 +40,7 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
 
     max_connections: int
     patience_s: float
+    note: Note
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         self._awaited = ""
@@ -29,9 +48,9 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
         self._write_timer: asyncio.TimerHandle | None = None
         super().connection_made(transport)
         if len(self.connections) > self.max_connections:
-            self._refuse(
-                Problem(503, "queue-full", "too many clients are connected", hint="Try again later.")
-            )
+            headers = {"Retry-After": str(RETRY_AFTER_S)}
+            what = "too many clients are connected"
+            self._refuse(Problem(503, "queue-full", what, hint="Try again later.", headers=headers))
             return
         self._limit_reading()
 
@@ -61,9 +80,13 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
 
     def send_400_response(self, msg: str) -> None:
         error = sys.exc_info()[1]
-        status = 431 if getattr(error, "error_status_hint", 400) == 431 else 400  # h11 has a 501 too
+        is_head = self.cycle is None or self.cycle.response_complete
+        if is_head and getattr(error, "error_status_hint", 400) == 431:  # h11 has a 501 too
+            is_address = b"\n" not in self.conn.trailing_data[0]
+            self._refuse(address_too_long() if is_address else headers_too_long())
+            return
         detail = str(error) if isinstance(error, h11.RemoteProtocolError) else msg
-        self._refuse(Problem(status, "too-large" if status == 431 else "bad-request", f"no HTTP: {detail}"))
+        self._refuse(Problem(400, "bad-request", f"no HTTP: {detail}"))
 
     def _limit_reading(self) -> None:
         """Give the client time for what has to come from it next."""
@@ -99,20 +122,26 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
 
     def _refuse(self, problem: Problem) -> None:
         """Answer without an application, and hang up."""
-        if self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete:
+        is_open = self.cycle is not None and not self.cycle.response_complete
+        if is_open and self.cycle.response_started:
             self.transport.abort()  # another answer is under way
             return
-        body = problem.body("")
-        head = (
-            f"HTTP/1.1 {problem.status} {problem.kind}\r\ncontent-type: {MEDIA_TYPE}\r\n"
-            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        known = self.scope["state"].get("request_id") if is_open else None
+        request_id = known or uuid.uuid4().hex
+        body = problem.body(request_id)
+        headers = {
+            **problem.all_headers(),
+            "Content-Type": MEDIA_TYPE,
+            "Content-Length": str(len(body)),
+            "X-Request-ID": request_id,
+        }
+        lines = [f"HTTP/1.1 {problem.status} {problem.kind}", *map(": ".join, headers.items())]
+        self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self.transport.close()
+        self.note(self.client, request_id, problem.status, len(body))
 
 
-def protocol_class(max_connections: int, patience_s: float) -> Any:
+def protocol_class(max_connections: int, patience_s: float, note: Note) -> Any:
     """The protocol with these limits."""
-    return type(
-        "GuardedProtocol", (GuardedProtocol,), {"max_connections": max_connections, "patience_s": patience_s}
-    )
+    limits = {"max_connections": max_connections, "patience_s": patience_s, "note": staticmethod(note)}
+    return type("GuardedProtocol", (GuardedProtocol,), limits)

@@ -67,7 +67,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         super().__init__(
             uvicorn.Config(
                 build_app(service),
-                http=protocol_class(config.max_connections, config.body_timeout),
+                http=protocol_class(config.max_connections, config.body_timeout, service.note),
                 ws="none",
                 lifespan="off",
                 loop="asyncio",

@@ -315,6 +315,12 @@ class Service:
                 request_id = "" if request is None else request.state.request_id
                 self.log.error(request_id, result.error.__cause__ or result.error)
 
+    def note(self, client: tuple[str, int] | None, request_id: str, status: int, n_bytes: int) -> None:
+        """Count and log an answer to what never became a request here: its method and path are not known."""
+        self.metrics.requests.labels("other", status).inc()
+        scope = {"client": client, "method": "", "path": ""}
+        self.log.write(scope, request_id, status, 0.0, n_bytes, {})
+
     def _lose(self, error: YojError) -> None:
         if self.state == "ready":
             self.state = "lost"
