@@ -113,12 +113,19 @@ def test_a_retry_after_a_lost_connection_takes_its_place(served: Served) -> None
     [
         ("/get_reward", {"query": ["a", "b"], "prompts": ["a"]}, "2 in 'query' and 1 in 'prompts'"),
         ("/get_reward", {"query": ["a"], "prompts": ["b"]}, "does not hold its prompt"),
-        ("/get_reward", {"query": ["a"]}, "prompts: Field required"),
-        ("/get_reward", {"query": [], "prompts": []}, "at least 1 item"),
-        ("/rm", {"prompt": 3, "response": "a"}, "prompt"),
-        ("/rm", {"prompt": "a"}, "response: Field required"),
-        ("/rm", {"prompt": [], "response": "a"}, "'messages' must be a list of turns"),
-        ("/rm", [], "the body: "),
+        ("/get_reward", {"query": ["a"]}, "the body has no 'prompts'"),
+        ("/get_reward", {"query": [], "prompts": []}, "query must not be empty"),
+        ("/rm", {"prompt": "a"}, "the body has no 'response'"),
+        ("/rm", {"prompt": [], "response": "a"}, "'prompt' must be a list of turns"),
+        ("/rm", [], "the body must be an object, found an empty list"),
+        ("/rm", {"prompt": 3, "response": "a"}, "prompt must be a text or a list, found the number 3"),
+        ("/rm", {"prompt": [3], "response": "a"}, "prompt[0] must be an object, found the number 3"),
+        (
+            "/rm",
+            {"prompt": [{"role": "user", "content": 3}], "response": "a"},
+            "prompt[0].content must be a text",
+        ),
+        ("/get_reward", {"query": ["a", 3], "prompts": ["a"]}, "query[1] must be a text, found the number 3"),
     ],
 )
 def test_what_is_wrong_is_said(served: Served, path: str, body: Any, says: str) -> None:

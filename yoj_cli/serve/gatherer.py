@@ -49,7 +49,7 @@ class Gatherer:
         """
         text = response.partition(self._end)[0] if self._end else response
         if not isinstance(prompt, str):
-            return {"messages": prompt}, text
+            return {"prompt": prompt}, text
         return {"prompt": prompt if self._pattern is None else await self._pattern.find(prompt)}, text
 
     async def join(self, request: Request, ask: Mapping[str, Any], response: str, place: int) -> Share:

@@ -39,6 +39,7 @@ from yoj_cli.serve.metrics import Metrics
 from yoj_cli.serve.privacy import Privacy
 from yoj_cli.serve.problems import Problem, problem_of
 from yoj_cli.serve.results import Results, too_late
+from yoj_cli.serve.shapes import first_wrong
 from yoj_cli.verdicts.record import to_error_record, to_record
 from yoj_cli.verdicts.verdict import Verdict
 
@@ -194,12 +195,11 @@ class Service:
         reservation = request.state.at_end.enter_context(self.admission.open(request.state.client))
         check_type(request, ONE)
         raw = await read_body(request, reservation, timeout_s=self.config.body_timeout)
+        document = await in_thread(len(raw), parse_document, raw, self.media)
         try:
-            found = await in_thread(len(raw), lambda: shape.model_validate(parse_document(raw, self.media)))
+            found = await in_thread(len(raw), shape.model_validate, document)
         except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            place = ".".join(map(str, first["loc"])) or "the body"
-            raise Problem(422, "bad-request", f"{place}: {first['msg']}", hint=SEE_API) from error
+            raise Problem(422, "bad-request", first_wrong(error, document), hint=SEE_API) from error
         self.check_ready()
         reservation.add_groups(1)
         request.state.log.update(bytes_in=reservation.n_bytes, groups=1, failed=0)
@@ -215,14 +215,20 @@ class Service:
         reservation.add_groups(n)
         request.state.log["groups"] += n
 
-    def group(self, record: Mapping[str, Any], request: Request) -> Group:
+    def group(
+        self, record: Mapping[str, Any], request: Request, names: Mapping[str, str] | None = None
+    ) -> Group:
         """A record that was made of a request as a group.
 
+        Args:
+            names: of what errors call a field, what it is called in the request.
         Raises:
             Problem: it is none, or too much for this server.
         """
         found = Reader(self.media).read(dict(record), "", "1")
         if isinstance(found, Failure):
+            for name, asked in (names or {}).items():
+                found.error.what = found.error.what.replace(name, asked)
             raise self.problem(found.error)
         self._log_prompts(request, [found])
         return found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, FailFast, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from yoj_cli.errors import InputError
 from yoj_cli.render.writers import render_json
@@ -17,15 +17,9 @@ from yoj_cli.serve.describe import TRAINER_RESPONSES, body_of
 from yoj_cli.serve.hang_up import until_gone
 from yoj_cli.serve.problems import Problem
 from yoj_cli.serve.service import Service
+from yoj_cli.serve.shapes import Items
 
-
-class _FailFast(FailFast):
-    """pydantic's, which cannot stand in a union."""
-
-    __hash__ = object.__hash__
-
-
-Prompt: TypeAlias = str | Annotated[list[dict[str, Any]], _FailFast()]
+Prompt: TypeAlias = str | Items[dict[str, Any]]
 """A text, or the turns of a chat."""
 
 COHORT_HEADER = "Yoj-Cohort"
@@ -40,10 +34,8 @@ class OpenRLHFRequest(BaseModel):
         json_schema_extra={"examples": [{"query": ["2 + 2? 4"], "prompts": ["2 + 2?"], "labels": ["4"]}]},
     )  # fmt: skip
 
-    query: Annotated[list[str], FailFast()] = Field(
-        min_length=1, description="Prompt and response, as one text."
-    )
-    prompts: Annotated[list[str], FailFast()] = Field(min_length=1, description="The prompts alone.")
+    query: Items[str] = Field(min_length=1, description="Prompt and response, as one text.")
+    prompts: Items[str] = Field(min_length=1, description="The prompts alone.")
 
 
 class SlimeRequest(BaseModel):
