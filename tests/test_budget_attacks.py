@@ -87,6 +87,7 @@ def hostile_lines() -> Iterator[tuple[str, str]]:
     yield line(images=[f"large-{number}.png" for number in range(4)]), "--max-group-mp"
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_hostile_lines_cost_their_own_groups_and_little_else(tmp_path: Path) -> None:
     draw_files(tmp_path)

@@ -358,6 +358,7 @@ def test_saved_runs_need_no_torch(write_lines: Callable[..., Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_20_000_saved_verdicts_take_less_than_10_s(write_lines: Callable[..., Path], yoj: Run) -> None:
     path = write_lines(*simulate(20_000, seed=1))

@@ -32,6 +32,7 @@ PROGRAM = """
 """
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs Linux")
 def test_a_stream_of_pictures_of_12_megapixels_stays_under_its_bound(tmp_path: Path) -> None:

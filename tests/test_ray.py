@@ -163,6 +163,7 @@ def wait_for(condition: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_killed_worker_and_a_killed_driver_cost_what_was_under_way(
     yoj: Run, data: Path, tmp_path: Path

@@ -92,6 +92,7 @@ def shown_group(page: Any) -> str:
     return str(page.locator("#group h2").inner_text())
 
 
+@pytest.mark.alone
 def test_2000_groups_open_in_3_s_and_only_the_rows_in_sight_are_drawn(look: Any, tmp_path: Path) -> None:
     path = write_page(tmp_path, many_lines(2000, words=250))
     start = time.perf_counter()

@@ -120,6 +120,7 @@ def test_trl_trains_on_pictures_with_the_scores_of_yoj(policy, tmp_path, yoj, mo
         )
 
 
+@pytest.mark.alone
 def test_two_processes_with_uneven_batches_do_not_wait_for_each_other(policy, tmp_path):
     command = [
         "-m",

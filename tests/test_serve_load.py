@@ -137,6 +137,7 @@ async def run_clients(url: str, n_groups: int) -> Seen:
     return seen
 
 
+@pytest.mark.alone
 def test_good_clients_do_not_notice_bad_ones(judges: Callable[..., Judge], tmp_path: Path) -> None:
     with started("--quant", "none", "--api-key", KEY, "--body-timeout", "10") as (process, url):
         assert process.stderr is not None

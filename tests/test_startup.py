@@ -36,7 +36,8 @@ def cpu_s(*arguments: str) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-@pytest.mark.slow  # it measures: nothing may run beside it
+@pytest.mark.alone
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["score", "--help"], ["score", "--no-such-option"]])
 def test_help_and_usage_errors_take_under_0_3_s_of_cpu(arguments):
     """Of which two commands of one option each take Typer 0.1 to 0.2 s; a machine that is slow today gets more."""
@@ -45,6 +46,7 @@ def test_help_and_usage_errors_take_under_0_3_s_of_cpu(arguments):
     assert fastest < max(0.3, 2 * typer_alone), (fastest, typer_alone)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_first_row_takes_at_most_1_5_times_the_import_of_the_libraries():
     libraries = "import torch, transformers, peft, bitsandbytes"
@@ -53,6 +55,7 @@ def test_the_first_row_takes_at_most_1_5_times_the_import_of_the_libraries():
     assert statistics.median(ratios) < 1.5, ratios
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_first_row_of_a_server_takes_under_0_7_s_of_cpu(judges):
     """Of which the same help takes 0.3 s; a machine that is slow today gets more."""

@@ -401,6 +401,7 @@ def test_an_existing_run_or_checkpoint_is_not_written_over(groups, tmp_path):
         prepare([groups], tmp_path / "new", TrainConfig(**SMALL), resume=True)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_processes_learn_what_one_learns(groups, tmp_path):
     options = ["--base", BASE, "--device", "cpu", "--lora-r", "4", "--lora-dropout", "0", "--head-dim", "16"]
@@ -435,6 +436,7 @@ def test_two_processes_learn_what_one_learns(groups, tmp_path):
     assert n_groups == [8, 8, 8]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_processes_that_share_groups_unevenly_learn_what_one_learns(write_lines, tmp_path):
     """Of 5 groups in steps of 4, one process has two and one, and the other two and none."""

@@ -165,6 +165,7 @@ def test_contradicting_options_are_refused(
     assert (code, what in err) == (2, True), err
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_two_processes_one_of_which_is_killed_give_the_file_of_one(tmp_path: Path) -> None:
     data, one, two = tmp_path / "data.jsonl", tmp_path / "one.jsonl", tmp_path / "two.jsonl"
