@@ -84,10 +84,12 @@ def test_a_decoder_that_crashes_is_an_error_and_the_next_clip_is_fine(
     clip = write_clip(tmp_path / "a.mp4", 5)
     with ThreadPoolExecutor(1) as thread:
         doomed = thread.submit(decode, pool, tmp_path / "never.mp4")
-        while not pool._processes:
-            time.sleep(0.01)
-        (process,) = pool._processes
-        os.kill(process._process.pid, signal.SIGSEGV)
+        killed = None
+        for _ in range(2):  # the second one reads it without decord
+            while pool._processes in (set(), {killed}):
+                time.sleep(0.01)
+            (killed,) = pool._processes
+            os.kill(killed._process.pid, signal.SIGSEGV)
         with pytest.raises(MediaError, match=r"crashed \(SIGSEGV\)"):
             doomed.result()
     assert numbers(decode(pool, clip)) == [0, 4]
@@ -386,7 +388,7 @@ def test_a_picture_that_takes_too_much_memory_costs_itself(tmp_path: Path) -> No
 def test_a_clip_that_takes_too_much_memory_costs_itself(tmp_path: Path) -> None:
     pool = DecoderPool(max_decoders=1, memory_bytes=48 << 20)
     try:
-        with pytest.raises(MediaError, match=r"takes more than 48 MiB of memory|crashed"):
+        with pytest.raises(MediaError, match="takes more than 48 MiB of memory"):
             decode(pool, write_large_clip(tmp_path / "large.mp4"))
         assert numbers(decode(pool, write_clip(tmp_path / "a.mp4", 5))) == [0, 4]
     finally:

@@ -49,11 +49,19 @@ def test_a_file_that_was_made_to_break_a_decoder_costs_itself_alone(path):
     assert load_broken("png", good_files()["png"]) == ""
 
 
-def test_a_header_that_claims_4_gb_of_a_small_file_takes_no_memory():
-    path = CORPUS / "claims_4_gb.jp2"
-    assert load_broken("jp2", path.read_bytes()).startswith(
-        "the picture is damaged: Expected to read 4294967077"
-    )
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("claims_4_gb.jp2", "the picture is damaged: Expected to read 4294967077"),
+        ("frame_of_900_mb.mp4", "the clip is damaged: one of its frames claims more bytes"),
+    ],
+)
+def test_a_small_file_that_claims_to_be_large_takes_no_memory(name, said):
+    assert load_broken(name.partition(".")[2], (CORPUS / name).read_bytes()).startswith(said)
+
+
+def test_a_clip_that_ends_decords_process_is_read_by_pyav():
+    assert load_broken("avi", (CORPUS / "aborts_decord.avi").read_bytes()) == ""
 
 
 def test_a_failing_input_is_counted_and_told():

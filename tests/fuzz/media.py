@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -87,8 +88,16 @@ EDITS = st.one_of(
 )
 
 
+@dataclass(frozen=True)
+class BrokenFile:
+    """Its bytes are no part of what a failure prints: the file is kept."""
+
+    ending: str
+    content: bytes = field(repr=False)
+
+
 @st.composite
-def broken_files(draw: st.DrawFn) -> tuple[str, bytes]:
+def broken_files(draw: st.DrawFn) -> BrokenFile:
     """An ending, and a good file of it with up to six edits; edits near the start, where headers are, are as likely."""
     ending = draw(st.sampled_from([*PICTURES, *CLIPS]))
     content = bytearray(good_files()[ending])
@@ -102,7 +111,7 @@ def broken_files(draw: st.DrawFn) -> tuple[str, bytes]:
             del content[max(at, 1) :]
         else:
             content[at:at] = content[at : at + 100] * piece[0]
-    return ending, bytes(content)
+    return BrokenFile(ending, bytes(content))
 
 
 def load_broken(ending: str, content: bytes) -> str:
@@ -121,14 +130,13 @@ def load_broken(ending: str, content: bytes) -> str:
     return ""
 
 
-def check_media(case: tuple[str, bytes]) -> None:
-    said = load_broken(*case)
+def check_media(file: BrokenFile) -> None:
+    said = load_broken(file.ending, file.content)
     if any(word in said for word in CRASHED):
-        ending, content = case
         CORPUS.mkdir(exist_ok=True)
-        name = hashlib.blake2b(content, digest_size=6).hexdigest()
-        (CORPUS / f"{name}.{ending}").write_bytes(content)
-        raise AssertionError(f"{CORPUS.name}/{name}.{ending}: {said}")
+        name = hashlib.blake2b(file.content, digest_size=6).hexdigest()
+        (CORPUS / f"{name}.{file.ending}").write_bytes(file.content)
+        raise AssertionError(f"{CORPUS.name}/{name}.{file.ending}: {said}")
 
 
 MEDIA = Target("media", broken_files(), check_media, share=2.0, shrinks=False)

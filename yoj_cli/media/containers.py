@@ -171,6 +171,10 @@ def read_timeline(container: InputContainer, stream: av.VideoStream, path: str) 
     """List the packets; None where the container does not say when each is shown."""
     import av
 
+    # FFmpeg takes memory for a packet before it reads it; the largest of its 30-bit sizes are negative.
+    if not all(0 <= entry.size <= container.size for entry in stream.index_entries):
+        what = "one of its frames claims more bytes than the whole file has"
+        raise MediaError(f"the clip is damaged: {what}", where=path, hint=HINT_AGAIN)
     packets: list[tuple[int, int, int, bool, int]] = []
     n_packets = 0
     try:

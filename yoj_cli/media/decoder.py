@@ -25,6 +25,7 @@ from yoj_cli.media.memory_file import write_at
 from yoj_cli.media.pictures import check_picture, picture_digest, read_picture
 
 MAX_REQUEST_BYTES = 1 << 16
+NO_ROOM = {errno.ENOMEM, errno.EFBIG, errno.EAGAIN}
 
 
 def serve(lifeline: int) -> None:
@@ -176,7 +177,14 @@ def _decode_picture(file: BinaryIO, memory: int, *, max_pixels: int) -> dict[str
 
 
 def _decode_clip(
-    file: BinaryIO, memory: int, *, max_frames: int, max_pixels: int, max_clip_pixels: int, name: str
+    file: BinaryIO,
+    memory: int,
+    *,
+    max_frames: int,
+    max_pixels: int,
+    max_clip_pixels: int,
+    use_decord: bool,
+    name: str,
 ) -> dict[str, Any]:
     from yoj_cli.media.clips import read_frames
 
@@ -185,6 +193,7 @@ def _decode_clip(
         max_frames=max_frames,
         max_pixels=max_pixels,
         max_clip_pixels=max_clip_pixels,
+        use_decord=use_decord,
         name=name,
     )
     offset = 0
@@ -207,7 +216,8 @@ def path_of(file: BinaryIO) -> str:
 
 
 def _is_about_memory(error: BaseException | None) -> bool:
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) in (errno.ENOMEM, errno.EFBIG):
+    # EAGAIN: there is no room for the stack of a thread of the decoder's.
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) in NO_ROOM:
         return True
     return "out of memory" in str(error).lower()
 

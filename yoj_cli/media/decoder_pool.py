@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from yoj_cli.config.limits import LIMITS
 from yoj_cli.errors import MediaError, UsageError
-from yoj_cli.media.decoder_process import HINTS, DecoderProcess, Limits, RefusedError
+from yoj_cli.media.decoder_process import HINTS, CrashedError, DecoderProcess, Limits, RefusedError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -106,6 +106,8 @@ class DecoderPool:
     ) -> Decoded:
         """Sample and decode the clip in an open file; waits while all decoders are busy (not counted).
 
+        Where decord ends its process instead of raising an error, PyAV alone reads the clip in another one.
+
         Raises:
             MediaError: as `decode_picture`.
         """
@@ -122,7 +124,10 @@ class DecoderPool:
         pixels = {"max_pixels": max_pixels, "max_clip_pixels": max_clip_pixels}
         request = {"kind": "clip", "max_frames": max_frames, "name": where[-200:], **pixels}
         limits = Limits(timeout_s, CLIP_THREADS * timeout_s, self._memory_bytes)
-        return self._decode(request, file, where, limits, take)
+        try:
+            return self._decode({**request, "use_decord": True}, file, where, limits, take)
+        except CrashedError:
+            return self._decode({**request, "use_decord": False}, file, where, limits, take)
 
     def start(self) -> None:
         """Start a decoder where there is none; it comes up while the caller does other things."""

@@ -25,6 +25,7 @@ KEPT_BYTES = 64 << 20
 """Shared memory that a decoder keeps for the next picture; a clip's becomes the clip's own."""
 MAX_START_S = 60.0
 MAX_REPLY_BYTES = 16 << 20
+CRASHES = {-signal.SIGABRT, -signal.SIGBUS, -signal.SIGFPE, -signal.SIGILL, -signal.SIGSEGV}
 HINTS = {"picture": HINT_BROKEN, "clip": HINT_REENCODE}
 
 PROGRAM = (
@@ -47,6 +48,10 @@ class RefusedError(Exception):
         super().__init__(what)
         self.what = what
         self.hint = hint
+
+
+class CrashedError(MediaError):
+    """The decoder's process ended by a signal that its own code gave it."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,7 @@ class DecoderProcess:
 
         Raises:
             RefusedError: the decoder's own words.
-            MediaError: it took too long, or crashed; it has ended then.
+            MediaError: it took too long, or ended (CrashedError: by its own doing).
             ValueError: it answered what is no reply.
         """
         self._n_asked += 1
@@ -183,9 +188,8 @@ class DecoderProcess:
         code = self._process.wait()
         if code == -signal.SIGXCPU:
             return _late(kind, f"{limits.cpu_s:g} s of the processor's time", where)
-        return MediaError(
-            f"the {kind} decoder crashed ({self._describe(code)})", where=where, hint=HINTS[kind]
-        )
+        crashed = CrashedError if code in CRASHES else MediaError
+        return crashed(f"the {kind} decoder crashed ({self._describe(code)})", where=where, hint=HINTS[kind])
 
     def _describe(self, code: int) -> str:
         if code < 0:
