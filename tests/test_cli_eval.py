@@ -282,6 +282,12 @@ def test_a_kept_run_is_not_lost(yoj: Run, saved: Path) -> None:
     assert "holds a run already" in err
 
 
+def test_a_folder_whose_name_is_too_long_is_said_to_be(yoj: Run, tmp_path: Path) -> None:
+    code, _, err = yoj("eval", HELD_OUT, *DEMO, "--limit", 1, "--save", tmp_path / ("x" * 300))
+    assert code == 2
+    assert "cannot be written (File name too long)" in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

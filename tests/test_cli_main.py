@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -247,6 +248,18 @@ def test_usage_is_said_in_plain_words(yoj: Run) -> None:
 def test_a_line_break_in_a_files_name_forges_no_message(yoj: Run) -> None:
     err = yoj("score", "x\nyoj: all is well")[2]
     assert err == "yoj: x\\nyoj: all is well: there is no such file\n"
+
+
+def test_a_message_quotes_no_megabytes_of_a_file(
+    yoj: Run, adapter_checkpoint: Path, write_lines: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(adapter_checkpoint, tmp_path / "judge")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["init_lora_weights"] = "a" * 1_000_000
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    code, _, err = yoj("score", write_lines({"prompt": "q", "responses": ["a", "b"]}), "-m", folder)
+    assert code == 3
+    assert len(err) < 3000
 
 
 def test_info_holds_what_no_terminal_acts_on(yoj: Run) -> None:

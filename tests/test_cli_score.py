@@ -231,7 +231,8 @@ def test_an_output_file_that_cannot_be_written_is_found_before_the_judge_is_load
     yoj: Run, write_lines: Write, tmp_path: Path
 ) -> None:
     data = write_lines(GOOD[0])
-    for path, why in ((tmp_path / "no" / "x", "No such file or directory"), (tmp_path, "Is a directory")):
+    folders = [(path, "Is a directory") for path in (tmp_path, Path("."), Path("/"))]
+    for path, why in [(tmp_path / "no" / "x", "No such file or directory"), *folders]:
         code, _, err = yoj("score", data, "-m", tmp_path / "no_model", "-o", path)
         assert (code, err) == (2, f"yoj: {path}: cannot be written ({why})\n")
 

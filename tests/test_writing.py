@@ -148,6 +148,11 @@ def test_two_writers_of_one_folder(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_whose_name_is_too_long_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="File name too long"), new_folder(tmp_path / ("x" * 300)):
+        pass
+
+
 def test_a_temporary_folder_ends_with_its_process_or_with_the_next_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

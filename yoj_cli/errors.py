@@ -29,6 +29,9 @@ from importlib.util import find_spec
 LINE_BREAKS = {ord(sign): repr(sign)[1:-1] for sign in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
 """How they are written in a message, where a file's name holds one; else it could say a line in our name."""
 
+MAX_CHARACTERS = 2_000
+"""Of a message: what it quotes from a file, or a library does, may have megabytes."""
+
 
 class ExitCode(IntEnum):
     """What the process ends with; docs/input-and-output.md has the same table."""
@@ -55,6 +58,7 @@ class YojError(Exception):
     exit_code = ExitCode.MODEL
 
     def __init__(self, what: str, *, where: str = "", hint: str = "") -> None:
+        what = what if len(what) <= MAX_CHARACTERS else f"{what[:MAX_CHARACTERS]}…"
         super().__init__(what)
         self.what = what
         self.where = where

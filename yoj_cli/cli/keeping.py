@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -95,7 +96,7 @@ def check_kept(
     for each in sets:
         for suffix in suffixes:
             path = config.save / folder_of(each.name, suffix) / VERDICTS
-            if path.is_file() and path.stat().st_size:
+            if os.path.isfile(path) and os.path.getsize(path):  # a name that is too long is found on writing
                 raise UsageError(
                     "holds a run already",
                     where=str(path.parent),

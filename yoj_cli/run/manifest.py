@@ -84,7 +84,8 @@ class Manifest:
 
 
 def path_of(output: Path) -> Path:
-    return output.with_name(output.name + ENDING)
+    """Beside the output; also of "/" and ".", which have no name and will be refused."""
+    return output.parent / (output.name + ENDING)
 
 
 def read_manifest(path: Path) -> Manifest | None:

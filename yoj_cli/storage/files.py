@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from yoj_cli.errors import CheckpointError, UsageError, YojError
 from yoj_cli.storage.contents import check_own, own_roots
-from yoj_cli.storage.writing import aside_of, lock
+from yoj_cli.storage.writing import aside_of, cannot_be_written, lock
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,9 +112,13 @@ def check_new_folder(folder: Path) -> None:
     """Refuse to write into what is there already.
 
     Raises:
-        UsageError: the path is a file, or a folder with something in it.
+        UsageError: the path is a file, or a folder with something in it, or cannot be one.
     """
-    if folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+    try:
+        is_there = folder.is_symlink() or folder.is_file() or (folder.is_dir() and any(folder.iterdir()))
+    except OSError as error:
+        raise cannot_be_written(error, folder) from error
+    if is_there:
         raise UsageError("exists already", where=str(folder), hint="Give a new folder with -o.")
 
 

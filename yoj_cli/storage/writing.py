@@ -60,7 +60,7 @@ def lock(path: Path, *others: Path, what: str = "file") -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     target = Path(os.path.realpath(path))  # two links to one file are one file
-    name = target.with_name(f".{target.name}.lock")
+    name = target.parent / f".{target.name}.lock"  # also of "/", which has no name
     held = FileLock(name)
     try:
         os.stat(f"{target.parent}/.")  # filelock would make a folder that is not there
