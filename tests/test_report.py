@@ -246,6 +246,11 @@ def picture_file(tmp_path: Path, lines: int = 3) -> Path:
     return write_verdicts(tmp_path / "v.jsonl", found)
 
 
+def test_an_id_that_holds_half_a_character_makes_a_page_that_can_be_written(tmp_path: Path) -> None:
+    lines = [verdict_line(ASKED | {"id": "\ud83d", "prompt": "\ud83d"}, (1, 2, 3))]
+    assert page_of(write_verdicts(tmp_path / "v.jsonl", lines)).encode("utf-8")
+
+
 def test_pictures_are_small_first_and_larger_as_far_as_the_room_goes(tmp_path: Path) -> None:
     path = picture_file(tmp_path)
     whole = [block(page_of(path), f"media-{i}") for i in range(3)]

@@ -56,7 +56,7 @@ def render_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html").render(
+    page = environment.get_template("report.html").render(
         title=title,
         overview=overview,
         policy=policy(style, script),
@@ -64,6 +64,7 @@ def render_page(
         script=script,
         blocks=[(name, data_block(document)) for name, document in [("index", index), *blocks]],
     )
+    return page.encode("utf-8", "replace").decode("utf-8")  # an id may hold half a character
 
 
 def policy(style: str, script: str) -> str:
