@@ -25,7 +25,7 @@ class Entry:
     """One group of the page.
 
     Attributes:
-        key: its id, unlike any other's of the page; the address of the page names it.
+        key: its id, unlike any other's of the page; the address of the page names it, and so holds no half character.
         judged: what each file says of it; None where a file does not hold the group.
     """
 
@@ -52,7 +52,7 @@ def build_entries(files: Sequence[Sequence[Judged]]) -> list[Entry]:
     entries: dict[str, Entry] = {}
     n_of: Counter[str] = Counter()
     for row in rows.values():
-        name = next(each.id for each in row if each is not None)
+        name = next(each.id for each in row if each is not None).encode("utf-8", "replace").decode("utf-8")
         n_of[name] += 1
         key = name if n_of[name] == 1 else f"{name}~{n_of[name]}"
         while key in entries:

@@ -64,7 +64,7 @@ def render_page(
         script=script,
         blocks=[(name, data_block(document)) for name, document in [("index", index), *blocks]],
     )
-    return page.encode("utf-8", "replace").decode("utf-8")  # an id may hold half a character
+    return page.encode("utf-8", "replace").decode("utf-8")  # a text may hold half a character
 
 
 def policy(style: str, script: str) -> str:
