@@ -240,7 +240,8 @@ def test_project_and_name_reach_weights_and_biases(groups, tmp_path, monkeypatch
 def test_the_official_recipe_is_what_the_released_script_sets():
     config = TrainConfig(**OFFICIAL)
     assert against_official(config) == {}
-    assert (config.lora_r, config.lora_alpha, config.batch_size, config.quant) == (128, 16, 64, "none")
+    assert (config.design.lora_r, config.design.lora_alpha) == (128, 16)
+    assert (config.batch_size, config.quant) == (64, "none")
     assert against_official(TrainConfig())["quant"] == ("4bit", "none")
     own_rate = against_official(TrainConfig(**OFFICIAL, head_learning_rate=1e-3))
     assert own_rate == {"head_learning_rate": (1e-3, None)}

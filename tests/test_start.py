@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -197,26 +198,99 @@ def test_a_merged_text_judge_with_a_grown_vocabulary_is_a_base_and_a_start(judge
 
 
 @pytest.mark.parametrize(
-    ("options", "problem", "hint"),
+    ("options", "problem"),
     [
-        ({"lora_r": 8}, r"the judge's adapter has --lora-r 4 \(this run: 8\)", "Give --lora-r 4."),
-        ({"lora_alpha": 16}, r"--lora-alpha 8 \(this run: 16\)", "Give --lora-alpha 8."),
-        ({"head_dim": 16}, r"the judge's head has --head-dim 32 \(this run: 16\)", "Give --head-dim 32."),
-        ({"resp_repr_mode": "first"}, r"--resp-repr-mode last \(this run: first\)", None),
-        ({"separator_token": "<|reserved_0|>"}, "has the separator", None),
+        ({"lora_r": 8}, r"the judge has --lora-r 4 \(this run: 8\)"),
+        ({"lora_alpha": 16}, r"--lora-alpha 8 \(this run: 16\)"),
+        ({"head_dim": 16, "lora_r": 2}, r"--head-dim 32 \(this run: 16\), --lora-r 4 \(this run: 2\)"),
+        ({"head_type": "linear"}, r"--head-type mlp \(this run: linear\)\nLeave --head-type out"),
+        ({"resp_repr_mode": "first"}, r"--resp-repr-mode last \(this run: first\)"),
+        ({"lora_targets": "q_proj,v_proj"}, r"--lora-targets \S*down_proj\S* \(this run: q_proj,v_proj\)"),
+        ({"separator_token": "<|reserved_0|>"}, "has the separator"),
     ],
 )
-def test_a_recipe_that_does_not_fit_the_judge_is_refused_with_what_would(judge, options, problem, hint):
-    with pytest.raises(UsageError, match=problem) as error:
+def test_an_option_that_contradicts_the_judge_is_refused_with_both_values(judge, options, problem):
+    with pytest.raises(UsageError, match=problem):
         first_scores(recipe(init_from=str(judge), **options))
-    assert hint is None or hint in str(error.value.hint)
 
 
-def test_targets_and_bases_that_do_not_fit_are_refused(judge, tmp_path):
-    with pytest.raises(
-        CheckpointError, match=r"these --lora-targets: it has[\s\S]*give --lora-targets \S*down_proj"
-    ):
-        first_scores(recipe(init_from=str(judge), lora_targets="q_proj,v_proj"))
+ALIKE: dict[str, dict[str, Any]] = {
+    "wide": {"lora_r": 6, "lora_alpha": 3, "lora_dropout": 0.25, "head_dim": 12, "head_activation": "gelu"},
+    "linear": {
+        "head_type": "linear",
+        "resp_repr_mode": "first_last_concat",
+        "lora_targets": "down_proj,q_proj",
+        "max_frames": 5,
+        "training_text_bos": False,
+        "scoring_text_bos": False,
+    },
+}
+
+
+@pytest.mark.parametrize("options", ALIKE.values(), ids=ALIKE)
+def test_what_is_not_given_is_as_in_the_judge(llama, data, tmp_path, options):
+    first = run(data, tmp_path / "first", base=str(llama), head_std=0.5, learning_rate=1e-2, **options)
+    config = TrainConfig(device="cpu", quant="none", init_from=str(first))
+    assert first_scores(config) == pytest.approx(scores(first), abs=1e-6)
+    prepared = prepare([data], tmp_path / "second", config)
+    wanted = asdict(recipe(**options).design)
+    del wanted["tie_lora"]  # no layer of it is fused
+    if "head_type" in options:  # a linear head has no layer in the middle
+        del wanted["head_dim"], wanted["head_activation"]
+    assert asdict(prepared.config.design).items() >= wanted.items()
+    assert prepared.from_judge == wanted | {"separator_token": "<|resp_sep|>"}
+
+
+def test_what_may_differ_from_the_judge_is_as_it_was_given(judge, data, tmp_path):
+    config = TrainConfig(
+        device="cpu", init_from=str(judge), lora_dropout=0.5, max_frames=3, training_text_bos=False
+    )
+    prepared = prepare([data], tmp_path / "second", config)
+    design = prepared.config.design
+    assert (design.lora_dropout, design.max_frames, design.training_text_bos) == (0.5, 3, False)
+    assert not {"lora_dropout", "max_frames", "training_text_bos"} & prepared.from_judge.keys()
+
+
+def test_what_is_fused_in_the_judge_is_tied_and_else_it_is_not(data, tmp_path):
+    official = make_official_adapter(tmp_path / "official")
+    config = TrainConfig(device="cpu", quant="none", init_from=str(official))
+    assert first_scores(config) == pytest.approx(scores(official), abs=1e-5)
+    for judge, tied in ((str(official), True), ("demo", False)):
+        prepared = prepare([data], tmp_path / "out", TrainConfig(device="cpu", init_from=judge))
+        assert prepared.from_judge["tie_lora"] is prepared.config.design.tie_lora is tied
+        assert prepared.config.design.lora_targets == "all"
+
+
+def test_the_demo_is_gone_on_from_without_a_word_about_its_sizes(data, tmp_path, yoj: Run):
+    out = tmp_path / "out"
+    code, _, err = yoj("train", data, "-o", out, "--init-from", "demo", "--epochs", 1, "--device", "cpu")
+    assert code == 0, err
+    told = " ".join(err.split())
+    assert "goes on from demo; taken from it: lora_r 16, lora_alpha 32, lora_dropout 0.05" in told
+    assert "head_dim 128" in told
+    card = (out / "README.md").read_text()
+    assert "It went on from `demo`; taken from it: `lora_r` `16`, `lora_alpha` `32`" in card
+    assert "lora_r = 16\n" in (out / "recipe.toml").read_text()
+    code, _, err = yoj("train", "--config", out / "recipe.toml", "-o", tmp_path / "again")
+    assert code == 0, err
+    for name in ("adapter_model.safetensors", "value_head.safetensors", "recipe.toml"):
+        assert (tmp_path / "again" / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_a_named_recipe_leaves_to_the_judge_what_it_sets_by_default(data, tmp_path, yoj: Run):
+    options = ["--init-from", "demo", "--recipe", "official", "--dry-run", "--device", "cpu"]
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *options)
+    assert code == 0, err
+    told = " ".join(err.split())
+    assert "recipe official: base demo, quant none" in told
+    assert "lora_r 16, lora_alpha 32" in told
+    assert (
+        "training_text_bos no" in told.partition("goes on from")[0]
+    )  # which is no default, and given by the recipe
+    assert "training_text_bos" not in told.partition("taken from it:")[2].partition("about")[0]
+
+
+def test_bases_that_do_not_fit_are_refused(judge, tmp_path):
     # Layers of the same names and sizes.
     other = make_base(tmp_path / "gemma", "gemma")
     with pytest.raises(CheckpointError, match="trained on a llama, and this base is a gemma3_text"):
@@ -249,5 +323,6 @@ def test_what_does_not_fit_is_said_before_anything_is_written(judge, data, tmp_p
     options = ["--init-from", judge, "-o", tmp_path / "out", "--device", "cpu", "--head-dim", "16"]
     code, _, err = yoj("train", data, *options)
     assert code == 2
-    assert "Give --head-dim 32." in err
+    assert "--head-dim 32 (this run: 16)" in err
+    assert "Leave --head-dim out" in err
     assert not (tmp_path / "out").exists()

@@ -28,8 +28,8 @@ RECIPE = (
     *("--save-every", "100000"),
 )
 DEMO_START = ("--base", "demo")
-OWN_START = ("--init-from", "demo", "--no-tie-lora")
-"""A fresh adapter on the embedded judge's backbone, or that judge itself; its adapter was made without tying."""
+OWN_START = ("--init-from", "demo")
+"""A fresh adapter on the embedded judge's backbone, or that judge itself."""
 
 
 @dataclass(frozen=True)

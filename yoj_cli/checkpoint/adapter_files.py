@@ -110,6 +110,19 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     return read_lora_config(folder / ADAPTER_CONFIG), read_weights(folder / ADAPTER_WEIGHTS)
 
 
+def read_adapter_names(folder: Path) -> list[str]:
+    """The names of an adapter's weights in PEFT's format; no weight is read.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    from safetensors import safe_open
+
+    path = folder / ADAPTER_WEIGHTS
+    with translate_load_errors("the adapter's weights", path), safe_open(path, "pt") as file:
+        return list(file.keys())
+
+
 def write_adapter(
     folder: Path, adapter: LoraConfig, weights: dict[str, Tensor], base_model: str, base_revision: str | None
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -53,14 +54,19 @@ def read_recipe(context: typer.Context, path: Path | None) -> Path | None:
 def take_recipe(context: typer.Context, name: str | None) -> str | None:
     """Make the values of a named recipe the defaults of the command's options; those of --config go before.
 
+    What an option stands for by default stays unsaid, so that a judge to go on from decides it.
+
     Raises:
         UsageError: there is no such recipe.
     """
     if name is None:
         return None
     from yoj_cli.config.recipes import RECIPES
+    from yoj_cli.config.train import TrainConfig
 
     if name not in RECIPES:
         raise UsageError(f"{name!r} is not one of {', '.join(RECIPES)}", where="--recipe")
-    context.default_map = {**RECIPES[name], **(context.default_map or {})}
+    otherwise = {item.name: item.metadata["otherwise"] for item in fields(TrainConfig)}
+    values = {key: value for key, value in RECIPES[name].items() if value != otherwise[key]}
+    context.default_map = {**values, **(context.default_map or {})}
     return name

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from yoj_cli.config.field import value_of
 from yoj_cli.config.recipes import PAPER, RECIPES, against_official
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import first_few
@@ -25,7 +26,7 @@ def render_recipe(config: TrainConfig, named: str | None) -> str:
     """A named recipe with all that it sets; and in what the run differs from the released training script."""
     lines = []
     if named:
-        values = {name: getattr(config, name) for name in RECIPES[named]}
+        values = {name: value_of(config, name) for name in RECIPES[named]}
         shown = ", ".join(f"{name} {_plain(value)}" for name, value in values.items())
         lines += _wrapped(f"recipe {named}: {shown}")
         lines.append(f"note: {PAPER}")
@@ -55,8 +56,11 @@ def render_run(run: Run) -> str:
         lines.append("held-out data: " + _render_data(run.eval_report))
     lines.append(
         f"{counted(run.n_steps, 'step')} of {counted(config.batch_size, 'group')}, {counted(config.epochs, 'epoch')}; "
-        f"{config.mode}, {config.resolved_loss}, LoRA r {config.lora_r} on {config.base}"
+        f"{config.mode}, {config.resolved_loss}, LoRA r {config.design.lora_r} on {config.base}"
     )
+    if run.from_judge:
+        told = ", ".join(f"{name} {_plain(value)}" for name, value in run.from_judge.items())
+        lines += _wrapped(f"goes on from {config.init_from}; taken from it: {told}")
     lines.append(_render_memory(run))
     lines += [f"note: {warning}" for warning in _warnings(run)]
     return "\n".join(lines)

@@ -15,14 +15,26 @@ Check = Callable[[Any], "str | None"]
 
 
 def option(
-    default: Any, help_text: str, *flags: str, metavar: str | None = None, check: Check | None = None
+    default: Any,
+    help_text: str,
+    *flags: str,
+    metavar: str | None = None,
+    check: Check | None = None,
+    otherwise: Any = None,
 ) -> Any:
     """A dataclass field that is also a command-line option; without `flags` it is `--field-name`.
 
     Args:
         check: of values other than None.
+        otherwise: what the default stands for where nothing else decides; see `value_of`.
     """
-    metadata = {"help": help_text, "flags": flags, "metavar": metavar, "check": check}
+    metadata = {
+        "help": help_text,
+        "flags": flags,
+        "metavar": metavar,
+        "check": check,
+        "otherwise": otherwise,
+    }
     return field(default=default, metadata=metadata)
 
 
@@ -49,6 +61,13 @@ class Options:
 
     def check_together(self) -> None:
         """Options that contradict each other, and what depends on the machine; for subclasses."""
+
+
+def value_of(options: Options, name: str) -> Any:
+    """The value of an option, or what its default stands for where it was not given."""
+    (item,) = (item for item in fields(options) if item.name == name)
+    value = getattr(options, name)
+    return item.metadata["otherwise"] if value in (None, "") else value
 
 
 def _choices(cls: type) -> dict[str, tuple[object, ...]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 from yoj_cli.config.train import TrainConfig
 
@@ -62,6 +62,7 @@ INCIDENTAL = {"base", "save_every", "keep", "wandb_project", "wandb_run_name", "
 def against_official(config: TrainConfig) -> dict[str, tuple[object, object]]:
     """The settings in which a recipe trains otherwise than the released script: name -> (here, there)."""
     used = {item.name: getattr(config, item.name) for item in fields(config)}
+    used |= asdict(config.design)
     used |= {"loss": config.resolved_loss, "max_tokens": config.max_tokens or THERE["max_tokens"]}
     used["max_crops"] = config.max_crops or THERE["max_crops"]  # the official base's own number
     return {

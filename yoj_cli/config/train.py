@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
-from yoj_cli.config.field import Options, not_negative, option, positive, valid_seed
+from yoj_cli.config.field import Check, Options, not_negative, option, positive, valid_seed, value_of
 from yoj_cli.config.io import OnError
 from yoj_cli.config.judge import Dtype, HeadActivation, HeadType, Quant, RespReprMode
 from yoj_cli.plan.branches import Mode
@@ -33,6 +33,33 @@ def _split_names(value: str) -> tuple[str, ...]:
     return tuple(name for name in names if name not in ("", "none"))
 
 
+def _of_judge(
+    otherwise: Any, help_text: str, *, metavar: str | None = None, check: Check | None = None
+) -> Any:
+    """An option of `Design`: not given, it is as in the judge to go on from, and without one it is `otherwise`."""
+    shown = ("no", "yes")[otherwise] if isinstance(otherwise, bool) else otherwise
+    told = f"{help_text} Default: {shown}, or that of --init-from."
+    return option(None, told, metavar=metavar, check=check, otherwise=otherwise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """What the checkpoint stores of a recipe, and a judge to go on from has already; see `TrainConfig`."""
+
+    lora_r: int
+    lora_alpha: int
+    lora_dropout: float
+    lora_targets: str
+    tie_lora: bool
+    head_type: HeadType
+    head_dim: int
+    head_activation: HeadActivation
+    resp_repr_mode: RespReprMode
+    max_frames: int
+    training_text_bos: bool
+    scoring_text_bos: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig(Options):
     """A training recipe; the defaults are the paper's (arXiv 2604.10966 and its released code)."""
@@ -42,12 +69,13 @@ class TrainConfig(Options):
         "Backbone to train on: Hub id, folder, or 'demo' (the demo judge's). "
         f"Default: {DEFAULT_BASE}, or that of --init-from.",
         metavar="NAME",
+        otherwise=DEFAULT_BASE,
     )
     base_revision: str | None = option(None, "Branch, tag or commit of the base on the Hub.", metavar="REV")
     init_from: str | None = option(
         None,
-        "Judge whose adapter and head are trained on: Hub id or folder. Of a merged one the head alone, on the merged "
-        "weights.",
+        "Judge whose adapter and head are trained on, as it has them: Hub id, folder, or 'demo'. Of a merged one the "
+        "head alone, on the merged weights.",
         metavar="JUDGE",
     )
     init_revision: str | None = option(
@@ -98,30 +126,34 @@ class TrainConfig(Options):
     weight_decay: float = option(
         0.0, "AdamW's weight decay, of adapter and head.", metavar="RATE", check=not_negative
     )
-    lora_r: int = option(128, "Rank of the adapter.", metavar="R", check=positive)
-    lora_alpha: int = option(
+    lora_r: int | None = _of_judge(128, "Rank of the adapter.", metavar="R", check=positive)
+    lora_alpha: int | None = _of_judge(
         16, "Scale of the adapter is this over its rank.", metavar="ALPHA", check=positive
     )
-    lora_dropout: float = option(0.05, "Dropout before the adapter.", metavar="P", check=_valid_share)
-    lora_targets: str = option(
+    lora_dropout: float | None = _of_judge(
+        0.05, "Dropout before the adapter.", metavar="P", check=_valid_share
+    )
+    lora_targets: str | None = _of_judge(
         "all",
         "Linear layers of the language model to adapt: all, or names with commas, the decoder's (q_proj) or those "
         "of the family's release (att_proj).",
         metavar="NAMES",
     )
-    tie_lora: bool = option(
+    tie_lora: bool | None = _of_judge(
         True, "Share the adapter's A between the parts of a layer that is one layer in the family's release."
     )
-    head_type: HeadType = option("mlp", "Value head: mlp (two layers) or linear (one).")
-    head_dim: int = option(1024, "Width of an mlp head's middle layer.", metavar="N", check=positive)
-    head_activation: HeadActivation = option("silu", "Activation of an mlp head.")
+    head_type: HeadType | None = _of_judge("mlp", "Value head: mlp (two layers) or linear (one).")
+    head_dim: int | None = _of_judge(
+        1024, "Width of an mlp head's middle layer.", metavar="N", check=positive
+    )
+    head_activation: HeadActivation | None = _of_judge("silu", "Activation of an mlp head.")
     head_std: float = option(
         0.01,
         "Standard deviation that the head's weights are drawn with; its biases start at 0.",
         metavar="STD",
         check=positive,
     )
-    resp_repr_mode: RespReprMode = option(
+    resp_repr_mode: RespReprMode | None = _of_judge(
         "last",
         "States of a response that the head reads: its last token's, its first's, both, or their mean.",
     )
@@ -148,13 +180,15 @@ class TrainConfig(Options):
         metavar="T",
         check=positive,
     )
-    max_frames: int = option(16, "Frames read from a clip, at most 2 a second.", metavar="F", check=positive)
-    training_text_bos: bool = option(
+    max_frames: int | None = _of_judge(
+        16, "Frames read from a clip, at most 2 a second.", metavar="F", check=positive
+    )
+    training_text_bos: bool | None = _of_judge(
         True,
         "Train groups of text alone with the leading bos that a family like Molmo2 has; the released trainer leaves "
         "it out there.",
     )
-    scoring_text_bos: bool = option(
+    scoring_text_bos: bool | None = _of_judge(
         True, "Have the judge score groups of text alone with that bos, as the released code does."
     )
     max_crops: int | None = option(
@@ -216,6 +250,11 @@ class TrainConfig(Options):
     wandb_run_name: str | None = option(
         None, "Name of the run there. Default: the name of --out.", metavar="NAME"
     )
+
+    @property
+    def design(self) -> Design:
+        """What the judge will be, each option with its value; of a judge to go on from, see `take_design`."""
+        return Design(**{item.name: value_of(self, item.name) for item in fields(Design)})
 
     @property
     def resolved_order_seed(self) -> int:

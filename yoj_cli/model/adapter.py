@@ -79,6 +79,22 @@ def target_names(backbone: Backbone, targets: str) -> set[str]:
     return set().union(*(known[name] for name in asked))
 
 
+def name_layers(saved: Iterable[str], backbone: Backbone) -> tuple[set[str], bool | None]:
+    """What `add_adapter` has to be told, so that it adapts the layers that a saved adapter does.
+
+    Args:
+        saved: the names of its weights in PEFT's format.
+        backbone: has no adapter.
+    Returns:
+        (last names of the decoder's layers, whether the parts of a fused layer share one A; None where none is fused).
+    """
+    layers = [_native_layers(name, backbone) for name in dict.fromkeys(map(_saved_layer, saved))]
+    family = backbone.family
+    is_part = any(len(family.layers_of(family.released_name(each))) > 1 for parts in layers for each in parts)
+    tied = any(len(parts) > 1 for parts in layers)
+    return {each.rpartition(".")[2] for parts in layers for each in parts}, tied if is_part else None
+
+
 def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
     """The linear layers of the language model, by module name."""
     return {

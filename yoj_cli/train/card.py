@@ -72,6 +72,8 @@ class CardFacts:
         mode: "multi" or "single", how the responses were read.
         loss: name of the loss.
         against_official: settings that are not those of the released training script: name -> (here, there).
+        went_on_from: name of the judge that was trained on; None for a fresh start.
+        from_judge: the settings in which this one is as that.
         best_by, best_step: the figure by which the best state was kept, and its step; None where it is the last.
         warnings: what looks wrong about the run, as sentences.
         n_shared: held-out groups that the training data hold too; None where it is not known.
@@ -90,6 +92,8 @@ class CardFacts:
     mode: str
     loss: str
     against_official: Mapping[str, tuple[object, object]] = field(default_factory=dict)
+    went_on_from: str | None = None
+    from_judge: Mapping[str, object] = field(default_factory=dict)
     n_shared: int | None = None
     best_by: str | None = None
     best_step: int | None = None
@@ -241,7 +245,13 @@ def _settings(facts: CardFacts) -> str:
     )
     script = "[the released training script](https://github.com/yinuoyang01/multi-response-rm)"
     against = f"Otherwise than in {script}: {told}." if told else f"The settings are those of {script}."
-    return f"## How it was trained\n\nLoss: {loss}.\n\n{against}\n\n" + _table(("setting", "value"), rows)
+    start = ""
+    if facts.went_on_from:
+        taken = ", ".join(f"{_code(name)} {_code(_plain(value))}" for name, value in facts.from_judge.items())
+        start = f"It went on from {_code(facts.went_on_from)}; taken from it: {taken}.\n\n"
+    return f"## How it was trained\n\n{start}Loss: {loss}.\n\n{against}\n\n" + _table(
+        ("setting", "value"), rows
+    )
 
 
 def _limits(facts: CardFacts) -> str:

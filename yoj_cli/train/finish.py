@@ -85,6 +85,8 @@ def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
                 mode=run.config.mode,
                 loss=run.config.resolved_loss,
                 against_official=against_official(run.config),
+                went_on_from=publish(run.config, run.out).get("init_from"),
+                from_judge=run.from_judge,
                 n_shared=run.n_shared,
                 best_by=run.config.keep_best,
                 best_step=best_step(run.config, metrics)[0] or None,

@@ -82,11 +82,12 @@ def estimate_memory(
     size = dtype.itemsize
     n_all = sum(parameter.numel() for parameter in backbone.model.parameters())
     n_linear = sum(linear.weight.numel() for linear in linears.values())
-    width = head_width(config.resp_repr_mode, backbone.hidden_size)
-    n_head = config.head_dim * (width + 2) if config.head_type == "mlp" else width
+    design = config.design
+    width = head_width(design.resp_repr_mode, backbone.hidden_size)
+    n_head = design.head_dim * (width + 2) if design.head_type == "mlp" else width
     n_lora = count_adapter(backbone, config)
     n_layers = backbone.n_layers
-    kept = sum(_kept_per_token(each, config.lora_r, size) for each in linears.values())
+    kept = sum(_kept_per_token(each, design.lora_r, size) for each in linears.values())
     per_layer = 1.25 * n_tokens * kept / n_layers
     inputs = n_tokens * backbone.hidden_size * size
     activations = inputs * n_layers + per_layer if config.gradient_checkpointing else per_layer * n_layers
@@ -104,17 +105,18 @@ def estimate_memory(
 
 def count_adapter(backbone: Backbone, config: TrainConfig) -> int:
     """Weights of the recipe's LoRA on a backbone that has none yet."""
-    names = target_names(backbone, config.lora_targets)
+    design = config.design
+    names = target_names(backbone, design.lora_targets)
     linears = {
         name: each for name, each in language_linears(backbone).items() if name.rpartition(".")[2] in names
     }
     wide = dict(linears)  # those with an A of their own
     for name in linears:
         parts = backbone.family.layers_of(backbone.family.released_name(name))
-        if config.tie_lora and name in parts[1:] and linears.keys() >= set(parts):
+        if design.tie_lora and name in parts[1:] and linears.keys() >= set(parts):
             del wide[name]
     n_a = sum(each.in_features for each in wide.values())
-    return config.lora_r * (n_a + sum(each.out_features for each in linears.values()))
+    return design.lora_r * (n_a + sum(each.out_features for each in linears.values()))
 
 
 def _kept_per_token(linear: nn.Linear, rank: int, size: int) -> int:

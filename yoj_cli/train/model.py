@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.checkpoint.save import save_checkpoint
 from yoj_cli.checkpoint.separator import begin_separator, read_rows, restore_separator
 from yoj_cli.config.judge import Dtype, JudgeConfig
@@ -31,6 +32,7 @@ from yoj_cli.sequence.tokens import use_as_separator
 from yoj_cli.storage.files import read_weights, share
 from yoj_cli.storage.find import commit_of, count_weight_bytes
 from yoj_cli.storage.names import ADAPTER_WEIGHTS, DEFAULT_SEPARATOR, HEAD_SAFE
+from yoj_cli.train.design import take_design
 from yoj_cli.train.start import check_fit, take_judge
 from yoj_cli.train.starting_point import find_start_processor, read_start
 from yoj_cli.train.template import read_template
@@ -57,13 +59,14 @@ class RewardModel(nn.Module):
         self.separator, self._added_rows = separator
         self.recipe = config  # `config` would be taken for that of a transformers model
         self.base_revision = base_revision
+        design = config.design
         self.adapter = add_adapter(
             backbone,
-            r=config.lora_r,
-            alpha=config.lora_alpha,
-            dropout=config.lora_dropout,
-            tied=config.tie_lora,
-            targets=config.lora_targets,
+            r=design.lora_r,
+            alpha=design.lora_alpha,
+            dropout=design.lora_dropout,
+            tied=design.tie_lora,
+            targets=design.lora_targets,
         )
         self.decoder = backbone.model
         self.head = fresh_head(config, backbone.hidden_size).to(backbone.device)
@@ -105,9 +108,9 @@ class RewardModel(nn.Module):
             added_rows=self._added_rows,
             role="assistant",
             mode=self.recipe.mode,
-            max_frames=self.recipe.max_frames,
-            training_text_bos=self.recipe.training_text_bos,
-            scoring_text_bos=self.recipe.scoring_text_bos,
+            max_frames=self.recipe.design.max_frames,
+            training_text_bos=self.recipe.design.training_text_bos,
+            scoring_text_bos=self.recipe.design.scoring_text_bos,
             trained=Precision(self.backbone.quant, dtype_name(self.backbone.dtype)),
         )
         share(folder)
@@ -135,14 +138,14 @@ def fresh_head(config: TrainConfig, hidden_size: int) -> ValueHead:
 
 def head_config(config: TrainConfig, hidden_size: int) -> HeadConfig:
     """The value head that the recipe wants."""
-    mode = config.resp_repr_mode
+    design = config.design
     return HeadConfig(
-        config.head_type,
-        config.head_dim,
-        config.head_activation,
-        head_width(mode, hidden_size),
+        design.head_type,
+        design.head_dim,
+        design.head_activation,
+        head_width(design.resp_repr_mode, hidden_size),
         math.sqrt(hidden_size),
-        mode,
+        design.resp_repr_mode,
     )
 
 
@@ -159,12 +162,26 @@ def load_model(config: TrainConfig, folder: Path) -> RewardModel:
     backbone = load_backbone(folder, how, device, processor_folder=processor, chat_template=template)
     separator = add_separator(backbone, config, folder)
     set_max_crops(backbone, config)
+    judge = read_start(config)
+    if judge is not None:
+        config = _as_judge(config, judge, backbone)
     torch.manual_seed(config.seed)
     with translate_oom(_no_memory):
         model = RewardModel(backbone, config, commit_of(folder), separator)
-    if judge := read_start(config):
-        take_judge(judge, backbone, model.head, config)
+    if judge is not None:
+        take_judge(judge, backbone, model.head)
     return model
+
+
+def _as_judge(config: TrainConfig, judge: Checkpoint, backbone: Backbone) -> TrainConfig:
+    """The recipe as the judge to go on from decides it.
+
+    Raises:
+        UsageError: what was given contradicts the judge.
+    """
+    config = take_design(config, judge, backbone)
+    check_fit(judge, head_config(config, backbone.hidden_size), config, backbone)
+    return config
 
 
 def _no_memory() -> OutOfMemoryError:
@@ -210,7 +227,7 @@ def build_sequences(config: TrainConfig, backbone: Backbone, *, held_out: bool =
         "assistant",
         max_tokens,
         where=config.chat_template or config.base,
-        text_bos=config.scoring_text_bos if held_out else config.training_text_bos,
+        text_bos=config.design.scoring_text_bos if held_out else config.design.training_text_bos,
         truncate=config.on_long == "truncate" and not held_out,
         max_vision_tokens=None if held_out else config.max_vision_tokens,
     )
@@ -223,7 +240,7 @@ def load_base_on_meta(config: TrainConfig, folder: Path) -> Backbone:
     add_separator(backbone, config, folder)
     set_max_crops(backbone, config)
     if judge := read_start(config):
-        check_fit(judge, head_config(config, backbone.hidden_size), config)
+        _as_judge(config, judge, backbone)
     return backbone
 
 

@@ -17,6 +17,7 @@ from yoj_cli.model.device import available_bytes
 from yoj_cli.model.precision import DTYPES
 from yoj_cli.scoring.engine import BATCH_TOKENS
 from yoj_cli.train.data import read_ranked
+from yoj_cli.train.design import take_design, taken_from
 from yoj_cli.train.folders import check_output, find_state
 from yoj_cli.train.memory_estimate import MemoryEstimate, estimate_memory, held_by_this_process
 from yoj_cli.train.model import (
@@ -26,7 +27,7 @@ from yoj_cli.train.model import (
     training_dtype,
 )
 from yoj_cli.train.recipe import check_resume
-from yoj_cli.train.starting_point import find_base, resolve_base
+from yoj_cli.train.starting_point import find_base, read_start, resolve_base
 from yoj_cli.train.validate import DataReport, count_shared, validate_data
 
 ROOM = 2
@@ -40,6 +41,7 @@ class Run:
 
     Attributes:
         recipe: the same for recipe.toml, without what was decided by the memory that is free here.
+        from_judge: the options in which the run is as the judge that it goes on from.
         data, held_out: the files.
         out: folder of the new checkpoint.
         name: what the model card calls it: its Hub id, else the folder's name.
@@ -55,6 +57,7 @@ class Run:
 
     config: TrainConfig
     recipe: TrainConfig
+    from_judge: Mapping[str, object]
     data: tuple[Path, ...]
     held_out: tuple[Path, ...]
     out: Path
@@ -108,8 +111,12 @@ def prepare(
     config = resolve_base(config)
     base = find_base(config)
     shape = load_base_on_meta(config, base)
+    from_judge: Mapping[str, object] = {}
+    if judge := read_start(config):
+        config = take_design(config, judge, shape)
+        from_judge = taken_from(judge, config, shape)
     builder = build_sequences(config, shape)
-    media = replace(media, max_frames=config.max_frames)
+    media = replace(media, max_frames=config.design.max_frames)
     groups = read_ranked(data, media_root, config.limit, limits)
     train_report = validate_data(groups, builder, media, config, what="DATA")
     eval_report = None
@@ -126,6 +133,7 @@ def prepare(
     return Run(
         config=config,
         recipe=recipe,
+        from_judge=from_judge,
         data=tuple(data),
         held_out=tuple(held_out),
         out=out,

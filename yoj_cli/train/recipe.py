@@ -26,7 +26,7 @@ FREE_TO_CHANGE |= {"wandb_project", "wandb_run_name"}
 
 def resolve(config: TrainConfig) -> dict[str, Any]:
     """Every option with the value that is used; those that are off are left out."""
-    options = asdict(config) | {"loss": config.resolved_loss}
+    options = asdict(config) | asdict(config.design) | {"loss": config.resolved_loss}
     return {name: value for name, value in options.items() if value is not None}
 
 

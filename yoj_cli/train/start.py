@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
-from yoj_cli.checkpoint.adapter_files import read_adapter, read_lora_config
+from yoj_cli.checkpoint.adapter_files import read_adapter, read_adapter_names, read_lora_config
 from yoj_cli.checkpoint.head_files import load_head
 from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
-from yoj_cli.model.adapter import take_saved
+from yoj_cli.model.adapter import name_layers, take_saved, target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.storage.names import ADAPTER_CONFIG
 from yoj_cli.train.starting_point import INIT
 
-if TYPE_CHECKING:
-    from peft import LoraConfig  # slow to import
+NOT_MADE = ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "fan_in_fan_out")
+"""Keys of an adapter's configuration: with one of them it is more than one rank, one scale and a product."""
 
 
-def take_judge(judge: Checkpoint, backbone: Backbone, head: ValueHead, config: TrainConfig) -> None:
+def take_judge(judge: Checkpoint, backbone: Backbone, head: ValueHead) -> None:
     """Begin with a judge's head and, where it is not merged, its adapter.
 
     Args:
-        backbone: has a fresh adapter on it, of the recipe.
-        head: a fresh one, of the recipe.
+        backbone: has a fresh adapter on it, of a recipe that fits (`check_fit`).
+        head: a fresh one, of that recipe.
     Raises:
-        UsageError: the recipe is for another adapter or head; it says which options are.
         CheckpointError: the judge's files are damaged, or its adapter is for another base.
     """
-    check_fit(judge, head.config, config)
     if judge.base_model is not None:
         _, saved = read_adapter(judge.folder)
         take_saved(backbone, saved, folder=judge.folder)
@@ -39,57 +36,74 @@ def take_judge(judge: Checkpoint, backbone: Backbone, head: ValueHead, config: T
     )
 
 
-def check_fit(judge: Checkpoint, wanted: HeadConfig, config: TrainConfig) -> None:
+def check_fit(judge: Checkpoint, wanted: HeadConfig, config: TrainConfig, backbone: Backbone) -> None:
     """Refuse a judge whose head or adapter is not the recipe's, without reading a weight.
 
+    Args:
+        wanted: the recipe's head.
+        backbone: the recipe's, without an adapter.
     Raises:
-        UsageError: it says which options fit.
-        CheckpointError: the adapter's configuration is damaged.
+        UsageError: it cannot be trained on, or options contradict it, all of them told.
+        CheckpointError: the adapter's files are damaged.
     """
-    _check_head(judge, wanted)
+    different = _compare_heads(judge.head, wanted)
     if judge.base_model is not None:
-        _check_adapter(judge, read_lora_config(judge.folder / ADAPTER_CONFIG), config)
+        different |= _compare_adapters(judge, config, backbone)
+    different = {name: pair for name, pair in different.items() if pair[0] != pair[1]}
+    if different:
+        told = ", ".join(f"{name} {found} (this run: {asked})" for name, (found, asked) in different.items())
+        raise UsageError(
+            f"the judge has {told}",
+            where=INIT,
+            hint=f"Leave {', '.join(different)} out: a run takes that from the judge.",
+        )
 
 
-def _check_head(judge: Checkpoint, wanted: HeadConfig) -> None:
-    found = judge.head
+def _compare_heads(found: HeadConfig, wanted: HeadConfig) -> dict[str, tuple[str, str]]:
+    """Options of the head with the judge's value and the run's."""
     if found.hidden_size != wanted.hidden_size:
         raise UsageError(
             f"the head reads {found.hidden_size} numbers a token, this base gives {wanted.hidden_size}: "
             "it was trained on another base",
             where=INIT,
         )
-    options: dict[str, tuple[str, str]] = {
-        "--head-type": (found.value_head_type, wanted.value_head_type),
-        "--resp-repr-mode": (found.resp_repr_mode, wanted.resp_repr_mode),
-    }
-    if found.value_head_type == "mlp":
-        options["--head-dim"] = (str(found.value_head_hidden_dim), str(wanted.value_head_hidden_dim))
-        options["--head-activation"] = (found.value_head_activation, wanted.value_head_activation)
-    _refuse({name: pair for name, pair in options.items() if pair[0] != pair[1]}, "head")
     if not math.isclose(found.score_divisor, wanted.score_divisor, rel_tol=1e-6):
         raise UsageError(
             f"the judge divides its scores by {found.score_divisor:g}, training by {wanted.score_divisor:g}",
             where=INIT,
         )
+    options: dict[str, tuple[str, str]] = {
+        "--head-type": (found.value_head_type, wanted.value_head_type),
+        "--resp-repr-mode": (found.resp_repr_mode, wanted.resp_repr_mode),
+    }
+    if found.value_head_type == wanted.value_head_type == "mlp":
+        options["--head-dim"] = (str(found.value_head_hidden_dim), str(wanted.value_head_hidden_dim))
+        options["--head-activation"] = (found.value_head_activation, wanted.value_head_activation)
+    return options
 
 
-def _check_adapter(judge: Checkpoint, adapter: LoraConfig, config: TrainConfig) -> None:
-    """See that the judge's adapter computes as the recipe's does: one rank, one scale, and no more than a product."""
-    for key in ("rank_pattern", "alpha_pattern", "use_rslora", "use_dora", "lora_bias", "fan_in_fan_out"):
-        if getattr(adapter, key):
-            raise UsageError(
-                f"the judge's adapter has {key}, which `yoj train` does not make: it cannot be trained on",
-                where=f"{INIT}: {judge.folder / ADAPTER_CONFIG}",
-                hint="Go on from the merged model instead: `yoj merge`, then --init-from MERGED.",
-            )
-    pairs = {"--lora-r": (adapter.r, config.lora_r), "--lora-alpha": (adapter.lora_alpha, config.lora_alpha)}
-    different = {name: (f"{has:g}", f"{wants:g}") for name, (has, wants) in pairs.items() if has != wants}
-    _refuse(different, "adapter")
-
-
-def _refuse(different: dict[str, tuple[str, str]], what: str) -> None:
-    if different:
-        told = ", ".join(f"{name} {found} (this run: {asked})" for name, (found, asked) in different.items())
-        fitting = " ".join(f"{name} {found}" for name, (found, _) in different.items())
-        raise UsageError(f"the judge's {what} has {told}", where=INIT, hint=f"Give {fitting}.")
+def _compare_adapters(
+    judge: Checkpoint, config: TrainConfig, backbone: Backbone
+) -> dict[str, tuple[str, str]]:
+    """Options of the adapter with the judge's value and the run's; it must compute as one of `yoj train` does."""
+    adapter = read_lora_config(judge.folder / ADAPTER_CONFIG)
+    odd = [key for key in NOT_MADE if getattr(adapter, key)]
+    if adapter.lora_alpha != int(adapter.lora_alpha):
+        odd.append(f"lora_alpha {adapter.lora_alpha:g}")
+    if odd:
+        raise UsageError(
+            f"the judge's adapter has {odd[0]}, which `yoj train` does not make: it cannot be trained on",
+            where=f"{INIT}: {judge.folder / ADAPTER_CONFIG}",
+            hint="Go on from the merged model instead: `yoj merge`, then --init-from MERGED.",
+        )
+    design = config.design
+    layers = (
+        name_layers(read_adapter_names(judge.folder), backbone)[0],
+        target_names(backbone, design.lora_targets),
+    )
+    found, asked = (",".join(sorted(names)) for names in layers)
+    return {
+        "--lora-r": (str(adapter.r), str(design.lora_r)),
+        "--lora-alpha": (f"{adapter.lora_alpha:g}", f"{design.lora_alpha:g}"),
+        "--lora-targets": (found, asked),
+    }

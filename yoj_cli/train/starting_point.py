@@ -21,12 +21,15 @@ from yoj_cli.errors import ModelError, UsageError
 from yoj_cli.storage.find import EMBEDDED, find_folder, find_local_base, hub_id_of
 from yoj_cli.storage.hub import is_hub_id
 from yoj_cli.storage.names import ADAPTER_CONFIG
+from yoj_cli.train.design import take_design
 
 INIT, BASE = "--init-from", "--base"
 
 
 def resolve_base(config: TrainConfig) -> TrainConfig:
     """The recipe with the name of its base: the one asked for, else that of the judge to go on from, else the paper's.
+
+    What else is not given is as in that judge, but for what only its base can tell; see `take_design`.
 
     Raises:
         UsageError: the judge to go on from cannot be trained on, or not with this base.
@@ -35,7 +38,9 @@ def resolve_base(config: TrainConfig) -> TrainConfig:
     judge = read_start(config)
     if judge is None:
         return config if config.base else replace(config, base=DEFAULT_BASE)
-    config = replace(config, init_revision=judge.revision)  # the commit, so that the recipe repeats the run
+    config = replace(
+        take_design(config, judge), init_revision=judge.revision
+    )  # the commit, so that the recipe repeats the run
     named = judge.base_model
     if named is None:
         if config.base and config.base != config.init_from:
