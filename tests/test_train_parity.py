@@ -1,4 +1,4 @@
-"""One optimizer step of the released trainer, repeated here: scores, losses, gradients and weights (see the README)."""
+"""Steps of the released trainer, repeated here: scores, losses, gradients and weights (see the README of the data)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 from tests.conftest import PARITY
+from tests.mixed_groups import make_mixed, sizes
+from yoj_cli.config.recipes import OFFICIAL
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.model.adapter import saved_adapter, take_saved
 from yoj_cli.train.model import build_sequences, load_model
@@ -44,12 +46,21 @@ def step(request, write_lines, tmp_path):
     """The golden file's part, and a trainer of ours that starts where theirs did."""
     golden = json.loads((THEIRS / "golden.json").read_text(encoding="utf-8"))
     config = TrainConfig(**RECIPE, training_text_bos=request.param == "bos")
-    run = prepare([write_lines(*golden["groups"])], tmp_path / "out", config, media_root=ROOT)
+    data, gradients = write_lines(*golden["groups"]), GradientsKept()
+    trainer = make_trainer(config, data, tmp_path / "out", gradients, media_root=ROOT)
+    return request.param, golden[request.param], trainer, gradients
+
+
+def make_trainer(
+    config: TrainConfig, data: Path, out: Path, *callbacks: TrainerCallback, media_root: Path | None = None
+) -> GroupTrainer:
+    """A trainer of ours whose adapter and head start where theirs did."""
+    run = prepare([data], out, config, media_root=media_root)
     model = load_model(config, run.base)
     take_saved(model.backbone, load_file(THEIRS / "adapter_before.safetensors"), folder=THEIRS)
     model.head.load_weights(load_file(THEIRS / "value_head_before.safetensors"), where="")
     builder = build_sequences(config, model.backbone)
-    trainer = GroupTrainer(
+    return GroupTrainer(
         model,
         build_arguments(config, run.out, torch.float32, is_cpu=True),
         config,
@@ -58,9 +69,8 @@ def step(request, write_lines, tmp_path):
         groups=run.train_report.groups,
         held_out=[],
         media=run.media,
-        callbacks=[gradients := GradientsKept()],
+        callbacks=list(callbacks),
     )
-    return request.param, golden[request.param], trainer, gradients
 
 
 def by_their_names(model) -> dict[str, torch.Tensor]:
@@ -108,3 +118,30 @@ def test_a_step_is_the_released_trainers_to_1e_5(step):
     for state in own, theirs:
         assert state.pop(LAST_BIAS).item() == pytest.approx(float(before), abs=1.001e-4)
     assert max(distances(own, theirs).values()) < RELATIVE
+
+
+def test_five_steps_on_groups_of_every_kind_are_the_released_trainers(write_lines, tmp_path):
+    golden = json.loads((THEIRS / "five_steps.json").read_text(encoding="utf-8"))
+    official = {**OFFICIAL, **RECIPE, "dtype": "float32", "gradient_checkpointing": False}
+    config = TrainConfig(**official | {"learning_rate": 1e-3, "max_tokens": 4096})
+    data = write_lines(*make_mixed(tmp_path))
+    trainer = make_trainer(config, data, tmp_path / "out", kept := WeightsKept())
+    trainer.train()
+    lines = [line for line in trainer.state.log_history if "grad_norm" in line]
+    assert [line["loss"] for line in lines] == pytest.approx(golden["losses"], rel=RELATIVE)
+    assert [line["grad_norm"] for line in lines] == pytest.approx(golden["grad_norms"], rel=RELATIVE)
+    for found, wanted in zip(kept.found, golden["weights"], strict=True):
+        assert found.keys() == wanted.keys()
+        for name in found.keys() - {LAST_BIAS}:
+            norm = wanted[name][0]
+            assert found[name] == pytest.approx(wanted[name], abs=RELATIVE * norm), name
+
+
+class WeightsKept(TrainerCallback):
+    """Keeps the size of each weight after each step."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, tuple[float, float]]] = []
+
+    def on_step_end(self, args, state, control, *, model, **_) -> None:
+        self.found.append({name: sizes(each) for name, each in by_their_names(model).items()})
