@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -39,7 +40,7 @@ class Served:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{self.service.config.scheme}://{self.host}:{self.port}"
 
     @property
     def service(self) -> Service:
@@ -53,6 +54,8 @@ def serving(
     media_root: Path | None = None,
     limits: Mapping[str, Any] | None = None,
     wait: bool = True,
+    authority: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Iterator[Served]:
     """A server of these judges, ended at the end.
@@ -61,16 +64,20 @@ def serving(
         limits: of `InputConfig`.
         options: of `ServeConfig`.
         wait: until it is ready.
+        authority: whose certificates the client takes.
+        say: called with what a person is told.
     """
     config = ServeConfig(**{"port": 0, **options})
     service = Service(config, JudgeConfig(model="demo"), InputConfig(media_root=media_root, **(limits or {})))
     listener = open_listener(config)
     host, port = listener.getsockname()[:2]
-    server = Server(service, judges)
+    server = Server(service, judges, say=say)
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
     headers = {"Authorization": f"Bearer {service.keys[0]}"} if service.keys else {}
-    with httpx.Client(base_url=f"http://{host}:{port}", headers=headers, timeout=30) as http:
+    verify = httpx.create_ssl_context() if authority is None else ssl.create_default_context(cafile=authority)
+    base_url = f"{config.scheme}://{host}:{port}"
+    with httpx.Client(base_url=base_url, headers=headers, timeout=30, verify=verify) as http:
         try:
             deadline = time.monotonic() + 120
             while wait and http.get("/ready").status_code != 200:
@@ -78,6 +85,7 @@ def serving(
                 time.sleep(0.02)
             yield Served(server, thread, host, port, http)
         finally:
+            http.close()  # of TLS connections that the server closes, asyncio waits for the client's goodbye
             server.stop()
             thread.join(timeout=30)
             assert not thread.is_alive()

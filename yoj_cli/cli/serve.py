@@ -23,6 +23,7 @@ def serve(server: ServeConfig, judge: JudgeConfig, media: InputConfig) -> None:
     """
     require("yoj serve", "fastapi", "uvicorn", "prometheus_client", extra="serve")
     server.read_keys()
+    server.check_certificate()
     from yoj_cli.serve.server import serve as run
 
     run(server, judge, media, say=say)

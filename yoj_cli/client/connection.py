@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
+import re
 import socket
+import ssl
 import threading
 import time
 import uuid
@@ -33,6 +36,7 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_DOCUMENT_BYTES = 1 << 20
+CA_VARIABLE = "SSL_CERT_FILE"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -63,7 +67,7 @@ class Connection:
             base_url=self.server,
             headers=headers,
             timeout=httpx.Timeout(patience_s, connect=min(CONNECT_TIMEOUT_S, patience_s)),
-            verify=self.server.startswith("https:"),  # certificates take time to load
+            verify=_trusted() if self.server.startswith("https:") else False,  # it takes time
             trust_env=urlsplit(self.server).hostname not in LOOPBACK,  # no proxy leads back to this machine
         )
 
@@ -207,16 +211,26 @@ class Connection:
     def _lost(self, error: httpx.TransportError) -> _TryAgainError:
         if isinstance(error, httpx.ReadTimeout):
             return _TryAgainError(f"did not answer for {self._patience_s:g} s")
-        reason = str(error).partition("] ")[2] or str(error) or type(error).__name__  # without [Errno 111]
+        said = re.sub(r" \(_ssl\.c:\d+\)", "", str(error))
+        reason = said.partition("] ")[2] or said or type(error).__name__  # without [Errno 111]
+        if not (self._was_there or self._closed.is_set()):
+            what = f"cannot be reached ({reason})"
+            raise ServerError(what, where=self.server, hint=self._hint_of(error)) from error
+        is_gone = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+        return _TryAgainError(f"{'is gone' if is_gone else 'broke off'} ({reason})")
+
+    def _hint_of(self, error: httpx.TransportError) -> str:
+        """What to do where a server never answered."""
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            return (
+                f"Name the file with the certificate of its authority in {CA_VARIABLE}, and call the server by a name "
+                "that its own certificate has."
+            )
+        if "[SSL" in str(error):
+            return "See whether the server has TLS; without, its address begins with http://."
         if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
-            if not self._was_there:
-                raise ServerError(
-                    f"cannot be reached ({reason})",
-                    where=self.server,
-                    hint="Start one with `yoj serve`, or correct --server (YOJ_SERVER).",
-                ) from error
-            return _TryAgainError(f"is gone ({reason})")
-        return _TryAgainError(f"broke off ({reason})")
+            return "Start one with `yoj serve`, or correct --server (YOJ_SERVER)."
+        return "See whether it is `yoj serve`, and whether it has TLS; its address then begins with https://."
 
 
 class TooLargeError(Exception):
@@ -271,6 +285,21 @@ class _Patience:
             self._connection._note(away=True, what=f"{problem}; {patience}")
         if self._connection._closed.wait(min(wait_s, left_s)):
             raise ServerError("the connection was closed", where=self._connection.server)
+
+
+def _trusted() -> ssl.SSLContext:
+    """Whose certificates are taken: the authorities of certifi, or those of the file that SSL_CERT_FILE names.
+
+    Raises:
+        UsageError: that file cannot be used.
+    """
+    try:
+        return httpx.create_ssl_context()
+    except OSError as error:  # an SSLError is one
+        reason = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
+        raise UsageError(
+            f"cannot be used ({reason})", where=f"{CA_VARIABLE} {os.environ.get(CA_VARIABLE, '')}".strip()
+        ) from error
 
 
 def _hang_up(opened: socket.socket) -> None:

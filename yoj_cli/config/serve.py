@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from yoj_cli.config.certificate import check_certificate
 from yoj_cli.config.field import Options, option, positive
 from yoj_cli.config.keys import KEY_VARIABLE, is_sendable, read_key_file
 from yoj_cli.config.run import valid_devices
@@ -55,6 +56,16 @@ class ServeConfig(Options):
     )
     api_key_file: Path | None = option(
         None, "The same with the keys of this file, one a line: a client each.", metavar="FILE"
+    )
+    ssl_certfile: Path | None = option(
+        None,
+        "Answer over TLS (https), with this certificate and those of its authorities behind it (PEM).",
+        metavar="FILE",
+    )
+    ssl_keyfile: Path | None = option(
+        None,
+        "The certificate's private key (PEM, without a password), unless --ssl-certfile holds it.",
+        metavar="FILE",
     )
     allowed_host: str | None = option(
         None,
@@ -126,6 +137,19 @@ class ServeConfig(Options):
         except ValueError:
             return False
 
+    @property
+    def scheme(self) -> str:
+        return "http" if self.ssl_certfile is None else "https"
+
+    def check_certificate(self) -> None:
+        """See that the certificate and its key can be used, where they are given.
+
+        Raises:
+            UsageError: naming the file that is wrong.
+        """
+        if self.ssl_certfile is not None:
+            check_certificate(self.ssl_certfile, self.ssl_keyfile)
+
     def read_keys(self) -> tuple[str, ...]:
         """The keys of which a client has to send one; empty where everybody on this machine may ask.
 
@@ -158,6 +182,8 @@ class ServeConfig(Options):
     def check_together(self) -> None:
         if self.api_key is not None and self.api_key_file is not None:
             raise UsageError("contradicts --api-key", where="--api-key-file")
+        if self.ssl_keyfile is not None and self.ssl_certfile is None:
+            raise UsageError("needs --ssl-certfile", where="--ssl-keyfile")
         if self.max_body_bytes > share_of(self.max_waiting_bytes):
             raise UsageError(
                 f"{SHARE:.0%} of it, one client's share, are less than --max-body-mb",

@@ -30,6 +30,10 @@ SAY_SO_S = 3.0
 
 KEEP_ALIVE_S = 15
 
+IN_THE_CLEAR = (
+    "yoj: without TLS keys and prompts travel in the clear: put a proxy in front, or give --ssl-certfile"
+)
+
 if TYPE_CHECKING:
     from yoj_cli.scoring.judge import Judge
 
@@ -75,6 +79,9 @@ class Server(uvicorn.Server):  # type: ignore[misc]
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
+                ssl_certfile=config.ssl_certfile,
+                ssl_keyfile=config.ssl_keyfile,
+                ssl_ciphers=None,  # Python's; an old uvicorn's are wider
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=2,
                 h11_max_incomplete_event_size=MAX_HEADER_BYTES,
@@ -91,10 +98,13 @@ class Server(uvicorn.Server):  # type: ignore[misc]
         Raises:
             YojError: the judge could not be loaded.
         """
+        config = self.service.config
         for each in sockets or []:
             host, port = each.getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
-            self._say(f"http://{shown}:{port} answers; {self.service.name} is being loaded")
+            self._say(f"{config.scheme}://{shown}:{port} answers; {self.service.name} is being loaded")
+        if not config.is_loopback and config.scheme == "http":
+            self._say(IN_THE_CLEAR)
         threading.Thread(target=self._start, name="yoj-prefetch-load", daemon=True).start()
         try:
             super().run(sockets)
