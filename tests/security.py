@@ -11,7 +11,7 @@ from tests.processes import ROOT, environment
 AREAS = {
     "checkpoint": (
         *("test_hostile_checkpoints.py", "test_pretrained.py", "test_adapter_files.py", "test_files.py"),
-        *("test_template_process.py", "test_patterns.py", "test_tokens.py"),
+        *("test_template_process.py", "test_line_process.py", "test_patterns.py", "test_tokens.py"),
     ),
     "data": ("test_limits.py", "test_lines.py", "test_nasty_lines.py", "test_text_bound.py", "test_fuzz.py"),
     "media": (
@@ -30,6 +30,10 @@ AREAS = {
         "test_serve_queue.py",
         "test_serve_schema.py",
         "test_serve_trainers.py",
+        "test_serve_protocol.py",
+        "test_serve_rerank.py",
+        "test_serve_shapes.py",
+        "test_serve_tls.py",
         "test_cohort.py",
     ),
 }
