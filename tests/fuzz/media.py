@@ -37,7 +37,9 @@ PICTURES = {
 }
 FORMATS = {"jpg": "JPEG", "jp2": "JPEG2000"}
 CLIPS = {"mp4": "mpeg4", "mkv": "mpeg4", "avi": "mjpeg", "webm": "libvpx", "h264.mp4": "libx264"}
-CRASHED = ("crashed", "did not finish", "memory", "processor's time")
+CRASHED = ("crashed", "did not finish", "processor's time")
+NO_MEMORY = "memory"
+"""A failure of pictures alone: FFmpeg takes what the counts in a header ask for, and the limit is there for it."""
 
 
 @lru_cache
@@ -119,7 +121,7 @@ def load_broken(ending: str, content: bytes) -> str:
     from yoj_cli.media.load import load
     from yoj_cli.media.options import MediaOptions
 
-    kind: Any = "video" if ending in CLIPS or ending.rpartition(".")[2] in CLIPS else "image"
+    kind: Any = "video" if _is_clip(ending) else "image"
     with tempfile.TemporaryDirectory() as place:
         path = Path(place) / f"file.{ending}"
         path.write_bytes(content)
@@ -130,9 +132,14 @@ def load_broken(ending: str, content: bytes) -> str:
     return ""
 
 
+def _is_clip(ending: str) -> bool:
+    return ending.rpartition(".")[2] in CLIPS
+
+
 def check_media(file: BrokenFile) -> None:
     said = load_broken(file.ending, file.content)
-    if any(word in said for word in CRASHED):
+    failures = CRASHED if _is_clip(file.ending) else (*CRASHED, NO_MEMORY)
+    if any(word in said for word in failures):
         CORPUS.mkdir(exist_ok=True)
         name = hashlib.blake2b(file.content, digest_size=6).hexdigest()
         (CORPUS / f"{name}.{file.ending}").write_bytes(file.content)
