@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import Served, serving
+from tests.serving import Served, serving, wait_until
 from yoj_cli import Judge
 from yoj_cli.checkpoint.content_hash import content_hash
 
@@ -80,7 +80,7 @@ def test_a_list_is_answered_by_lines(served: Served) -> None:
         (b"3", "application/json", 422, "expected a JSON object, found the number 3"),
         (b'{"prompt": "a"}', "application/json", 422, "the line has no responses"),
         (b"prompt=a", "application/x-www-form-urlencoded", 415, "is not read"),
-        (b"{}", "", 415, "a body of the type '' is not read"),
+        (b"{}", "", 415, "the body has no type"),
     ],
 )
 def test_what_is_wrong_with_a_body_is_a_problem(
@@ -149,3 +149,36 @@ def test_every_example_of_the_description_is_answered(served: Served) -> None:
             answer = served.http.post("/v1/groups", content=raw, headers={"content-type": kind})
             assert answer.status_code == 200, (name, answer.text)
             assert "error" not in [list(json.loads(line))[-1] for line in answer.text.splitlines()]
+
+
+@pytest.mark.parametrize("path", ["/health", "/ready", "/v1/models", "/metrics", "/", "/openapi.json"])
+def test_head_is_answered_as_get_is_without_a_body(
+    served: Served, path: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What watches a server often asks so."""
+    got, head = served.http.get(path), served.http.head(path)
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"] == got.headers["content-type"]
+    assert int(head.headers["content-length"]) > 0
+    wait_until(lambda: '"HEAD"' in (said := capfd.readouterr().err) and '"bytes_out": 0' in said)
+    label = f'yoj_requests_total{{path="{path}",status="200"}}'
+    assert path == "/openapi.json" or label in served.http.get("/metrics").text
+
+
+def test_head_of_what_is_posted_is_refused(served: Served) -> None:
+    answer = served.http.head("/v1/groups")
+    assert (answer.status_code, answer.headers["allow"], answer.content) == (405, "POST", b"")
+
+
+@pytest.mark.parametrize("path", ["/v1/groups/", "/health/", "/v1/models/"])
+def test_no_answer_leads_elsewhere(served: Served, path: str) -> None:
+    """A redirection to http, from behind a proxy that has the TLS, would take the key along in the clear."""
+    answer = served.http.get(path)
+    assert (answer.status_code, answer.json()["hint"]) == (404, "Leave out the slash at the end.")
+
+
+def test_an_option_that_is_none_is_refused(served: Served) -> None:
+    answer = served.http.post("/v1/groups?timeout=5", json=GROUP)
+    assert (answer.status_code, answer.json()["detail"]) == (422, "there is no option 'timeout'")
+    answer = served.http.post("/v1/groups?timeout_s=0.5", json=GROUP)
+    assert "timeout_s: Input should be greater than or equal to 1" in answer.json()["detail"]

@@ -31,6 +31,7 @@ def build_app(service: Service) -> Guard:
         summary="Which of N responses is best, in one forward pass.",
         docs_url=None,  # its page would come from elsewhere
         redoc_url=None,
+        redirect_slashes=False,  # behind a proxy with TLS it would lead to http, and the key with it
     )
     for router in ROUTERS:
         app.include_router(router(service))
@@ -56,15 +57,18 @@ async def _refuse_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = {404: "not-found", 405: "wrong-method"}.get(error.status_code, "bad-request")
     what = f"{request.method[:20]} {request.url.path[:100]}: {error.detail}"
+    is_slash = error.status_code == 404 and request.url.path.endswith("/")
+    hint = "Leave out the slash at the end." if is_slash else SEE_API
     return await _answer_problem(
-        request, Problem(error.status_code, kind, what, hint=SEE_API, headers=error.headers)
+        request, Problem(error.status_code, kind, what, hint=hint, headers=error.headers)
     )
 
 
 async def _refuse_options(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    what = f"{first['loc'][-1]}: {first['msg']}"
+    name, is_unknown = first["loc"][-1], first["type"] == "extra_forbidden"
+    what = f"there is no option {str(name)[:60]!r}" if is_unknown else f"{name}: {first['msg']}"
     return await _answer_problem(request, Problem(422, "bad-request", what, hint=SEE_API))
 
 

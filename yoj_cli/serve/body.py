@@ -103,7 +103,7 @@ def check_type(request: Request, *known: str) -> str:
     if kind not in known:
         lines = f" (a record, or a list) or {LINES[0]} (a record a line)" if LINES[0] in known else ""
         raise Problem(
-            415, "wrong-type", f"a body of the type {kind[:60]!r} is not read",
+            415, "wrong-type", f"a body of the type {kind[:60]!r} is not read" if kind else "the body has no type",
             hint=f"Send Content-Type: {ONE}{lines}.",
             headers={"Accept-Post": ", ".join(name for name in (ONE, LINES[0]) if name in known)},
         )  # fmt: skip

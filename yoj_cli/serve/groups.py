@@ -8,6 +8,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import BaseModel, ConfigDict, Field
 
 from yoj_cli.errors import DeviceError, OutOfMemoryError
 from yoj_cli.groups import Failure
@@ -17,6 +18,19 @@ from yoj_cli.serve.describe import GROUPS_BODY, GROUPS_RESPONSES
 from yoj_cli.serve.fair_queue import Result
 from yoj_cli.serve.hang_up import until_gone
 from yoj_cli.serve.service import Service
+
+
+class AddressOptions(BaseModel):
+    """What stands in the address; a name that is not here is refused, or a misspelled one would do nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: str | None = Field(
+        None, description="The judge that is meant; where another is loaded, the answer is 409."
+    )
+    timeout_s: float | None = Field(
+        None, ge=1, le=86_400, description="Time for the whole request, in seconds."
+    )
 
 
 def groups_router(service: Service) -> APIRouter:
@@ -30,24 +44,15 @@ def groups_router(service: Service) -> APIRouter:
         responses=GROUPS_RESPONSES,
         response_class=Response,
     )
-    async def score(
-        request: Request,
-        model: Annotated[
-            str | None,
-            Query(description="The judge that is meant; where another is loaded, the answer is 409."),
-        ] = None,
-        timeout_s: Annotated[
-            float | None, Query(ge=1, le=86_400, description="Time for the whole request, in seconds.")
-        ] = None,
-    ) -> Response:
+    async def score(request: Request, options: Annotated[AddressOptions, Query()]) -> Response:
         """One record, a list of records, or one a line, with the fields of an input line of `yoj score`.
 
         A record alone is answered by its record with the verdict, several by one a line in their order, each as soon
         as it is there. A record that cannot be scored is a 4xx where it comes alone, else a line with `error`.
         """
-        service.check_model(model)
+        service.check_model(options.model)
         body = await service.read(request)
-        results = service.score(body.items, client=request.state.client, timeout_s=timeout_s)
+        results = service.score(body.items, client=request.state.client, timeout_s=options.timeout_s)
         await request.state.at_end.enter_async_context(aclosing(results))
         first = await until_gone(request, _next(results))
         if isinstance(first, Failure) and (body.is_one or _is_of_device(first)):

@@ -82,7 +82,14 @@ class Guard:
         if number is not None:
             scope["state"]["log"]["key"] = number
             scope["state"]["client"] += f" key {number}"
-        await self._app(scope, answer.receive, answer.send)
+        if scope["method"] != "HEAD":
+            await self._app(scope, answer.receive, answer.send)
+            return
+        asked = {**scope, "method": "GET"}  # uvicorn leaves the body out
+        try:
+            await self._app(asked, answer.receive, answer.send)
+        finally:
+            scope["route"] = asked.get("route")
 
     def _check_host(self, headers: dict[str, str]) -> None:
         """A page of the web whose name was made to mean this machine must not talk to it (DNS rebinding)."""
@@ -123,7 +130,7 @@ class _Answer:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
-        self._is_body_read = False
+        self._is_body_read, self._has_body = False, scope["method"] != "HEAD"
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         given = self.headers.get("x-request-id", "")
         self.request_id = given if re.fullmatch(r"[\w.:-]{1,128}", given, re.ASCII) else uuid.uuid4().hex
@@ -146,7 +153,7 @@ class _Answer:
                 *((name.lower().encode(), value.encode()) for name, value in extra.items()),
             ]
         else:
-            self.n_bytes += len(message.get("body", b""))
+            self.n_bytes += len(message.get("body", b"")) * self._has_body
             self.is_complete = not message.get("more_body", False)
         if self.is_complete and not self._is_body_read:
             await self._send({**message, "more_body": True})
