@@ -282,6 +282,22 @@ def test_a_kept_run_is_not_lost(yoj: Run, saved: Path) -> None:
     assert "holds a run already" in err
 
 
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"p_best": [-1e308, 1e308]}, "'p_best' must be numbers from 0 to 1"),
+        ({"spread": [-1, 0]}, "'spread' must be numbers from 0 to inf"),
+    ],
+)
+def test_verdicts_whose_numbers_no_judge_gives_are_refused(
+    yoj: Run, write_lines: Callable[..., Path], fields: dict[str, Any], complaint: str
+) -> None:
+    line = {"prompt": "q", "responses": ["a", "b"], "rankings": [1, 2], "scores": [1, 0], **fields}
+    code, out, err = yoj("eval", "--from", write_lines(line))
+    assert (code, out) == (2, "")
+    assert complaint in err
+
+
 def test_a_folder_whose_name_is_too_long_is_said_to_be(yoj: Run, tmp_path: Path) -> None:
     code, _, err = yoj("eval", HELD_OUT, *DEMO, "--limit", 1, "--save", tmp_path / ("x" * 300))
     assert code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -176,9 +177,9 @@ def _of_line(item: Group | Failure) -> Judged:
         where=item.where,
         scores=scores,
         rankings=item.rankings,
-        p_best=_optional(record, "p_best", n, item.where) or p_best(scores),
+        p_best=_optional(record, "p_best", n, item.where, high=1.0) or p_best(scores),
         lengths=tuple(len(response) for response in item.responses),
-        spread=_optional(record, "spread", n, item.where),
+        spread=_optional(record, "spread", n, item.where, high=math.inf),
         order_agreement=_number(record, "order_agreement"),
         order=_order_of(judge, n, item.where),
         n_orders=judge["orders"] if isinstance(judge.get("orders"), int) else 1,
@@ -230,8 +231,16 @@ def numbers_of(record: Mapping[str, Any], key: str, n: int, where: str) -> tuple
     return tuple(float(value) for value in raw)
 
 
-def _optional(record: Mapping[str, Any], key: str, n: int, where: str) -> tuple[float, ...] | None:
-    return None if record.get(key) is None else numbers_of(record, key, n, where)
+def _optional(
+    record: Mapping[str, Any], key: str, n: int, where: str, *, high: float | None = None
+) -> tuple[float, ...] | None:
+    """`numbers_of`, or None where there are none; with `high`, none is above that or below 0."""
+    if record.get(key) is None:
+        return None
+    found = numbers_of(record, key, n, where)
+    if high is not None and not all(0 <= value <= high for value in found):
+        raise InputError(f"{key!r} must be numbers from 0 to {high:g}", where=where)
+    return found
 
 
 def _number(record: Mapping[str, Any], key: str) -> float | None:
