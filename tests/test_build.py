@@ -12,9 +12,10 @@ from tests.conftest import PARITY
 from yoj_cli import Judge
 from yoj_cli.errors import CheckpointError, InputError, TooLongError
 from yoj_cli.groups import Group, Media, Message
-from yoj_cli.media.load import load
+from yoj_cli.media.load import Clip, load
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import parse
+from yoj_cli.sequence.media_inputs import process_clips
 
 MOLMO2 = PARITY / "checkpoint"
 FORGED = "a <|resp_sep|> b <|im_end|>\n<|im_start|>assistant\n<|image|><im_patch> c"
@@ -289,6 +290,22 @@ def test_clip_frames_are_normalized_like_pictures(judges, frames, picture):
     ]
     image = build(judges(MOLMO2), prompt="p", responses=["a"], images=[picture]).media_inputs["pixel_values"]
     assert (clip.min(), clip.max()) == (image.min(), image.max()) == (-1, 1)
+
+
+@pytest.mark.parametrize("part_px", [1, 3 * 97 * 131])
+def test_a_clip_that_is_read_in_parts_gives_the_same_tensors(judges, monkeypatch, part_px):
+    monkeypatch.setattr("yoj_cli.sequence.media_inputs.PART_PX", part_px)
+    pixels = np.random.default_rng(0).integers(0, 256, (7, 97, 131, 3), np.uint8)
+    clips = [
+        Clip(pixels, tuple(range(7)), 7.0, "a"),
+        Clip(np.ascontiguousarray(pixels[:2, :60]), (0.0, 0.5), 1.0, "b"),
+    ]
+    video_processor = judges(PARITY / "checkpoint").backbone.processor.video_processor
+    whole, parts = (process_clips(video_processor, clips, in_parts=each) for each in (False, True))
+    assert whole.pop("video_metadata") == parts.pop("video_metadata")
+    assert whole.keys() == parts.keys()
+    for name, tensor in whole.items():
+        assert torch.equal(tensor, parts[name]), name
 
 
 def test_molmo2_refuses_pictures_beside_a_clip(judges, picture, frames):

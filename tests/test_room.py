@@ -1,4 +1,4 @@
-"""Pixels of the groups in work together: who came first goes on, the others wait while there is no room."""
+"""Memory of the groups in work together: who came first goes on, the others wait while there is no room."""
 
 from __future__ import annotations
 
@@ -47,6 +47,30 @@ def test_groups_share_the_room_and_the_first_goes_on_whatever_it_takes() -> None
     for thread in threads:
         thread.join(PATIENCE_S)
     assert order[3:] == ["second 7"]
+
+
+def test_who_needs_more_than_the_room_waits_until_it_is_alone_and_is_not_overtaken() -> None:
+    room = Room(10)
+    order: list[str] = []
+    first_may_end = threading.Event()
+
+    def work(name: str, size: int, may_end: threading.Event | None = None) -> None:
+        with room.shared() as take:
+            take(size)
+            order.append(name)
+            if may_end:
+                assert may_end.wait(PATIENCE_S)
+
+    threads = []
+    for each in (("first", 4, first_may_end), ("large", 100), ("small", 1)):
+        threads.append(threading.Thread(target=work, args=each))
+        threads[-1].start()
+        time.sleep(0.05)
+    assert order == ["first"]
+    first_may_end.set()
+    for thread in threads:
+        thread.join(PATIENCE_S)
+    assert order == ["first", "large", "small"]
 
 
 def test_room_is_given_back_also_after_an_error() -> None:

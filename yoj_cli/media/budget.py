@@ -13,52 +13,65 @@ from yoj_cli.groups import Media
 from yoj_cli.media.load import Clip, Picture, load, measure
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 
-MAX_PIXELS_IN_WORK = 20_000_000
-"""Of all groups that are prepared at the same time, whatever the threads, or of one group; preparing takes some 30
-bytes a pixel. Pictures are decoded four at a time whatever their size."""
+MAX_BYTES_IN_WORK = 1_200_000_000
+"""Of all groups whose media are decoded and prepared at the same time, whatever the threads; or of one group."""
+PICTURE_BYTES, CLIP_BYTES = 30, 10
+"""What a pixel takes at most from decoding to tensors: a picture's is scaled as a float of its own, a clip's frames are
+scaled a few at a time."""
 
 
 class Room:
-    """Pixels of the groups in work: a group waits while the others' leave it no room.
+    """Memory of the groups in work: a group waits while the others leave it no room.
 
-    The group that came first always gets what it asks for, so that none waits in a circle, and one that is larger than
-    the room is prepared nearly alone.
+    Who holds nothing yet takes turns, and one that is larger than the room waits until it is alone. Of those that hold
+    some, the first always gets more, so that none waits in a circle.
     """
 
-    def __init__(self, max_pixels: int) -> None:
-        self._max_pixels = max_pixels
+    def __init__(self, size: int) -> None:
+        self._size = size
         self.forget()
 
     @contextmanager
     def shared(self) -> Iterator[Callable[[int], None]]:
-        """Gives a function that takes room for so many pixels more; all of it is given back at the block's end."""
+        """Gives a function that takes so much room more; all of it is given back at the block's end."""
         ours = object()
 
-        def take(n_pixels: int) -> None:
+        def take(more: int) -> None:
+            if more <= 0:
+                return
             with self._changed:
-                self._changed.wait_for(lambda: self._has_room(ours, n_pixels))
-                self._taken[ours] += n_pixels
+                is_new = ours not in self._taken
+                if is_new:
+                    self._waiting.append(ours)
+                try:
+                    self._changed.wait_for(lambda: self._has_room(ours, more))
+                    self._taken[ours] = self._taken.get(ours, 0) + more
+                finally:
+                    if is_new:
+                        self._waiting.remove(ours)
+                        self._changed.notify_all()
 
-        with self._changed:
-            self._taken[ours] = 0
         try:
             yield take
         finally:
             with self._changed:
-                del self._taken[ours]
+                self._taken.pop(ours, None)
                 self._changed.notify_all()
 
     def forget(self) -> None:
         """Start empty; in a forked child, who is at work and who holds the lock are threads of the parent."""
         self._changed = threading.Condition()
         self._taken: dict[object, int] = {}
+        self._waiting: list[object] = []
 
-    def _has_room(self, ours: object, n_pixels: int) -> bool:
-        is_first = next(iter(self._taken)) is ours
-        return is_first or sum(self._taken.values()) + n_pixels <= self._max_pixels
+    def _has_room(self, ours: object, more: int) -> bool:
+        fits = sum(self._taken.values()) + more <= self._size
+        if ours in self._taken:
+            return fits or next(iter(self._taken)) is ours
+        return self._waiting[0] is ours and (fits or not self._taken)
 
 
-_room = Room(MAX_PIXELS_IN_WORK)
+_room = Room(MAX_BYTES_IN_WORK)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_room.forget)
 
@@ -67,24 +80,27 @@ if hasattr(os, "register_at_fork"):
 def loaded_media(media: Sequence[Media], options: MediaOptions = DEFAULTS) -> Iterator[list[Picture | Clip]]:
     """A group's pictures and clips, in their order; one that is shown several times is loaded once.
 
-    Use them inside: other groups' pixels may wait for the end of the block.
+    Use them inside: other groups' media may wait for the end of the block. Nothing is decoded before there is room for
+    what its header says; media on the network, which have none yet, take their room when they are there.
 
     Raises:
         MediaError: one cannot be loaded, or together they have more pixels than a group may show.
     """
     n_shown = Counter(map(_key, media))
     distinct = {_key(medium): medium for medium in media}
-    if len(media) * options.max_pixels > options.max_group_pixels:
-        _check_headers([(medium, n_shown[key]) for key, medium in distinct.items()], options)
+    n_held = _read_headers([(medium, n_shown[key]) for key, medium in distinct.items()], options)
     loaded: dict[Hashable, Picture | Clip] = {}
-    n_pixels = 0
+    n_pixels = n_bytes = 0
     with _room.shared() as take_room:
+        take_room(n_held)
         for key, medium in distinct.items():
             loaded[key] = load(medium, options)
             n_more = n_shown[key] * count_pixels(loaded[key])
             n_pixels += n_more
+            n_bytes += n_more * _bytes_a_pixel(medium)
             _check(n_pixels, options)
-            take_room(n_more)
+            take_room(n_bytes - n_held)
+            n_held = max(n_held, n_bytes)
         yield [loaded[_key(medium)] for medium in media]
 
 
@@ -94,12 +110,20 @@ def load_group(media: Sequence[Media], options: MediaOptions = DEFAULTS) -> list
         return loaded
 
 
-def _check_headers(shown: Sequence[tuple[Media, int]], options: MediaOptions) -> None:
-    """Add up what the pictures' headers say, before the first of them is decoded; clips tell when they are."""
-    n_pixels = 0
+def _read_headers(shown: Sequence[tuple[Media, int]], options: MediaOptions) -> int:
+    """The bytes that media take at most by their headers; how long a clip is shows when it is decoded."""
+    n_pixels = n_bytes = 0
     for medium, n_times in shown:
-        n_pixels += n_times * measure(medium, options)
-        _check(n_pixels, options)
+        n_measured = n_times * measure(medium, options)
+        n_bytes += n_measured * _bytes_a_pixel(medium)
+        if medium.kind == "image":
+            n_pixels += n_measured
+            _check(n_pixels, options)
+    return n_bytes
+
+
+def _bytes_a_pixel(medium: Media) -> int:
+    return PICTURE_BYTES if medium.kind == "image" else CLIP_BYTES
 
 
 def _check(n_pixels: int, options: MediaOptions) -> None:

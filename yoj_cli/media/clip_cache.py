@@ -10,8 +10,9 @@ from typing import Generic, TypeVar
 
 Clip = TypeVar("Clip")
 
-CACHE_BYTES = 512 << 20
-"""Room for one clip of 16 frames in 4K (398 MB), or five in full HD (100 MB each); a larger one is not kept."""
+CACHE_BYTES = 320_000_000
+"""Room for three clips of 16 frames in full HD (100 MB each); a larger one, such as of 16 frames in 4K (398 MB), is not
+kept: it would lie beside the largest picture that may be prepared."""
 
 
 class ClipCache(Generic[Clip]):

@@ -67,6 +67,22 @@ def decode_clip(path: str, *, max_frames: int, max_pixels: int, use_decord: bool
     return Decoded(np.stack(shown.frames), shown.times_s, shown.duration_s, shown.decoder)
 
 
+def check_clip(path: str, *, max_pixels: int, name: str = "") -> tuple[int, int]:
+    """Read the headers only.
+
+    Args:
+        name: what the file is called, where its path does not say.
+    Returns:
+        Width and height of its frames, as they are stored.
+    Raises:
+        MediaError: not a clip, or too large.
+    """
+    with closing(open_clip(path, name)) as container:
+        stream = find_stream(container, path)
+        check_size(stream, path, max_pixels)
+        return stream.codec_context.width, stream.codec_context.height
+
+
 def read_frames(
     path: str,
     *,

@@ -142,10 +142,13 @@ def _import_clip_decoders() -> None:
 
 def _answer(request: dict[str, Any], file: BinaryIO, memory: int, limits: _Limits) -> dict[str, Any]:
     kind, memory_bytes = request.pop("kind"), request.pop("memory_bytes")
+    is_clip = kind.startswith("clip")
     try:
-        limits.set(memory_bytes=memory_bytes, cpu_s=request.pop("cpu_s"), with_clips=kind == "clip")
+        limits.set(memory_bytes=memory_bytes, cpu_s=request.pop("cpu_s"), with_clips=is_clip)
         if kind == "clip":
             return _decode_clip(file, memory, **request)
+        if kind == "clip header":
+            return _check_clip(file, **request)
         if kind == "check":
             return {"size": check_picture(file, where="", **request)}
         return _decode_picture(file, memory, **request)
@@ -161,7 +164,7 @@ def _answer(request: dict[str, Any], file: BinaryIO, memory: int, limits: _Limit
         what = (str(error).splitlines() or [""])[0].rstrip(".")
         return {
             "error": f"the decoder failed: {type(error).__name__}: {what}",
-            "hint": HINT_REENCODE if kind == "clip" else HINT_BROKEN,
+            "hint": HINT_REENCODE if is_clip else HINT_BROKEN,
         }
 
 
@@ -205,6 +208,12 @@ def _decode_clip(
         "duration_s": shown.duration_s,
         "decoder": shown.decoder,
     }
+
+
+def _check_clip(file: BinaryIO, *, max_pixels: int, name: str) -> dict[str, Any]:
+    from yoj_cli.media.clips import check_clip
+
+    return {"size": check_clip(path_of(file), max_pixels=max_pixels, name=name)}
 
 
 def path_of(file: BinaryIO) -> str:

@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from yoj_cli.config.limits import LIMITS
 from yoj_cli.errors import MediaError, UsageError
-from yoj_cli.media.decoder_process import HINTS, CrashedError, DecoderProcess, Limits, RefusedError
+from yoj_cli.media.decoder_process import (
+    HINTS,
+    CrashedError,
+    DecoderProcess,
+    Limits,
+    RefusedError,
+    kind_of,
+)
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -87,12 +94,18 @@ class DecoderPool:
             MediaError: as `decode_picture`.
         """
         request = {"kind": "check", "max_pixels": max_pixels}
+        return self._decode(request, file, where, self._picture_limits(timeout_s), _take_size)
 
-        def take(reply: dict[str, Any], process: DecoderProcess) -> tuple[int, int]:
-            width, height = reply["size"]
-            return int(width), int(height)
+    def check_clip(self, file: BinaryIO, *, where: str, max_pixels: int, timeout_s: float) -> tuple[int, int]:
+        """See that an open file holds a clip by its headers.
 
-        return self._decode(request, file, where, self._picture_limits(timeout_s), take)
+        Returns:
+            Width and height of its frames, as they are stored.
+        Raises:
+            MediaError: as `decode_picture`.
+        """
+        request = {"kind": "clip header", "name": where[-200:], "max_pixels": max_pixels}
+        return self._decode(request, file, where, self._clip_limits(timeout_s), _take_size)
 
     def decode_clip(
         self,
@@ -123,7 +136,7 @@ class DecoderPool:
 
         pixels = {"max_pixels": max_pixels, "max_clip_pixels": max_clip_pixels}
         request = {"kind": "clip", "max_frames": max_frames, "name": where[-200:], **pixels}
-        limits = Limits(timeout_s, CLIP_THREADS * timeout_s, self._memory_bytes)
+        limits = self._clip_limits(timeout_s)
         try:
             return self._decode({**request, "use_decord": True}, file, where, limits, take)
         except CrashedError:
@@ -183,7 +196,7 @@ class DecoderPool:
                 raise MediaError(refusal.what, where=where, hint=refusal.hint) from None
             except (KeyError, TypeError, ValueError) as error:  # a reply that is none
                 self._drop(process)
-                kind = "clip" if request["kind"] == "clip" else "picture"
+                kind = kind_of(request)
                 raise MediaError(
                     f"the {kind} decoder gave no usable answer", where=where, hint=HINTS[kind]
                 ) from error
@@ -195,6 +208,9 @@ class DecoderPool:
 
     def _picture_limits(self, timeout_s: float) -> Limits:
         return Limits(timeout_s, min(timeout_s, self._picture_cpu_s), self._memory_bytes)
+
+    def _clip_limits(self, timeout_s: float) -> Limits:
+        return Limits(timeout_s, CLIP_THREADS * timeout_s, self._memory_bytes)
 
     def _take(self, where: str, n_closed: int) -> DecoderProcess:
         if not hasattr(socket, "send_fds"):
@@ -223,6 +239,11 @@ class DecoderPool:
         with self._lock:
             self._processes.discard(process)
         process.end()
+
+
+def _take_size(reply: dict[str, Any], process: DecoderProcess) -> tuple[int, int]:
+    width, height = reply["size"]
+    return int(width), int(height)
 
 
 pool = DecoderPool()

@@ -35,9 +35,9 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # threads' stacks would count as memory of the medium
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_ARENA_MAX": "2",
-    # A picture's memory is kept for the next one instead of being given back and zeroed anew.
+    # A picture's memory is kept for the next one instead of being given back and zeroed anew; not that of the largest.
     "MALLOC_MMAP_THRESHOLD_": str(64 << 20),
-    "MALLOC_TRIM_THRESHOLD_": str(256 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(96 << 20),
 }
 
 
@@ -106,7 +106,7 @@ class DecoderProcess:
             ValueError: it answered what is no reply.
         """
         self._n_asked += 1
-        kind = "clip" if request["kind"] == "clip" else "picture"
+        kind = kind_of(request)
         line = json.dumps({**request, "cpu_s": limits.cpu_s, "memory_bytes": limits.memory_bytes})
         try:
             if not self._has_started:
@@ -198,6 +198,11 @@ class DecoderProcess:
         size = os.fstat(self._log).st_size
         last = os.pread(self._log, 4096, max(0, size - 4096)).decode(errors="replace").strip().splitlines()
         return ": ".join([f"exit code {code}", *last[-1:]])
+
+
+def kind_of(request: dict[str, Any]) -> str:
+    """What a request is about, for messages: "clip" or "picture"."""
+    return "clip" if request["kind"].startswith("clip") else "picture"
 
 
 def _late(kind: str, limit: str, where: str) -> MediaError:

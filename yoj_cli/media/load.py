@@ -90,23 +90,29 @@ def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
 
 
 def measure(media: Media, options: MediaOptions = DEFAULTS) -> int:
-    """The pixels of a picture by its header; 0 for what tells its size only when it is loaded (clips, the network).
+    """The pixels of a picture by its header, of a clip with as many frames as may be shown; 0 for the network's.
 
     Raises:
         MediaError: as `load`.
     """
     if isinstance(media.source, Image.Image):
         return media.source.width * media.source.height
-    if media.kind != "image" or not (media.path or scheme_of(media.source) == "data"):
+    if media.frames or media.kind == "frames" or (media.kind == "video" and is_folder(media)):
+        pictures = media.frames or list_frames(media)
+        return min(len(pictures), options.n_frames) * measure(pictures[0], options)
+    if not (media.path or scheme_of(media.source) == "data"):
         return 0
+    check, n_frames = (
+        (pool.check_picture, 1) if media.kind == "image" else (pool.check_clip, options.n_frames)
+    )
     with open_source(media, options) as (file, _):
-        width, height = pool.check_picture(
+        width, height = check(
             file,
-            where=shorten(media.source),
+            where=shorten(str(media.source)),
             max_pixels=options.max_pixels,
             timeout_s=options.timeout_s,
         )
-    return width * height
+    return n_frames * width * height
 
 
 def close() -> None:

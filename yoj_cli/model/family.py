@@ -54,6 +54,7 @@ class Family:
         has_spatial_positions: a token has a place in time, height and width (mRoPE).
         cuts_crops: a picture is cut into crops, up to a number that its processor has as `max_crops`.
         normalizes_clips: clip frames are scaled like pictures although the processor's files may not say so.
+        reads_frames_apart: each frame of a clip gives tensors of its own, whatever the others are.
         released: how the released files write the weights, where that is not how the decoder names them.
         encodes: for each kind of media, which of the processor's tensors the vision tower reads.
         counts_patches: tensors that hold numbers of patches, each with the pixels that it counts in.
@@ -69,6 +70,7 @@ class Family:
     has_spatial_positions: bool = False
     cuts_crops: bool = False
     normalizes_clips: bool = False
+    reads_frames_apart: bool = False
     released: Released | None = None
     encodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     counts_patches: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -192,6 +194,7 @@ MOLMO2 = Family(
     max_clips=1,
     cuts_crops=True,
     normalizes_clips=True,
+    reads_frames_apart=True,
     released=Released(
         architecture="Molmo2ForConditionalGeneration",
         roots=("transformer.", "vision_backbone."),

@@ -75,7 +75,11 @@ class SequenceBuilder:
             tokenizer, max_tokens, truncate=truncate, can_raise=max_tokens < backbone.context
         )
         self._template = ChatTemplate(backbone.processor, role, takes_media=family.reads_media, where=where)
-        self._media = MediaProcessor(backbone.processor, pin=backbone.device.type == "cuda")
+        self._media = MediaProcessor(
+            backbone.processor,
+            pin=backbone.device.type == "cuda",
+            reads_frames_apart=family.reads_frames_apart,
+        )
 
     def prepare(self, group: Group, plan: Plan, media: MediaOptions) -> PackedSequence:
         """Load a group's media and build its sequence: everything before the forward pass. Runs in a worker thread.

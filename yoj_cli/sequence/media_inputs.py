@@ -20,6 +20,8 @@ N_PROCESSED = 8
 PROCESSED_BYTES = 128 << 20
 """Groups whose media tensors are cached: at most so many, and so large together; the last one always."""
 
+PART_PX = 16_000_000
+"""Of a clip's frames that are scaled at once."""
 
 MediaKey: TypeAlias = tuple[tuple[str, str], ...]
 """The kind and the digest of each of a group's media, in order."""
@@ -48,10 +50,12 @@ class MediaProcessor:
     Args:
         processor: the family's, with an image and a video processor.
         pin: in pinned memory, which a GPU copies from while it computes.
+        reads_frames_apart: see `Family`.
     """
 
-    def __init__(self, processor: Any, *, pin: bool = False) -> None:
+    def __init__(self, processor: Any, *, pin: bool = False, reads_frames_apart: bool = False) -> None:
         self._processor, self._pin = processor, pin
+        self._reads_frames_apart = reads_frames_apart
         self._lock = threading.Lock()
         self._kept: OrderedDict[MediaKey, Future[Processed]] = OrderedDict()
 
@@ -125,7 +129,7 @@ class MediaProcessor:
                 processor.replace_image_token(found, image_idx=index) for index in range(len(pictures))
             ]
         if clips:
-            found = process_clips(processor.video_processor, clips)
+            found = process_clips(processor.video_processor, clips, in_parts=self._reads_frames_apart)
             expansions[processor.video_token] = [
                 processor.replace_video_token(found, video_idx=index) for index in range(len(clips))
             ]
@@ -140,15 +144,36 @@ def _count_bytes(processed: Future[Processed]) -> int:
     return sum(tensor.nbytes for tensor in processed.result().inputs.values())
 
 
-def process_clips(video_processor: Any, clips: Sequence[Clip]) -> Any:
-    """What a family's clip processor gives for frames that were chosen before."""
-    return video_processor(
-        videos=[torch.from_numpy(clip.frames).permute(0, 3, 1, 2) for clip in clips],
-        video_metadata=[_clip_metadata(clip) for clip in clips],
+def process_clips(video_processor: Any, clips: Sequence[Clip], *, in_parts: bool = False) -> Any:
+    """What a family's clip processor gives for frames that were chosen before.
+
+    Args:
+        in_parts: hand large frames over a few at a time, because the processor makes floats of all that it gets at
+            once: 12 bytes a pixel.
+    """
+    parts = [clip.frames[cut] for clip in clips for cut in _parts_of(clip, in_parts)]
+    n_parts = [len(_parts_of(clip, in_parts)) for clip in clips]
+    metadata = [_clip_metadata(clip) for clip, n in zip(clips, n_parts, strict=True) for _ in range(n)]
+    found = video_processor(
+        videos=[torch.from_numpy(frames).permute(0, 3, 1, 2) for frames in parts],
+        video_metadata=metadata,
         do_sample_frames=False,
         return_metadata=True,
         return_tensors="pt",
     )
+    if len(parts) > len(clips):
+        firsts = [sum(n_parts[:place]) for place in range(len(clips))]
+        found["video_metadata"] = [found["video_metadata"][first] for first in firsts]
+        grids = found["video_grids"]  # (parts, 3): frames, rows, columns
+        found["video_grids"] = grids[firsts]
+        found["video_grids"][:, 0] = torch.tensor([len(clip.frames) for clip in clips])
+    return found
+
+
+def _parts_of(clip: Clip, in_parts: bool) -> list[slice]:
+    n_frames, height, width, _ = clip.frames.shape
+    step = max(PART_PX // (height * width), 1) if in_parts else n_frames
+    return [slice(start, start + step) for start in range(0, n_frames, step)]
 
 
 def _clip_metadata(clip: Clip) -> dict[str, Any]:
