@@ -36,6 +36,7 @@ RECORD: dict[str, Any] = {
     "paths below the server's --media-root.",
     "examples": [RECORD_EXAMPLE, PICTURE_EXAMPLE],
 }
+NO_RECORD = {"description": "What is no group is answered by an error in its place."}
 VERDICT: dict[str, Any] = {
     "type": "object",
     "description": "The record, and what the judge says: an output line of `yoj score`.",
@@ -81,7 +82,10 @@ GROUPS_BODY: dict[str, Any] = {
     "content": {
         "application/json": {
             "schema": {
-                "oneOf": [RECORD, {"type": "array", "description": "Groups.", "items": RECORD}],
+                "oneOf": [
+                    RECORD,
+                    {"type": "array", "description": "Groups.", "items": {"anyOf": [RECORD, NO_RECORD]}},
+                ],
             },
             "examples": {
                 "one": {"summary": "A group", "value": RECORD_EXAMPLE},
