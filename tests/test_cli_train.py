@@ -39,6 +39,36 @@ def test_the_command_trains_and_the_result_scores(yoj, data, tmp_path):
     assert [json.loads(line)["judge"]["mode"] for line in out.splitlines()] == ["multi"] * 6
 
 
+def test_the_state_that_is_kept_is_named(yoj, data, tmp_path):
+    options = ("--eval", data, "--keep-best", "loss", "--epochs", 1)
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, *options)
+    assert code == 0
+    assert "the judge is the state of step 1, which evaluated best by loss\n" in err
+
+
+def test_data_that_cannot_be_used_as_it_is_says_what_would_help(yoj, write_lines, tmp_path):
+    group = {"prompt": "question", "responses": ["a", "b"]}
+    votes = write_lines({**group, "pairwise": [[0, 1, 1]]})
+    code, _, err = yoj("train", votes, "-o", tmp_path / "out", *OPTIONS)
+    assert code == 2
+    assert "`yoj votes rank` makes rankings of them" in err
+    long = write_lines({**group, "rankings": [1, 2], "prompt": "question " * 50})
+    code, _, err = yoj("train", long, "-o", tmp_path / "out", *OPTIONS, "--max-tokens", 40)
+    assert code == 2
+    assert "To leave such groups out: --on-long skip, or cut off their ends: --on-long truncate." in err
+
+
+def test_a_folder_without_a_model_is_no_base(yoj, data, tmp_path):
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "small.gguf").touch()
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", "--base", tmp_path / "base")
+    assert code == 3
+    assert (
+        "is no model in Hugging Face's format: it has no config.json\nGGUF is not read: take the model that"
+        in err
+    )
+
+
 def test_a_dry_run_prints_what_would_be_done_and_writes_nothing(yoj, data, tmp_path):
     code, out, err = yoj("train", data, "-o", tmp_path / "out", *OPTIONS, "--dry-run")
     assert (code, out) == (0, "")

@@ -66,6 +66,16 @@ def test_a_held_out_result_that_may_be_chance_is_said_to_be():
     assert warnings_at_end([good], 64) == []
 
 
+def test_the_held_out_result_that_is_judged_is_that_of_the_state_that_is_kept():
+    held_out = {"eval_loss": 1, "eval_best_of_n": 0.5, "eval_chance": 0.25, "eval_best_of_n_high": 0.8}
+    lines = [
+        {**held_out, "step": 2, "eval_best_of_n_low": 0.3},
+        {**held_out, "step": 4, "eval_best_of_n_low": 0.2},
+    ]
+    assert warnings_at_end(lines, 64, kept_step=2) == []
+    assert len(warnings_at_end(lines, 64, kept_step=4)) == len(warnings_at_end(lines, 64)) == 1
+
+
 def test_the_best_step_is_the_first_of_equals_and_never_the_untrained_state():
     lines = [
         {"step": step, "eval_tau": tau} for step, tau in [(0, 0.9), (2, 0.1), (4, 0.3), (6, 0.3), (8, 0.2)]

@@ -21,6 +21,9 @@ from yoj_cli.scoring.prefetch import N_PREFETCHED
 from yoj_cli.sequence.build import SequenceBuilder
 from yoj_cli.sequence.packed import PackedSequence
 
+GIVE_RANKINGS = "Give 'rankings' (1 = best), 'ratings' (higher is better), or 'chosen' and 'rejected'."
+MAKE_OF_VOTES = "It has votes: `yoj votes rank` makes rankings of them."
+
 
 @dataclass(frozen=True)
 class Example:
@@ -56,7 +59,7 @@ def read_ranked(
                 missing = InputError(
                     "the line has no 'rankings' to learn from",
                     where=item.where,
-                    hint="Give 'rankings' (1 = best), 'ratings' (higher is better), or 'chosen' and 'rejected'.",
+                    hint=MAKE_OF_VOTES if "pairwise" in item.record else GIVE_RANKINGS,
                 )
                 yield Failure(item.where, item.record, missing)
             else:

@@ -69,6 +69,7 @@ def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
     """
     metrics = read_metrics(run.out / METRICS)
     draw_curves(run.out / METRICS, run.out / CURVES, title=run.name)
+    kept = best_step(run.config, metrics)[0] or None
     if finished:
         write_card(
             run.out,
@@ -89,8 +90,8 @@ def describe_run(run: Run, seconds: float, *, finished: bool) -> None:
                 from_judge=run.from_judge,
                 n_shared=run.n_shared,
                 best_by=run.config.keep_best,
-                best_step=best_step(run.config, metrics)[0] or None,
-                warnings=warnings_at_end(metrics, run.config.batch_size),
+                best_step=kept,
+                warnings=warnings_at_end(metrics, run.config.batch_size, kept),
             ),
         )
 

@@ -94,18 +94,22 @@ class RunningMeans:
         )
 
 
-def warnings_at_end(lines: Sequence[Mapping[str, float]], batch_size: int) -> list[str]:
+def warnings_at_end(
+    lines: Sequence[Mapping[str, float]], batch_size: int, kept_step: int | None = None
+) -> list[str]:
     """What looks wrong about a finished run, as sentences.
 
     Args:
         lines: of metrics.jsonl.
+        kept_step: the step whose state the judge is; the last by default.
     """
     means = RunningMeans(batch_size)
     steps = [line for line in lines if "loss" in line]
     for line in steps:
         means.add(line)
     found = [means.describe(sign) for sign in means.signs(1, 1)] if steps else []
-    return found + _held_out_warning([line for line in lines if "eval_loss" in line])
+    evaluations = [line for line in lines if "eval_loss" in line and kept_step in (None, line["step"])]
+    return found + _held_out_warning(evaluations)
 
 
 def _held_out_warning(evaluations: Iterable[Mapping[str, float]]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yoj_cli.model.allocator import ACTIVATIONS, give_back_large_blocks
 from yoj_cli.storage.writing import cannot_be_written, lock
-from yoj_cli.train.best import BestCallback
+from yoj_cli.train.best import BestCallback, best_step
 from yoj_cli.train.callbacks import MetricsLog, SaveEvalCallback, catch_interrupt
 from yoj_cli.train.finish import describe_run, save_state, write_checkpoint
 from yoj_cli.train.metrics import METRICS, read_metrics
@@ -94,11 +94,16 @@ def _train(run: Run, report: Callable[[Mapping[str, float], int], None], say: Ca
     if arguments.should_save:
         if best.has_stopped:
             say(
-                f"stopped at step {trainer.state.global_step}: {config.early_stopping} evaluations without a better"
+                f"stopped at step {trainer.state.global_step}: {config.early_stopping} evaluations in a row without a "
+                "better one"
             )
         if finished:
             write_checkpoint(run, model)
-            for warning in warnings_at_end(read_metrics(out / METRICS), config.batch_size):
+            lines = read_metrics(out / METRICS)
+            kept = best_step(config, lines)[0] or None
+            if kept is not None:
+                say(f"the judge is the state of step {kept}, which evaluated best by {config.keep_best}")
+            for warning in warnings_at_end(lines, config.batch_size, kept):
                 say(f"warning: {warning}")
         describe_run(run, time.perf_counter() - started, finished=finished)
     return finished

@@ -20,7 +20,7 @@ from yoj_cli.config.train import DEFAULT_BASE, TrainConfig
 from yoj_cli.errors import ModelError, UsageError
 from yoj_cli.storage.find import EMBEDDED, find_folder, find_local_base, hub_id_of
 from yoj_cli.storage.hub import is_hub_id
-from yoj_cli.storage.names import ADAPTER_CONFIG
+from yoj_cli.storage.names import ADAPTER_CONFIG, MODEL_CONFIG
 from yoj_cli.train.design import take_design
 
 INIT, BASE = "--init-from", "--base"
@@ -102,6 +102,13 @@ def find_base(config: TrainConfig) -> Path:
         folder = find_folder(config.base, config.base_revision, revision_option="--base-revision")
     if config.base == DEMO:
         folder /= "backbone"
+    if not (folder / MODEL_CONFIG).is_file() and not (folder / ADAPTER_CONFIG).is_file():
+        gguf = next(iter(sorted(folder.glob("*.gguf"))), None)
+        raise ModelError(
+            f"is no model in Hugging Face's format: it has no {MODEL_CONFIG}",
+            where=str(folder),
+            hint=f"GGUF is not read: take the model that {gguf.name} was made of." if gguf else "",
+        )
     if (folder / ADAPTER_CONFIG).is_file():
         raise ModelError(
             "this is an adapter, not a backbone",

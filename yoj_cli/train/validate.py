@@ -181,7 +181,8 @@ def validate_data(
     _refuse(report.unusable, "cannot be used", "--on-error skip", stop=config.on_error == "stop")
     for error in report.too_long:  # --mode and --window, which scoring advises, would train another judge
         error.hint = "Shorten it, or raise --max-tokens where the backbone's context allows that."
-    _refuse(report.too_long, "are too long", "--on-long skip", stop=config.on_long == "error")
+    ways_out = "--on-long skip, or cut off their ends: --on-long truncate"
+    _refuse(report.too_long, "are too long", ways_out, stop=config.on_long == "error")
     if not report.groups:
         raise _nothing_left(report, what)
     return report
