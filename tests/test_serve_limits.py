@@ -60,9 +60,15 @@ HEAD = b"POST /v1/groups HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicatio
 
 @pytest.mark.parametrize("path", ["/v1/groups", "/v1/models", "/metrics", "/openapi.json", "/nope"])
 def test_without_the_key_nothing_is_told(keyed: Served, path: str) -> None:
-    for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": f"Basic {KEY}"}):
+    for sent, says in (
+        (None, "no key was sent"),
+        ("Bearer wrong", "the key is wrong"),
+        (f"Basic {KEY}", "Authorization holds no Bearer key"),
+        (KEY, "Authorization holds no Bearer key"),
+    ):
+        headers = {} if sent is None else {"authorization": sent}
         answer = httpx.request("POST" if "groups" in path else "GET", keyed.url + path, headers=headers)
-        assert answer.status_code == 401
+        assert (answer.status_code, answer.json()["detail"]) == (401, says)
         assert answer.headers["www-authenticate"] == "Bearer"
         assert KEY not in answer.text
 

@@ -155,6 +155,24 @@ def test_who_does_not_speak_tls_costs_nobody_else(served: Served) -> None:
         silent.close()
 
 
+def test_clients_that_say_nothing_do_not_hold_up_the_end(
+    judges: Callable[..., Judge], files: Files, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Over TLS a connection that is closed waits for the client's goodbye; uvicorn waits for that, and complains."""
+    judge = judges("demo")
+    context = ssl.create_default_context(cafile=str(files.authority))
+    with (
+        serving(lambda: [judge], ssl_certfile=files.both, authority=files.authority) as served,
+        socket.create_connection((served.host, served.port)) as plain,
+        context.wrap_socket(plain, server_hostname=served.host) as opened,
+    ):
+        opened.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert opened.recv(100).startswith(b"HTTP/1.1 200")
+        served.server.stop()
+        served.thread.join(timeout=30)
+    assert "graceful shutdown exceeded" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("certificate", "key", "says"),
     [

@@ -119,7 +119,11 @@ class Guard:
         raise Problem(
             401,
             "no-key",
-            "the key is wrong" if given else "no key was sent",
+            "the key is wrong"
+            if given
+            else "Authorization holds no Bearer key"
+            if sent or scheme
+            else "no key was sent",
             hint="Send it as `Authorization: Bearer KEY`.",
             headers={"WWW-Authenticate": "Bearer"},
         )

@@ -15,7 +15,7 @@ from yoj_cli.serve.admission import RETRY_AFTER_S
 from yoj_cli.serve.problems import MEDIA_TYPE, Problem
 
 MAX_ADDRESS_BYTES, MAX_HEADER_BYTES = 8 << 10, 32 << 10
-HEADER_TIMEOUT_S = 10.0
+HEADER_TIMEOUT_S, GOODBYE_S = 10.0, 0.5
 
 Note = Callable[[tuple[str, int] | None, str, int, int], None]
 """Told of an answer that no application gave: the client's address, the request's id, the status, bytes of the body."""
@@ -67,6 +67,11 @@ class GuardedProtocol(H11Protocol):  # type: ignore[misc]
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._limit_reading()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        if self.transport.is_closing():  # over TLS that waits for the client's goodbye
+            self.loop.call_later(GOODBYE_S, self.transport.abort)
 
     def pause_writing(self) -> None:
         super().pause_writing()
