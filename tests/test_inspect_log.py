@@ -77,6 +77,19 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
+def test_any_id_is_a_name_in_the_archive(tmp_path: Path) -> None:
+    run = SavedRun("data", "data.jsonl", "data.jsonl", "", "demo", "shuffled", {"model": "demo"})
+    ids = ("half \ud800", "x" * 100_000, "x" * 100_001, "nul \0", "../../up")
+    judged = [make_judged((), None, id=each, error={"type": "MediaError", "message": "gone"}) for each in ids]
+    with InspectLog(tmp_path / "inspect.eval", run) as writer:
+        for each in judged:
+            writer.add(each)
+        writer.finish(evaluate(judged_groups(), FILE, scorer="demo"))
+    names = [name for name in documents(tmp_path / "inspect.eval") if name.startswith("samples/")]
+    assert len(names) == len(ids)
+    assert all(len(name) < 300 and name.count("/") == 1 for name in names)
+
+
 def documents(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as found:
         return {name: json.loads(found.read(name)) for name in found.namelist()}

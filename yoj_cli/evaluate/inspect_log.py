@@ -6,6 +6,7 @@ The form is a zip of JSON documents: a sample a group as it comes, then summarie
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from collections import Counter
 from contextlib import suppress
@@ -25,6 +26,8 @@ from yoj_cli.verdicts.agreement import agreement
 
 PICTURE_PX = 800
 """The longer side of a picture in a log, at most."""
+MAX_NAME = 200
+"""Characters of an id as a name in the archive, which takes 65,535 bytes."""
 
 
 class InspectLog:
@@ -50,9 +53,7 @@ class InspectLog:
 
     def add(self, judged: Judged) -> None:
         """Write one group's sample; ids that repeat are told apart."""
-        plain_id = judged.id.replace("/", "_").replace(
-            "\\", "_"
-        )  # Inspect looks for a file of the sample's id
+        plain_id = _file_name(judged.id)  # Inspect looks for a file of the sample's id
         self._seen[plain_id] += 1
         n = self._seen[plain_id]
         name = plain_id if n == 1 else f"{plain_id}#{n}"
@@ -75,6 +76,12 @@ class InspectLog:
 
     def _write(self, name: str, document: Any) -> None:
         self._zip.writestr(name, json.dumps(plain(document), ensure_ascii=True))
+
+
+def _file_name(identifier: str) -> str:
+    """An id as a zip archive can hold it."""
+    whole = identifier.encode("utf-8", "replace").decode("utf-8")
+    return re.sub(r"[/\\\0]", "_", whole)[:MAX_NAME]
 
 
 def _header(
