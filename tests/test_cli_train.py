@@ -75,7 +75,7 @@ def test_a_dry_run_prints_what_would_be_done_and_writes_nothing(yoj, data, tmp_p
     for part in (
         "6 groups",
         "longest group",
-        "3 steps of 64 groups, 3 epochs",
+        "3 steps of 6 groups, 3 epochs",
         "blind pick 0.333",
         "of memory",
     ):

@@ -54,8 +54,9 @@ def render_run(run: Run) -> str:
     lines = ["training data: " + _render_data(run.train_report)]
     if run.eval_report:
         lines.append("held-out data: " + _render_data(run.eval_report))
+    n_together = min(config.batch_size, run.train_report.n_groups)
     lines.append(
-        f"{counted(run.n_steps, 'step')} of {counted(config.batch_size, 'group')}, {counted(config.epochs, 'epoch')}; "
+        f"{counted(run.n_steps, 'step')} of {counted(n_together, 'group')}, {counted(config.epochs, 'epoch')}; "
         f"{config.mode}, {config.resolved_loss}, LoRA r {config.design.lora_r} on {config.base}"
     )
     if run.from_judge:
