@@ -247,6 +247,20 @@ def attacks() -> dict[str, tuple[str, Change, str]]:
             ),
             "template",
         ),
+        # Tokenizers
+        "normalizer of 1,000,000,000": (
+            MERGED,
+            edit(
+                "tokenizer.json",
+                "normalizer",
+                value={
+                    "type": "Sequence",
+                    "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}]
+                    * 3,
+                },
+            ),
+            "tokenizer.json",
+        ),
         "template file of 100 MB": (MERGED, replace(TEMPLATE, sparse(100 << 20)), TEMPLATE),
     }
     every = (

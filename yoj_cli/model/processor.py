@@ -7,7 +7,7 @@ from typing import Any
 
 from yoj_cli.errors import CheckpointError, ModelError
 from yoj_cli.model.family import Family
-from yoj_cli.model.processor_claims import check_processor_sizes
+from yoj_cli.model.processor_claims import check_normalizer, check_processor_sizes
 from yoj_cli.storage.files import read_json, translate_load_errors
 from yoj_cli.storage.names import PROCESSOR_CONFIG, PROCESSOR_FILES, TOKENIZER_CONFIG
 
@@ -44,6 +44,7 @@ def load_processor(
             f"the tokenizer is a {type(tokenizer).__name__}, and only those with a tokenizer.json are read",
             where=str(folder),
         )
+    check_normalizer(tokenizer, folder)
     if family.adds_bos and tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
         raise ModelError(
             "the tokenizer has no bos token, which the sequence starts with",

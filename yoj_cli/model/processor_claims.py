@@ -1,7 +1,9 @@
-"""What a processor's files make of a picture, before one is made: a stranger's numbers could ask for any size."""
+"""What a processor's files make of a picture or a text, before it is made: a stranger's could ask for any size."""
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ LARGEST_PICTURE_PIXELS = 89_478_485
 
 FACTORS = ("patch_size", "merge_size", "pooling_size", "temporal_patch_size", "max_crops")
 LARGEST_FACTOR = 4096
+
+MAX_GROWTH = 64
+"""How many times as long a tokenizer's normalizer may make a text; those that are known make it hardly longer."""
 
 
 def check_processor_sizes(processor: Any, folder: Path) -> None:
@@ -80,3 +85,32 @@ def _shown_pixels(said: Mapping[str, Any], kind: str, folder: Path) -> tuple[int
 def _first(value: Any) -> int:
     """A factor; the smaller one of two."""
     return min(value) if isinstance(value, (list, tuple)) else int(value or 1)
+
+
+def check_normalizer(tokenizer: Any, folder: Path) -> None:
+    """Refuse replacements by which a short text would fill the memory.
+
+    Args:
+        tokenizer: with a `backend_tokenizer`.
+        folder: its files, for errors.
+    Raises:
+        CheckpointError: it makes texts too long.
+    """
+    normalizer = tokenizer.backend_tokenizer.normalizer
+    if normalizer is not None and _growth(json.loads(normalizer.__getstate__())) > MAX_GROWTH:
+        raise CheckpointError(
+            f"its normalizer may make a text more than {MAX_GROWTH} times as long",
+            where=str(folder / "tokenizer.json"),
+        )
+
+
+def _growth(step: Mapping[str, Any]) -> float:
+    """How many times as long a text may become, of a normalizer or one of its steps."""
+    if step["type"] == "Sequence":
+        return math.prod(map(_growth, step["normalizers"]))
+    if step["type"] == "Prepend":
+        return 1 + len(step["prepend"])
+    if step["type"] == "Replace":
+        replaced = step["pattern"].get("String", "x")  # a regular expression may match one character, or none
+        return max(1.0, len(step["content"]) / max(1, len(replaced)))
+    return 1.0
