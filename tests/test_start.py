@@ -326,3 +326,18 @@ def test_what_does_not_fit_is_said_before_anything_is_written(judge, data, tmp_p
     assert "--head-dim 32 (this run: 16)" in err
     assert "Leave --head-dim out" in err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_rank_that_only_the_configuration_has_is_refused_before_memory_is_taken_for_it(
+    judge, data, tmp_path, yoj: Run, monkeypatch: pytest.MonkeyPatch
+):
+    def add_adapter(*_: object, **__: object) -> None:
+        raise AssertionError("an adapter is allocated")
+
+    monkeypatch.setattr("yoj_cli.train.model.add_adapter", add_adapter)
+    path = judge / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"r": 400_000}))
+    code, _, err = yoj("train", data, "-o", tmp_path / "out", "--init-from", judge, "--device", "cpu")
+    assert code == 3
+    assert "(400000, " in err
+    assert "in the file and" in err

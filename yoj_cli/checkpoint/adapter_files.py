@@ -14,7 +14,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
+from torch import Tensor, empty
 
 from yoj_cli.errors import CheckpointError
 from yoj_cli.storage.files import read_json, read_weights, translate_load_errors
@@ -110,8 +110,8 @@ def read_adapter(folder: Path) -> tuple[LoraConfig, dict[str, Tensor]]:
     return read_lora_config(folder / ADAPTER_CONFIG), read_weights(folder / ADAPTER_WEIGHTS)
 
 
-def read_adapter_names(folder: Path) -> list[str]:
-    """The names of an adapter's weights in PEFT's format; no weight is read.
+def read_adapter_shapes(folder: Path) -> dict[str, Tensor]:
+    """An adapter's weights under the names of PEFT's format, on the meta device: of the file, the header is read.
 
     Raises:
         CheckpointError: the file is missing or damaged.
@@ -120,7 +120,8 @@ def read_adapter_names(folder: Path) -> list[str]:
 
     path = folder / ADAPTER_WEIGHTS
     with translate_load_errors("the adapter's weights", path), safe_open(path, "pt") as file:
-        return list(file.keys())
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    return {name: empty(shape, device="meta") for name, shape in shapes.items()}
 
 
 def write_adapter(

@@ -124,9 +124,7 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     from peft import inject_adapter_in_model
 
     where, config_file = str(folder / ADAPTER_WEIGHTS), str(folder / ADAPTER_CONFIG)
-    layers = _adapted_layers(saved, backbone, where)
-    _check_adapter_modules(set(layers), config, backbone, where, config_file)
-    state = _native_state(saved, backbone, where)
+    layers, state = _place(backbone, config, saved, folder)
     # From here on the layers have names: no pattern of the file's is left for PEFT to run.
     config.target_modules = set(layers)
     config.exclude_modules = config.layers_to_transform = config.layers_pattern = None
@@ -150,6 +148,19 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
         setattr(backbone.model.get_submodule(layer), weight, torch.nn.Parameter(loaded))
     backbone.model.requires_grad_(False)
     backbone.model.eval()  # injected layers start in training mode, with their dropout on
+
+
+def check_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor], *, folder: Path) -> None:
+    """See that a saved adapter fits the backbone and its own configuration, before memory is taken for it.
+
+    Args:
+        config: the adapter's own, with one rank for all layers.
+        saved: as in `load_adapter`; on the meta device will do.
+    Raises:
+        CheckpointError: as there.
+    """
+    layers, state = _place(backbone, config, saved, folder)
+    _check_matrices(state, layers, config, backbone, str(folder / ADAPTER_WEIGHTS))
 
 
 def saved_adapter(backbone: Backbone, adapter: LoraConfig) -> tuple[LoraConfig, dict[str, Tensor]]:
@@ -270,6 +281,16 @@ def _native_state(saved: dict[str, Tensor], backbone: Backbone, where: str) -> d
             pieces = torch.split(weight, rows)
         state |= {f"{layer}{dot}{kind}": piece for layer, piece in zip(layers, pieces, strict=True)}
     return state
+
+
+def _place(
+    backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor], folder: Path
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The decoder's layers that an adapter adapts, with the file's names of them, and its weights by the decoder's."""
+    where, config_file = str(folder / ADAPTER_WEIGHTS), str(folder / ADAPTER_CONFIG)
+    layers = _adapted_layers(saved, backbone, where)
+    _check_adapter_modules(set(layers), config, backbone, where, config_file)
+    return layers, _native_state(saved, backbone, where)
 
 
 def _check_adapter_modules(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from yoj_cli.checkpoint.adapter_files import read_adapter_names, read_lora_config
+from yoj_cli.checkpoint.adapter_files import read_adapter_shapes, read_lora_config
 from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.model.adapter import ALL_LAYERS, name_layers, target_names
@@ -44,7 +44,7 @@ def design_of(judge: Checkpoint, backbone: Backbone | None = None) -> dict[str, 
 
 
 def _layers(judge: Checkpoint, backbone: Backbone) -> dict[str, Any]:
-    names, tied = name_layers(read_adapter_names(judge.folder), backbone)
+    names, tied = name_layers(read_adapter_shapes(judge.folder), backbone)
     is_all = names == target_names(backbone, ALL_LAYERS)
     found: dict[str, Any] = {"lora_targets": ALL_LAYERS if is_all else ",".join(sorted(names))}
     return found if tied is None else found | {"tie_lora": tied}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from yoj_cli.checkpoint.adapter_files import read_adapter, read_adapter_names, read_lora_config
+from yoj_cli.checkpoint.adapter_files import read_adapter, read_adapter_shapes, read_lora_config
 from yoj_cli.checkpoint.head_files import load_head
 from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
-from yoj_cli.model.adapter import name_layers, take_saved, target_names
+from yoj_cli.model.adapter import check_adapter, name_layers, take_saved, target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.storage.names import ADAPTER_CONFIG
@@ -96,9 +96,11 @@ def _compare_adapters(
             where=f"{INIT}: {judge.folder / ADAPTER_CONFIG}",
             hint="Go on from the merged model instead: `yoj merge`, then --init-from MERGED.",
         )
+    saved = read_adapter_shapes(judge.folder)
+    check_adapter(backbone, adapter, saved, folder=judge.folder)
     design = config.design
     layers = (
-        name_layers(read_adapter_names(judge.folder), backbone)[0],
+        name_layers(saved, backbone)[0],
         target_names(backbone, design.lora_targets),
     )
     found, asked = (",".join(sorted(names)) for names in layers)
