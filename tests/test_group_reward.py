@@ -493,9 +493,25 @@ def test_truncated_completions_cannot_be_told_without_their_lengths(judge):
 
 
 def test_options_of_another_type_are_refused_and_a_folder_may_be_a_text(judge):
-    for wrong in ("4", 4.0, 0):
-        with pytest.raises(UsageError, match="is no number of completions"):
+    for wrong, problem in (("4", "whole"), (4.0, "whole"), (True, "whole"), (0, "no number of completions")):
+        with pytest.raises(UsageError, match=f"--num-generations: {wrong!r} is .*{problem}"):
             make(num_generations=wrong, lazy=True)
+    for options in (
+        {"orders": 2.0},
+        {"orders": "2"},
+        {"window": "4"},
+        {"seed": None},
+        {"penalty": None},
+        {"penalty": "1"},
+        {"shuffle": "yes"},
+        {"lazy": None},
+        {"device": torch.device("cpu")},
+        {"device": None},
+        {"server": 5},
+    ):
+        with pytest.raises(UsageError, match=r"is not (a|True)"):
+            make(**{"lazy": True, **options})
+    assert make(orders=np.int64(2), penalty=np.float32(0.5), lazy=True).orders == 2
     given = batch(LINES[0]) | {"image": [LINES[0]["image"]] * 4}
     assert None not in make(media_root=str(EXAMPLES))(**given)
 
@@ -504,3 +520,28 @@ def test_a_prompt_that_is_no_text_is_an_error_of_its_rows_and_no_bug(judge, capl
     assert make()([5] * 4, ["a", "b", "c", "d"]) == [None] * 4
     assert "'prompt' must be a text" in caplog.text
     assert "bug" not in caplog.text
+
+
+def test_a_call_of_no_rows_has_no_rewards(judge):
+    assert make(num_generations=None)([], []) == make()([], []) == []
+
+
+@pytest.mark.parametrize("wrong", ["text", [137, 80], 10**12])
+def test_bytes_of_a_picture_that_are_none_are_said(judge, caplog, wrong):
+    given = batch(LINES[0]) | {"image": [{"bytes": wrong, "path": None}] * 4}
+    assert make()(**given) == [None] * 4
+    assert "the 'bytes' of a picture or clip must be bytes" in caplog.text
+
+
+def test_completion_ids_of_one_row_are_not_those_of_four(judge):
+    with pytest.raises(InputError, match="must have a list for each row, found the number 1"):
+        make()(**batch(LINES[0]), completion_ids=[1, 2, 3, 4])
+
+
+def test_a_judge_that_was_closed_by_who_borrowed_it_is_loaded_again():
+    reward = make(seed=98)
+    with reward.load() as borrowed:
+        expected = reward(**batch(LINES[0]))
+    assert borrowed.closed
+    assert reward(**batch(LINES[0])) == pytest.approx(expected, abs=5e-5)
+    reward.close()

@@ -39,6 +39,13 @@ def test_a_completion_that_the_server_cannot_score_costs_one_row(url, caplog):
     assert "surrogate" in caplog.text
 
 
+def test_a_connection_that_was_hung_up_is_made_again(url):
+    reward = GroupReward(server=url, num_generations=4)
+    expected = reward(**batch(LINES[0]))
+    reward.load().close()
+    assert reward(**batch(LINES[0])) == pytest.approx(expected, abs=5e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "problem"),
     [

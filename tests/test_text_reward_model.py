@@ -53,6 +53,14 @@ def test_a_judge_whose_scores_it_cannot_give_is_refused(model, options, problem)
         TextRewardModel(load(model, **options))
 
 
+def test_trl_logs_it_by_the_judges_name_and_writes_into_a_configuration_of_its_own():
+    judge = load("demo")
+    model = TextRewardModel(judge)
+    assert model.config._name_or_path == "demo"
+    model.config.pad_token_id = 12345  # as TRL does
+    assert getattr(judge.backbone.model.config, "pad_token_id", None) != 12345
+
+
 @pytest.mark.slow
 def test_trl_calls_it_beside_group_reward_and_gets_the_same(tmp_path):
     from datasets import Dataset
@@ -85,6 +93,7 @@ def test_trl_calls_it_beside_group_reward_and_gets_the_same(tmp_path):
         train_dataset=Dataset.from_dict({"prompt": prompts}),
     )
     trainer.train()
+    assert trainer.reward_func_names == ["demo", "group"]
     (own, theirs) = (list(values) for values in trainer._logs["rewards"].values())
     assert len(own) == 4
     assert len(set(own)) > 1

@@ -80,6 +80,10 @@ class Connection:
             _hang_up(each)
         self._http.close()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
     def get(self, path: str) -> Any:
         """A JSON document.
 

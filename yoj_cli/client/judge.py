@@ -85,6 +85,11 @@ class RemoteJudge:
         """Hang up; what was scored stays valid."""
         self._connection.close()
 
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._connection.closed
+
     def __enter__(self) -> RemoteJudge:
         return self
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
+from os import PathLike
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -47,12 +49,15 @@ class Options:
     """
 
     def __post_init__(self) -> None:
-        choices = _choices(type(self))
+        hints = get_type_hints(type(self))
         for item in fields(self):
-            value, allowed, check = getattr(self, item.name), choices.get(item.name), item.metadata["check"]
+            value, check = getattr(self, item.name), item.metadata["check"]
+            allowed = _choices(hints[item.name])
             problem = None
             if allowed and value not in allowed:
                 problem = f"{value!r} is not one of {', '.join(str(each) for each in allowed if each)}"
+            elif not allowed and (kind := _missed_type(value, hints[item.name])):
+                problem = f"{value!r} is not {kind}"
             elif check and value is not None:
                 problem = check(value)
             if problem:
@@ -70,15 +75,35 @@ def value_of(options: Options, name: str) -> Any:
     return item.metadata["otherwise"] if value in (None, "") else value
 
 
-def _choices(cls: type) -> dict[str, tuple[object, ...]]:
-    """The values that a field of a Literal type may have, None among them where it is optional."""
-    found = {}
-    for name, hint in get_type_hints(cls).items():
-        parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        values = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
-        if values:
-            found[name] = (*values, None) if type(None) in parts else tuple(values)
-    return found
+_TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "True or False"),
+    int: ((Integral,), "a whole number"),  # NumPy's among them
+    float: ((Real,), "a number"),
+    str: ((str, PathLike), "a text"),
+}
+
+
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _choices(hint: Any) -> tuple[object, ...]:
+    """The values that a field of a Literal type may have, None among them where it is optional; () for others."""
+    parts = _alternatives(hint)
+    values = [value for part in parts if get_origin(part) is Literal for value in get_args(part)]
+    return (*values, *([None] if type(None) in parts else [])) if values else ()
+
+
+def _missed_type(value: object, hint: Any) -> str:
+    """What a field of plain types should hold and does not, in words; "" where nothing is wrong."""
+    parts = _alternatives(hint)
+    kinds = [_TYPES[part] for part in parts if part in _TYPES]
+    if len(kinds) < len([part for part in parts if part is not type(None)]):
+        return ""  # a folder or a list: other code says what they may be
+    if value is None:
+        return "" if type(None) in parts else kinds[0][1]
+    fits = any(isinstance(value, types) and (bool in types or type(value) is not bool) for types, _ in kinds)
+    return "" if fits else " or ".join(words for _, words in kinds)
 
 
 def positive(value: float) -> str | None:

@@ -16,7 +16,7 @@ OnOdd = Literal["score", "penalty", "none"]
 
 
 def _group_size(value: int) -> str | None:
-    return None if isinstance(value, int) and value >= 1 else f"{value!r} is no number of completions"
+    return None if value >= 1 else f"{value!r} is no number of completions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

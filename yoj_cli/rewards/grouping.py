@@ -71,6 +71,8 @@ def cut(keys: Sequence[bytes | None], sizes: Sequence[int]) -> tuple[list[list[i
     Returns:
         The rows of each group, and why the others are in none; "" where all are.
     """
+    if not keys:
+        return [], ""
     problem = ""
     for size in sizes:
         starts = range(0, len(keys) - len(keys) % size, size)

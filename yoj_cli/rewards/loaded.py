@@ -33,7 +33,7 @@ def loaded_judge(config: RewardConfig) -> Judge | RemoteJudge:
     """
     key = _key(config)
     with _lock:
-        if key not in _judges:
+        if key not in _judges or _judges[key].closed:  # by who had it from `load`
             _judges[key] = _load(key[0]) if config.server is None else _reach(config, config.server)
         return _judges[key]
 

@@ -69,7 +69,7 @@ def read_rows(
         beside = {name: each[i] for name, each in known.items()}
         prompt, key = _read_prompt(prompts[i], beside, media_root, where, digests)
         text = _read_text(completions[i], where)
-        n_tokens = None if ids is None or ids[i] is None else len(ids[i])
+        n_tokens = None if ids is None else _count(ids[i], where)
         rows.append(Row(prompt, key, text, n_tokens))
     return rows
 
@@ -88,6 +88,12 @@ def _column(name: str, values: Any, n: int, where: str) -> Any:
     raise InputError(
         f"{name!r} must be a list with a value for each of the {n} rows, found {found}", where=where
     )
+
+
+def _count(ids: Any, where: str) -> int | None:
+    if ids is not None and not hasattr(ids, "__len__"):
+        raise InputError(f"'completion_ids' must have a list for each row, found {kind_of(ids)}", where=where)
+    return None if ids is None else len(ids)
 
 
 def _read_prompt(
@@ -159,6 +165,8 @@ def _source_of(value: Any) -> Any:
         return value
     if value["bytes"] is None:
         return value.get("path")
+    if not isinstance(value["bytes"], (bytes, bytearray, memoryview)):
+        raise InputError(f"the 'bytes' of a picture or clip must be bytes, found {kind_of(value['bytes'])}")
     data = base64.b64encode(value["bytes"]).decode("ascii")
     return f"data:application/octet-stream;base64,{data}"
 

@@ -40,7 +40,11 @@ class TextRewardModel(nn.Module):
     def __init__(self, judge: Judge) -> None:
         super().__init__()
         backbone = judge.backbone
-        self.backbone, self.head, self.config = backbone.model, judge.head, backbone.model.config
+        self.backbone, self.head = backbone.model, judge.head
+        self.config = deepcopy(
+            backbone.model.config
+        )  # TRL writes into it, and logs the reward under its name
+        self.config._name_or_path = judge.checkpoint.name
         self.tokenizer: Any = deepcopy(backbone.tokenizer)
         self.tokenizer.chat_template = backbone.processor.chat_template
         if self.tokenizer.pad_token is None:

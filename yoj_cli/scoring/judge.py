@@ -118,9 +118,14 @@ class Judge:
 
         What was scored stays valid, and `description` says by what. To score with a closed judge is a UsageError.
         """
-        if "backbone" in self.__dict__:
+        if not self.closed:
             _ = self.description  # kept from here on
         close_judge(self)
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return "backbone" not in self.__dict__
 
     def __enter__(self) -> Judge:
         _ = self.engine  # raises if closed
