@@ -41,9 +41,8 @@ class TextRewardModel(nn.Module):
         super().__init__()
         backbone = judge.backbone
         self.backbone, self.head = backbone.model, judge.head
-        self.config = deepcopy(
-            backbone.model.config
-        )  # TRL writes into it, and logs the reward under its name
+        # TRL writes into the configuration, and logs the reward under its name
+        self.config: Any = deepcopy(backbone.model.config)
         self.config._name_or_path = judge.checkpoint.name
         self.tokenizer: Any = deepcopy(backbone.tokenizer)
         self.tokenizer.chat_template = backbone.processor.chat_template
