@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class TextRewardModel(nn.Module):
         backbone = judge.backbone
         self.backbone, self.head = backbone.model, judge.head
         # TRL writes into the configuration, and logs the reward under its name
-        self.config: Any = deepcopy(backbone.model.config)
+        self.config = deepcopy(cast("Any", backbone.model).config)
         self.config._name_or_path = judge.checkpoint.name
         self.tokenizer: Any = deepcopy(backbone.tokenizer)
         self.tokenizer.chat_template = backbone.processor.chat_template
