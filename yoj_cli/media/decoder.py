@@ -154,13 +154,13 @@ def _answer(request: dict[str, Any], file: BinaryIO, memory: int, limits: _Limit
         return _decode_picture(file, memory, **request)
     except MediaError as error:
         if _is_about_memory(error) or _is_about_memory(error.__cause__):
-            return _too_much_memory(memory_bytes)
+            return _too_much_memory(memory_bytes, is_spent=is_clip)
         return {"error": error.what, "hint": error.hint}
     except ImportError as error:
         return {"error": f"clips need {error.name}, which is not installed", "hint": "pip install av"}
     except Exception as error:  # a decoder's own bug: the caller hears of it, and the next medium is served
         if _is_about_memory(error):
-            return _too_much_memory(memory_bytes)
+            return _too_much_memory(memory_bytes, is_spent=is_clip)
         what = (str(error).splitlines() or [""])[0].rstrip(".")
         return {
             "error": f"the decoder failed: {type(error).__name__}: {what}",
@@ -231,6 +231,6 @@ def _is_about_memory(error: BaseException | None) -> bool:
     return "out of memory" in str(error).lower()
 
 
-def _too_much_memory(memory_bytes: int) -> dict[str, Any]:
+def _too_much_memory(memory_bytes: int, *, is_spent: bool) -> dict[str, Any]:
     what = f"decoding it takes more than {memory_bytes >> 20:,} MiB of memory"
-    return {"error": what, "hint": HINT_TOO_LARGE}
+    return {"error": what, "hint": HINT_TOO_LARGE, "is_spent": is_spent}

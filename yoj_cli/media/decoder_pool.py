@@ -192,7 +192,7 @@ class DecoderPool:
                 reply = process.ask(request, file.fileno(), where, limits)
                 result = take(reply, process)
             except RefusedError as refusal:
-                self._give_back(process)
+                (self._drop if refusal.is_spent else self._give_back)(process)
                 raise MediaError(refusal.what, where=where, hint=refusal.hint) from None
             except (KeyError, TypeError, ValueError) as error:  # a reply that is none
                 self._drop(process)

@@ -42,12 +42,15 @@ ENVIRONMENT = {
 
 
 class RefusedError(Exception):
-    """The decoder is well, and says why the medium is not."""
+    """The decoder says what is wrong with the medium.
 
-    def __init__(self, what: str, hint: str) -> None:
+    Attributes:
+        is_spent: it may hold memory of that medium's still, and takes no other.
+    """
+
+    def __init__(self, what: str, hint: str, *, is_spent: bool) -> None:
         super().__init__(what)
-        self.what = what
-        self.hint = hint
+        self.what, self.hint, self.is_spent = what, hint, is_spent
 
 
 class CrashedError(MediaError):
@@ -128,7 +131,7 @@ class DecoderProcess:
         if not isinstance(reply, dict):
             raise ValueError("a reply that is none")
         if "error" in reply:
-            raise RefusedError(reply["error"], reply["hint"])
+            raise RefusedError(reply["error"], reply["hint"], is_spent=bool(reply.get("is_spent")))
         return reply
 
     @contextlib.contextmanager
