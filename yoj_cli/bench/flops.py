@@ -76,6 +76,8 @@ def flop_counter() -> FlopCounterMode:
     from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
     def count(query: torch.Size, key: torch.Size, value: torch.Size, *_: object, **__: object) -> int:
+        # Several heads of queries may share one of keys, which older formulas do not know.
+        key, value = (torch.Size((*query[:2], *shape[2:])) for shape in (key, value))
         return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
 
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
