@@ -8,7 +8,8 @@ import pytest
 from huggingface_hub import ModelCard
 from markdown_it import MarkdownIt
 
-from yoj_cli.train.card import CardFacts, write_card
+from yoj_cli.train.card import write_card
+from yoj_cli.train.card_facts import CardFacts
 
 FACTS = CardFacts(
     name="someone/judge",

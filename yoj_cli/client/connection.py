@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import random
 import re
 import socket
-import ssl
 import threading
 import time
 import uuid
@@ -25,6 +23,7 @@ from weakref import WeakSet
 import httpx
 
 from yoj_cli.client.answer import HINT_OTHER
+from yoj_cli.client.authorities import CA_VARIABLE, trusted_authorities
 from yoj_cli.errors import InputError, ServerError, UsageError
 from yoj_cli.version import __version__
 
@@ -36,7 +35,6 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.25, 15.0
 
 CONNECT_TIMEOUT_S = 10.0
 MAX_DOCUMENT_BYTES = 1 << 20
-CA_VARIABLE = "SSL_CERT_FILE"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -67,7 +65,7 @@ class Connection:
             base_url=self.server,
             headers=headers,
             timeout=httpx.Timeout(patience_s, connect=min(CONNECT_TIMEOUT_S, patience_s)),
-            verify=_trusted() if self.server.startswith("https:") else False,  # it takes time
+            verify=trusted_authorities() if self.server.startswith("https:") else False,  # it takes time
             trust_env=urlsplit(self.server).hostname not in LOOPBACK,  # no proxy leads back to this machine
         )
 
@@ -289,21 +287,6 @@ class _Patience:
             self._connection._note(away=True, what=f"{problem}; {patience}")
         if self._connection._closed.wait(min(wait_s, left_s)):
             raise ServerError("the connection was closed", where=self._connection.server)
-
-
-def _trusted() -> ssl.SSLContext:
-    """Whose certificates are taken: the authorities of certifi, or those of the file that SSL_CERT_FILE names.
-
-    Raises:
-        UsageError: that file cannot be used.
-    """
-    try:
-        return httpx.create_ssl_context()
-    except OSError as error:  # an SSLError is one
-        reason = "it holds no certificate in PEM" if isinstance(error, ssl.SSLError) else error.strerror
-        raise UsageError(
-            f"cannot be used ({reason})", where=f"{CA_VARIABLE} {os.environ.get(CA_VARIABLE, '')}".strip()
-        ) from error
 
 
 def _hang_up(opened: socket.socket) -> None:

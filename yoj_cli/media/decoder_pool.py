@@ -23,7 +23,7 @@ from yoj_cli.media.decoder_process import (
     DecoderProcess,
     Limits,
     RefusedError,
-    kind_of,
+    medium_of,
 )
 
 if TYPE_CHECKING:
@@ -196,7 +196,7 @@ class DecoderPool:
                 raise MediaError(refusal.what, where=where, hint=refusal.hint) from None
             except (KeyError, TypeError, ValueError) as error:  # a reply that is none
                 self._drop(process)
-                kind = kind_of(request)
+                kind = medium_of(request)
                 raise MediaError(
                     f"the {kind} decoder gave no usable answer", where=where, hint=HINTS[kind]
                 ) from error

@@ -109,7 +109,7 @@ class DecoderProcess:
             ValueError: it answered what is no reply.
         """
         self._n_asked += 1
-        kind = kind_of(request)
+        kind = medium_of(request)
         line = json.dumps({**request, "cpu_s": limits.cpu_s, "memory_bytes": limits.memory_bytes})
         try:
             if not self._has_started:
@@ -203,7 +203,7 @@ class DecoderProcess:
         return ": ".join([f"exit code {code}", *last[-1:]])
 
 
-def kind_of(request: dict[str, Any]) -> str:
+def medium_of(request: dict[str, Any]) -> str:
     """What a request is about, for messages: "clip" or "picture"."""
     return "clip" if request["kind"].startswith("clip") else "picture"
 

@@ -13,7 +13,8 @@ from yoj_cli.model.family import family_of
 from yoj_cli.storage.files import read_json
 from yoj_cli.storage.names import MODEL_CONFIG, REWARD_CONFIG
 from yoj_cli.train.best import best_folder, best_step
-from yoj_cli.train.card import CardFacts, write_card
+from yoj_cli.train.card import write_card
+from yoj_cli.train.card_facts import CardFacts
 from yoj_cli.train.curves import CURVES, draw_curves
 from yoj_cli.train.metrics import METRICS, read_metrics
 from yoj_cli.train.model import RewardModel
