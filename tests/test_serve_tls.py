@@ -215,6 +215,6 @@ def test_keys_that_would_go_in_the_clear_are_warned_of_once(
     said: list[str] = []
     tls = {"ssl_certfile": files.both, "authority": files.authority} if is_encrypted else {}
     with serving(lambda: [judge], host=host, api_key=KEY, wait=False, say=said.append, **tls):
-        wait_until(lambda: "ready after" in said[-1])
+        wait_until(lambda: any("ready after" in line for line in said))  # at first nothing has been said
     assert said[0].startswith(f"{'https' if is_encrypted else 'http'}://{host}:")
     assert "\n".join(said).count("without TLS keys and prompts travel in the clear") == is_warned
