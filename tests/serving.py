@@ -106,13 +106,6 @@ def exchange(served: Served, *parts: bytes, pause_s: float = 0.0) -> bytes:
         return found
 
 
-def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-
-
 @contextmanager
 def started(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command itself, and its address once it is ready."""

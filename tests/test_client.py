@@ -26,6 +26,7 @@ from PIL import Image
 from tests.conftest import Run
 from tests.processes import YOJ, environment
 from tests.serving import Served, serving
+from tests.waiting import wait_until
 from yoj_cli import (
     Failure,
     InputError,
@@ -452,7 +453,7 @@ def test_a_server_that_is_not_there(yoj: Run) -> None:
         f"yoj: http://127.0.0.1:{port}: cannot be reached (Connection refused)\n"
         "Start one with `yoj serve`, or correct --server (YOJ_SERVER).\n"
     )
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10  # --patience is 600
 
 
 @pytest.mark.parametrize(
@@ -608,14 +609,11 @@ def test_ctrl_c_ends_it_quietly(served: Between, write_lines: Callable[..., Path
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
     ) as process:
-        deadline = time.monotonic() + 20
-        while not served.bodies:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: served.bodies)
         started = time.monotonic()
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         assert process.communicate() == (b"", b"")
 
 
@@ -640,10 +638,7 @@ def test_killed_and_started_again_nothing_is_lost_and_nothing_answered_twice_dif
         wait_until_ready(url)
         score = [*YOJ, "score", str(path), "--media-root", str(EXAMPLES), "--server", url, "-o", str(out)]
         client = subprocess.Popen(score, stderr=subprocess.PIPE, env=environment())
-        deadline = time.monotonic() + 60
-        while not (out.exists() and out.stat().st_size):  # in the middle of it
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: out.exists() and out.stat().st_size)
         server.kill()
         server.wait()
         server = start()

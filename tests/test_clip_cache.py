@@ -117,13 +117,13 @@ def test_what_is_kept_is_bounded_and_the_one_used_longest_ago_goes():
 
 
 def test_a_second_thread_waits_and_hears_of_a_failure():
-    cache, begun, n_made = ClipCache(len), threading.Event(), 0
+    cache, begun, n_made = ClipCache(len), threading.Barrier(2, timeout=30), 0
 
     def fail() -> str:
         nonlocal n_made
         n_made += 1
-        begun.set()
-        time.sleep(0.2)
+        begun.wait()
+        time.sleep(0.5)  # until the second thread waits for this
         raise MediaError("broken")
 
     def get() -> str:
@@ -133,7 +133,7 @@ def test_a_second_thread_waits_and_hears_of_a_failure():
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(get)
-        begun.wait(10)
-        assert threads.submit(get).result() == first.result() == "refused"
+        second = threads.submit(lambda: (begun.wait(), get())[1])
+        assert second.result() == first.result() == "refused"
     assert n_made == 1
     assert cache.get("a", lambda: "mended") == "mended"

@@ -22,6 +22,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from tests.test_clips import GENEROUS, numbers, overwrite_frame, write_clip
+from tests.waiting import wait_until
 from yoj_cli.errors import MediaError
 from yoj_cli.media import decoder_process
 from yoj_cli.media.clips import Decoded, decode_clip
@@ -122,9 +123,7 @@ def test_close_also_ends_those_who_wait_for_a_decoder(tmp_path: Path) -> None:
     pool = DecoderPool(max_decoders=1)
     with ThreadPoolExecutor(3) as threads:
         doomed = [threads.submit(decode, pool, tmp_path / "never.mp4") for _ in range(3)]
-        while not pool._processes:
-            time.sleep(0.01)
-        time.sleep(0.2)
+        wait_until(lambda: pool._processes and len(pool._free._cond._waiters) == 2)
         pool.close()
         for one in doomed:
             with pytest.raises(MediaError):

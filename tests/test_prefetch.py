@@ -7,16 +7,10 @@ import time
 
 import pytest
 
+from tests.waiting import wait_until
 from yoj_cli.scoring.prefetch import Prefetcher
 
 PATIENCE_S = 30.0
-
-
-def wait_until(condition):
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it never happens"
-        time.sleep(0.001)
 
 
 def test_results_come_in_the_order_of_the_items():
@@ -170,7 +164,7 @@ def test_leaving_early_does_not_wait_for_the_rest():
     with Prefetcher(lambda item: item or release.wait(5), [1, 0, 0, 0], n_prefetched=1) as results:
         assert results.take() == [1]
         started = time.monotonic()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 4
     release.set()
 
 

@@ -6,8 +6,7 @@ import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import fsspec
@@ -15,6 +14,7 @@ import pytest
 
 from tests.conftest import PARITY, Run
 from tests.processes import YOJ, environment
+from tests.waiting import wait_until
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import YojError
 from yoj_cli.media.options import MediaOptions
@@ -156,13 +156,6 @@ def start(data: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 @pytest.mark.alone
 @pytest.mark.slow
 def test_a_killed_worker_and_a_killed_driver_cost_what_was_under_way(
@@ -178,10 +171,10 @@ def test_a_killed_worker_and_a_killed_driver_cost_what_was_under_way(
         return sorted(tmp_path.glob("parts.*.manifest.json"))
 
     process = start(data, out, "--workers", "2")
-    wait_for(finished)
+    wait_until(finished)
     workers = subprocess.run(["pgrep", "-f", "ray::MapWorker"], capture_output=True, text=True, check=False)
     os.kill(int(workers.stdout.split()[0]), signal.SIGKILL)
-    wait_for(lambda: len(finished()) >= 2)
+    wait_until(lambda: len(finished()) >= 2)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     before = {path: path.stat().st_mtime_ns for path in finished()}

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pytest
 
 from tests.conftest import PARITY, Run
 from tests.processes import YOJ, environment, run
+from tests.waiting import wait_until
 from yoj_cli.errors import UsageError
 from yoj_cli.run.result_file import open_result
 
@@ -26,13 +26,6 @@ Write = Callable[..., Path]
 def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
     options = {"stdin": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment(), **options}
     return subprocess.Popen([*YOJ, *map(str, arguments)], **options)
-
-
-def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_earlier_results_are_kept_unless_told_otherwise(yoj: Run, write_lines: Write, tmp_path: Path) -> None:
@@ -84,8 +77,8 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(write_lines: Write, 
     try:
         first.stdin.write(line)
         first.stdin.flush()
-        wait_for(result.exists)
-        wait_for(lambda: result.read_text().endswith("\n"))  # what is finished can be read at once
+        wait_until(result.exists)
+        wait_until(lambda: result.read_text().endswith("\n"))  # what is finished can be read at once
         for path in (result, link):
             done = run("score", "-m", "./no_model", data, "-o", path, "--overwrite")
             assert done.returncode == 2
@@ -95,7 +88,7 @@ def test_a_second_writer_is_refused_until_the_first_is_gone(write_lines: Write, 
             ]
         first.stdin.write(line)
         first.stdin.flush()
-        wait_for(lambda: result.read_text().count("\n") == 2)
+        wait_until(lambda: result.read_text().count("\n") == 2)
     finally:
         first.kill()
         first.communicate()
@@ -153,7 +146,7 @@ def test_a_run_that_is_stopped_says_how_far_it_came(
         arguments = ("-o", result) if name else ()
         process = start("score", *JUDGE, data, *arguments, stdout=stdout)
         try:
-            wait_for(lambda: result.exists() and result.stat().st_size)
+            wait_until(lambda: result.exists() and result.stat().st_size)
             process.send_signal(stop)
             _, err = process.communicate(timeout=60)
         finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
+from tests.waiting import wait_until
 from yoj_cli.media.budget import Room
 
 PATIENCE_S = 30.0
@@ -62,10 +63,14 @@ def test_who_needs_more_than_the_room_waits_until_it_is_alone_and_is_not_overtak
                 assert may_end.wait(PATIENCE_S)
 
     threads = []
-    for each in (("first", 4, first_may_end), ("large", 100), ("small", 1)):
+    for each, has_come in (
+        (("first", 4, first_may_end), lambda: order == ["first"]),
+        (("large", 100), lambda: len(room._waiting) == 1),
+        (("small", 1), lambda: len(room._waiting) == 2),
+    ):
         threads.append(threading.Thread(target=work, args=each))
         threads[-1].start()
-        time.sleep(0.05)
+        wait_until(has_come)
     assert order == ["first"]
     first_may_end.set()
     for thread in threads:

@@ -11,7 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.serving import Served, serving, wait_until
+from tests.serving import Served, serving
+from tests.waiting import wait_until
 from yoj_cli import Judge
 from yoj_cli.checkpoint.content_hash import content_hash
 

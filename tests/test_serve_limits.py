@@ -19,6 +19,7 @@ from PIL import Image
 
 from tests.gated_judge import GatedJudge
 from tests.serving import Served, exchange, serving
+from tests.waiting import wait_until
 from yoj_cli import Judge
 from yoj_cli.config.serve import ServeConfig
 from yoj_cli.errors import UsageError
@@ -85,8 +86,15 @@ def test_each_key_is_a_client_and_none_is_logged(keyed: Served, capfd: pytest.Ca
     for key in (KEY, OTHER):
         headers = {"authorization": f"bearer {key}"}
         assert httpx.post(f"{keyed.url}/v1/groups", json=GROUP, headers=headers).status_code == 200
-    time.sleep(0.2)  # a line is written when its answer has been sent
-    said = capfd.readouterr().err
+    said = ""
+
+    def has_both() -> bool:
+        """A line is written when its answer has been sent."""
+        nonlocal said
+        said += capfd.readouterr().err
+        return said.count("\n") == 2
+
+    wait_until(has_both)
     assert [json.loads(line)["key"] for line in said.splitlines()] == [1, 2]
     assert KEY not in said
     assert OTHER not in said

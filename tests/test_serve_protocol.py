@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.serving import Served, exchange, serving, wait_until
+from tests.serving import Served, exchange, serving
+from tests.waiting import wait_until
 from yoj_cli import Judge
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
-from tests.serving import Served, serving, wait_until
+from tests.serving import Served, serving
+from tests.waiting import wait_until
 from yoj_cli import Judge, RemoteJudge, ServerError, UsageError
 from yoj_cli.config.serve import ServeConfig
 

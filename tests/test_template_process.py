@@ -125,7 +125,7 @@ def test_a_loop_without_end_is_ended_and_the_next_conversation_has_a_new_process
     start = time.monotonic()
     with pytest.raises(TemplateRefusedError, match="did not end within 1 s"):
         process.render(HELLO * 2)
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10
     assert process.render(HELLO) == "fine"
 
 

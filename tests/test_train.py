@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from safetensors.torch import load_file
 from tests.conftest import PARITY
 from tests.processes import environment
 from tests.tiny_text_bases import make_base
+from tests.waiting import wait_until
 from yoj_cli import Judge
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import ModelError, UsageError
@@ -201,10 +201,7 @@ def test_a_killed_run_resumes_to_the_same_weights(groups, tmp_path):
     killed = subprocess.Popen(
         [*command, "-o", str(tmp_path / "parts")], env=environment(), stderr=subprocess.PIPE
     )
-    deadline = time.monotonic() + 120
-    while not (tmp_path / "parts" / "checkpoint-4").is_dir():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    wait_until((tmp_path / "parts" / "checkpoint-4").is_dir)
     killed.kill()
     killed.communicate()
     assert not (tmp_path / "parts" / "reward_model_config.json").exists()

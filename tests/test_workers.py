@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import pytest
 
 from tests.conftest import PARITY, Run
 from tests.processes import YOJ, environment
+from tests.waiting import wait_until
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import DeviceError, ModelError
 from yoj_cli.groups import Failure, Group
@@ -43,6 +43,10 @@ while True:
         os.kill(os.getpid(), 9)
     if config.model == "deadly":
         sys.exit("no memory")
+    if os.path.isdir(config.model):  # nobody goes on before both have had something
+        open(f"{config.model}/{os.getpid()}", "w").close()
+        while len(os.listdir(config.model)) < 2:
+            time.sleep(0.002)
     time.sleep(0.002 * (n_before % 5))
     found = [build_verdict(group, [float(group.id), 0.0], n_tokens=os.getpid()) for group in groups]
     send(([_without_group(each) for each in found], False))
@@ -68,10 +72,10 @@ def score(workers: Workers, items: list[Group], **options: object) -> Iterator[o
     return workers.score_groups(items, media=MediaOptions(), live=False, **options)  # type: ignore[arg-type]
 
 
-def test_results_come_in_order_from_all_processes_with_their_own_groups() -> None:
+def test_results_come_in_order_from_all_processes_with_their_own_groups(tmp_path: Path) -> None:
     items = groups(*range(6 * BLOCK + 3))
     n_commits = []
-    with start(2) as workers:
+    with start(2, model=str(tmp_path)) as workers:
         found = list(score(workers, items, after_window=lambda: n_commits.append(1)))
         again = list(score(workers, items[:3]))
     assert [each.group for each in found] == items  # type: ignore[attr-defined]
@@ -79,7 +83,7 @@ def test_results_come_in_order_from_all_processes_with_their_own_groups() -> Non
     assert len({each.n_tokens for each in found}) == 2  # type: ignore[attr-defined]
     assert len(n_commits) == 7
     assert [each.group.id for each in again] == ["0", "1", "2"]  # type: ignore[attr-defined]
-    assert workers.description == {"device": "cuda", "model": "m"}
+    assert workers.description == {"device": "cuda", "model": str(tmp_path)}
 
 
 def test_blocks_end_at_fixed_numbers_wherever_the_run_goes_on() -> None:
@@ -127,10 +131,7 @@ def test_a_run_that_ends_early_leaves_no_process_and_no_thread() -> None:
         results.close()  # type: ignore[attr-defined]
         processes = [worker._process for worker in workers._workers]
     assert all(process.poll() is not None for process in processes)
-    deadline = time.monotonic() + 10
-    while any(thread.name.startswith("yoj-worker") for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(lambda: all(not each.name.startswith("yoj-worker") for each in threading.enumerate()))
 
 
 def test_a_live_stream_is_answered_group_by_group() -> None:
@@ -185,10 +186,7 @@ def test_two_processes_one_of_which_is_killed_give_the_file_of_one(tmp_path: Pat
         env=environ,
         stderr=subprocess.PIPE,
     )
-    deadline = time.monotonic() + 120
-    while not (two.exists() and two.stat().st_size):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(lambda: two.exists() and two.stat().st_size)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
     os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
     _, err = process.communicate(timeout=120)
