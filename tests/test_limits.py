@@ -18,7 +18,9 @@ from yoj_cli.config.io import InputConfig
 from yoj_cli.config.limits import LIMITS, Limits
 from yoj_cli.errors import InputError, MediaError
 from yoj_cli.groups import Failure, Media
+from yoj_cli.media import budget
 from yoj_cli.media.budget import load_group
+from yoj_cli.media.decoder_process import DecoderProcess
 from yoj_cli.media.load import load
 from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.json_line import parse_line
@@ -182,10 +184,11 @@ def test_a_picture_shown_several_times_is_loaded_once_and_counted_each_time(
     assert one is same
 
 
-def test_the_pixels_of_a_group_are_added_up_before_a_picture_is_decoded(
-    picture: Callable[..., Media], tmp_path: Path
+def test_the_pixels_of_a_group_are_added_up_before_a_large_picture_is_decoded(
+    picture: Callable[..., Media], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first is damaged behind its header, so that to decode it would be another error."""
+    monkeypatch.setattr(budget, "SMALL_PIXELS", 199)
     first, second, third = (picture(name, 20, 10) for name in ("a.png", "b.png", "c.png"))
     data = bytearray((tmp_path / "a.png").read_bytes())
     at = data.index(b"IDAT") + 4
@@ -195,6 +198,31 @@ def test_the_pixels_of_a_group_are_added_up_before_a_picture_is_decoded(
         load_group([first, second, third], MediaOptions(max_group_pixels=500))
     with pytest.raises(MediaError, match="damaged"):
         load_group([first, second, third], MediaOptions(max_group_pixels=600))
+
+
+def test_a_small_picture_is_one_request_and_so_is_a_clip_that_is_kept(
+    picture: Callable[..., Media], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    ask = DecoderProcess.ask
+
+    def count(process: DecoderProcess, request: dict[str, Any], *args: Any) -> dict[str, Any]:
+        asked.append(request["kind"])
+        return ask(process, request, *args)
+
+    monkeypatch.setattr(DecoderProcess, "ask", count)
+    monkeypatch.setattr(budget, "SMALL_PIXELS", 450)
+    pictures = [picture(name, 20, 10) for name in ("a.png", "b.png", "c.png")]
+    in_one_go = load_group(pictures)
+    assert (
+        asked == ["picture"] * 4
+    )  # of the third, which is more than is left of them, the header alone at first
+    assert [each.digest for each in in_one_go] == [load(each).digest for each in pictures]
+    asked.clear()
+    clip = Media("video", str(write_clip(tmp_path / "a.mp4", 9)))
+    first, second = load_group([clip]), load_group([clip])
+    assert asked == ["clip header", "clip"]
+    assert first[0] is second[0]
 
 
 def test_the_frames_of_a_clip_are_counted_before_they_are_decoded(tmp_path: Path) -> None:

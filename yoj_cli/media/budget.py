@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media
-from yoj_cli.media.load import Clip, Picture, load, measure
+from yoj_cli.media.load import Clip, Picture, load, load_small
 from yoj_cli.media.options import DEFAULTS, MediaOptions
 
 MAX_BYTES_IN_WORK = 1_200_000_000
@@ -18,6 +18,9 @@ MAX_BYTES_IN_WORK = 1_200_000_000
 PICTURE_BYTES, CLIP_BYTES = 30, 10
 """What a pixel takes at most from decoding to tensors: a picture's is scaled as a float of its own, a clip's frames are
 scaled a few at a time."""
+
+SMALL_PIXELS = 4_000_000
+"""So many pixels of a group's pictures are decoded with their headers, before there is room for them: 12 MB."""
 
 
 class Room:
@@ -80,21 +83,22 @@ if hasattr(os, "register_at_fork"):
 def loaded_media(media: Sequence[Media], options: MediaOptions = DEFAULTS) -> Iterator[list[Picture | Clip]]:
     """A group's pictures and clips, in their order; one that is shown several times is loaded once.
 
-    Use them inside: other groups' media may wait for the end of the block. Nothing is decoded before there is room for
-    what its header says; media on the network, which have none yet, take their room when they are there.
+    Use them inside: other groups' media may wait for the end of the block. But for a few small pictures, nothing is
+    decoded before there is room for what its header says; media on the network, which have none yet, take their room
+    when they are there.
 
     Raises:
         MediaError: one cannot be loaded, or together they have more pixels than a group may show.
     """
     n_shown = Counter(map(_key, media))
     distinct = {_key(medium): medium for medium in media}
-    n_held = _read_headers([(medium, n_shown[key]) for key, medium in distinct.items()], options)
+    small, n_held = _read_headers(distinct, n_shown, options)
     loaded: dict[Hashable, Picture | Clip] = {}
     n_pixels = n_bytes = 0
     with _room.shared() as take_room:
         take_room(n_held)
         for key, medium in distinct.items():
-            loaded[key] = load(medium, options)
+            loaded[key] = small.pop(key) if key in small else load(medium, options)
             n_more = n_shown[key] * count_pixels(loaded[key])
             n_pixels += n_more
             n_bytes += n_more * _bytes_a_pixel(medium)
@@ -110,16 +114,23 @@ def load_group(media: Sequence[Media], options: MediaOptions = DEFAULTS) -> list
         return loaded
 
 
-def _read_headers(shown: Sequence[tuple[Media, int]], options: MediaOptions) -> int:
-    """The bytes that media take at most by their headers; how long a clip is shows when it is decoded."""
-    n_pixels = n_bytes = 0
-    for medium, n_times in shown:
-        n_measured = n_times * measure(medium, options)
-        n_bytes += n_measured * _bytes_a_pixel(medium)
+def _read_headers(
+    media: Mapping[Hashable, Media], n_shown: Mapping[Hashable, int], options: MediaOptions
+) -> tuple[dict[Hashable, Picture], int]:
+    """The small pictures, and the bytes that all media take at most; how long a clip is shows when it is decoded."""
+    small: dict[Hashable, Picture] = {}
+    small_pixels, n_pixels, n_bytes = SMALL_PIXELS, 0, 0
+    for key, medium in media.items():
+        found = load_small(medium, options, small_pixels=small_pixels)
+        if isinstance(found, Picture):
+            small[key] = found
+            found = count_pixels(found)
+            small_pixels -= found
+        n_bytes += n_shown[key] * found * _bytes_a_pixel(medium)
         if medium.kind == "image":
-            n_pixels += n_measured
+            n_pixels += n_shown[key] * found
             _check(n_pixels, options)
-    return n_bytes
+    return small, n_bytes
 
 
 def _bytes_a_pixel(medium: Media) -> int:

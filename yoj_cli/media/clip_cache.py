@@ -55,6 +55,11 @@ class ClipCache(Generic[Clip]):
         ours.set_result(clip)
         return clip
 
+    def find(self, key: Hashable) -> Clip | None:
+        """The clip that is kept under `key`, if one is."""
+        with self._lock:
+            return self._kept.get(key)
+
     def clear(self) -> None:
         """Give the memory back."""
         with self._lock:

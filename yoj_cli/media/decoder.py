@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 from yoj_cli.errors import MediaError
 from yoj_cli.media.hints import HINT_BROKEN, HINT_REENCODE, HINT_TOO_LARGE
 from yoj_cli.media.memory_file import write_at
-from yoj_cli.media.pictures import check_picture, picture_digest, read_picture
+from yoj_cli.media.pictures import picture_digest, read_small_picture
 
 MAX_REQUEST_BYTES = 1 << 16
 NO_ROOM = {errno.ENOMEM, errno.EFBIG, errno.EAGAIN}
@@ -149,8 +149,6 @@ def _answer(request: dict[str, Any], file: BinaryIO, memory: int, limits: _Limit
             return _decode_clip(file, memory, **request)
         if kind == "clip header":
             return _check_clip(file, **request)
-        if kind == "check":
-            return {"size": check_picture(file, where="", **request)}
         return _decode_picture(file, memory, **request)
     except MediaError as error:
         if _is_about_memory(error) or _is_about_memory(error.__cause__):
@@ -168,8 +166,10 @@ def _answer(request: dict[str, Any], file: BinaryIO, memory: int, limits: _Limit
         }
 
 
-def _decode_picture(file: BinaryIO, memory: int, *, max_pixels: int) -> dict[str, Any]:
-    image = read_picture(file, where="", max_pixels=max_pixels)
+def _decode_picture(file: BinaryIO, memory: int, *, max_pixels: int, small_pixels: int) -> dict[str, Any]:
+    image = read_small_picture(file, where="", max_pixels=max_pixels, small_pixels=small_pixels)
+    if isinstance(image, tuple):
+        return {"size": image}
     offset = 0
 
     def keep(band: bytes) -> None:

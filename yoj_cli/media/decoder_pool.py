@@ -73,39 +73,47 @@ class DecoderPool:
         Raises:
             MediaError: what the decoder said, or that it crashed or took too much memory or time.
         """
+        found = self.decode_small_picture(
+            file, where=where, max_pixels=max_pixels, small_pixels=max_pixels, timeout_s=timeout_s
+        )
+        assert not isinstance(found, int)
+        return found
+
+    def decode_small_picture(
+        self, file: BinaryIO, *, where: str, max_pixels: int, small_pixels: int, timeout_s: float
+    ) -> tuple[Image, str] | int:
+        """As `decode_picture`, but of a picture of more than `small_pixels` by its headers only their number.
+
+        Raises:
+            MediaError: as `decode_picture`.
+        """
         from PIL import Image
 
-        def take(reply: dict[str, Any], process: DecoderProcess) -> tuple[Image.Image, str]:
+        def take(reply: dict[str, Any], process: DecoderProcess) -> tuple[Image.Image, str] | int:
             width, height = reply["size"]
+            if width * height > small_pixels:
+                return int(width * height)
             with process.pixels(width * height * 3) as pixels:
                 return Image.frombytes("RGB", (width, height), pixels), str(reply["digest"])
 
-        request = {"kind": "picture", "max_pixels": max_pixels}
+        request = {"kind": "picture", "max_pixels": max_pixels, "small_pixels": small_pixels}
         return self._decode(request, file, where, self._picture_limits(timeout_s), take)
 
-    def check_picture(
-        self, file: BinaryIO, *, where: str, max_pixels: int, timeout_s: float
-    ) -> tuple[int, int]:
-        """See that an open file holds one picture by its headers.
-
-        Returns:
-            Width and height.
-        Raises:
-            MediaError: as `decode_picture`.
-        """
-        request = {"kind": "check", "max_pixels": max_pixels}
-        return self._decode(request, file, where, self._picture_limits(timeout_s), _take_size)
-
-    def check_clip(self, file: BinaryIO, *, where: str, max_pixels: int, timeout_s: float) -> tuple[int, int]:
+    def check_clip(self, file: BinaryIO, *, where: str, max_pixels: int, timeout_s: float) -> int:
         """See that an open file holds a clip by its headers.
 
         Returns:
-            Width and height of its frames, as they are stored.
+            The pixels of one of its frames.
         Raises:
             MediaError: as `decode_picture`.
         """
+
+        def take(reply: dict[str, Any], process: DecoderProcess) -> int:
+            width, height = reply["size"]
+            return int(width * height)
+
         request = {"kind": "clip header", "name": where[-200:], "max_pixels": max_pixels}
-        return self._decode(request, file, where, self._clip_limits(timeout_s), _take_size)
+        return self._decode(request, file, where, self._clip_limits(timeout_s), take)
 
     def decode_clip(
         self,
@@ -239,11 +247,6 @@ class DecoderPool:
         with self._lock:
             self._processes.discard(process)
         process.end()
-
-
-def _take_size(reply: dict[str, Any], process: DecoderProcess) -> tuple[int, int]:
-    width, height = reply["size"]
-    return int(width), int(height)
 
 
 pool = DecoderPool()

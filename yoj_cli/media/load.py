@@ -89,9 +89,11 @@ def load(media: Media, options: MediaOptions = DEFAULTS) -> Picture | Clip:
         return Picture(*_decode_picture(file, shorten(media.source), options))
 
 
-def measure(media: Media, options: MediaOptions = DEFAULTS) -> int:
-    """The pixels of a picture by its header, of a clip with as many frames as may be shown; 0 for the network's.
+def load_small(media: Media, options: MediaOptions, *, small_pixels: int) -> Picture | int:
+    """Load a picture file of at most `small_pixels` by its header, in the request that reads the header.
 
+    Returns:
+        The picture; of any other medium its pixels, a clip's with as many frames as may be shown, 0 for the network's.
     Raises:
         MediaError: as `load`.
     """
@@ -99,20 +101,23 @@ def measure(media: Media, options: MediaOptions = DEFAULTS) -> int:
         return media.source.width * media.source.height
     if media.frames or media.kind == "frames" or (media.kind == "video" and is_folder(media)):
         pictures = media.frames or list_frames(media)
-        return min(len(pictures), options.n_frames) * measure(pictures[0], options)
+        first = load_small(pictures[0], options, small_pixels=0)
+        assert isinstance(first, int)
+        return min(len(pictures), options.n_frames) * first
     if not (media.path or scheme_of(media.source) == "data"):
         return 0
-    check, n_frames = (
-        (pool.check_picture, 1) if media.kind == "image" else (pool.check_clip, options.n_frames)
-    )
-    with open_source(media, options) as (file, _):
-        width, height = check(
-            file,
-            where=shorten(str(media.source)),
-            max_pixels=options.max_pixels,
-            timeout_s=options.timeout_s,
-        )
-    return n_frames * width * height
+    where, max_pixels, timeout_s = shorten(str(media.source)), options.max_pixels, options.timeout_s
+    with open_source(media, options) as (file, identity):
+        if media.kind == "image":
+            found = pool.decode_small_picture(
+                file, where=where, max_pixels=max_pixels, small_pixels=small_pixels, timeout_s=timeout_s
+            )
+            return found if isinstance(found, int) else Picture(*found)
+        kept = _clips.find((*identity, *_clip_limits(options).values()))
+        if kept is not None:
+            return kept.frames.size // 3
+        n_pixels = pool.check_clip(file, where=where, max_pixels=max_pixels, timeout_s=timeout_s)
+        return options.n_frames * n_pixels
 
 
 def close() -> None:
@@ -127,12 +132,7 @@ def _decode_picture(file: BinaryIO, where: str, options: MediaOptions) -> tuple[
 
 
 def _load_video(media: Media, options: MediaOptions) -> Clip:
-    limits = {
-        "max_frames": options.n_frames,
-        "max_pixels": options.max_pixels,
-        "max_clip_pixels": options.max_clip_pixels,
-    }
-    where = shorten(str(media.source))
+    limits, where = _clip_limits(options), shorten(str(media.source))
     with open_source(media, options) as (file, identity):
 
         def decode() -> Clip:
@@ -143,6 +143,15 @@ def _load_video(media: Media, options: MediaOptions) -> Clip:
             return _clips.get((*identity, *limits.values()), decode)
         except MediaError as error:  # perhaps another thread's, whose group names the file otherwise
             raise MediaError(error.what, where=where, hint=error.hint) from error.__cause__
+
+
+def _clip_limits(options: MediaOptions) -> dict[str, int]:
+    """What a clip's frames depend on besides its file."""
+    return {
+        "max_frames": options.n_frames,
+        "max_pixels": options.max_pixels,
+        "max_clip_pixels": options.max_clip_pixels,
+    }
 
 
 def _load_frames(media: Media, options: MediaOptions) -> Clip:
@@ -196,7 +205,8 @@ def _load_frame(picture: Media, options: MediaOptions, *, is_kept: bool) -> NDAr
     with open_source(picture, options) as (file, _):
         if is_kept:
             return np.asarray(_decode_picture(file, where, options)[0])
-        pool.check_picture(file, where=where, max_pixels=options.max_pixels, timeout_s=options.timeout_s)
+        limits = {"max_pixels": options.max_pixels, "small_pixels": 0}
+        pool.decode_small_picture(file, where=where, **limits, timeout_s=options.timeout_s)
     return None
 
 

@@ -45,19 +45,24 @@ def read_picture(file: BinaryIO, *, where: str, max_pixels: int) -> Image.Image:
     Raises:
         MediaError: no picture in it or several, too large, or damaged.
     """
-    with _open(file, where=where, max_pixels=max_pixels) as image:
-        return convert_picture(image, where=where, max_pixels=max_pixels)
+    image = read_small_picture(file, where=where, max_pixels=max_pixels, small_pixels=max_pixels)
+    assert not isinstance(image, tuple)
+    return image
 
 
-def check_picture(file: BinaryIO, *, where: str, max_pixels: int) -> tuple[int, int]:
-    """Read the headers only.
+def read_small_picture(
+    file: BinaryIO, *, where: str, max_pixels: int, small_pixels: int
+) -> Image.Image | tuple[int, int]:
+    """As `read_picture`, but of a picture of more than `small_pixels` the headers only.
 
     Returns:
-        Width and height.
+        The picture, or width and height by its headers.
     Raises:
-        MediaError: no picture in it or several, too large, or cut short.
+        MediaError: as `read_picture`.
     """
     with _open(file, where=where, max_pixels=max_pixels) as image:
+        if image.width * image.height <= small_pixels:
+            return convert_picture(image, where=where, max_pixels=max_pixels)
         _check_one(image, where)
         return image.width, image.height
 
