@@ -35,6 +35,7 @@ from yoj_cli.storage.find import (
     find_local,
     find_weight_bytes,
 )
+from yoj_cli.storage.hub import OTHERWISE
 from yoj_cli.storage.names import (
     ADAPTER_CONFIG,
     DEFAULT_SEPARATOR,
@@ -190,10 +191,16 @@ def find_processor(checkpoint: Checkpoint, base: Path) -> Path:
     return checkpoint.folder if has_own else base
 
 
-def read_checkpoint(config: JudgeConfig, *, local_only: bool = False) -> Checkpoint:
-    """Find a checkpoint (downloading it from the Hub if need be) and read its configuration; no weights."""
+def read_checkpoint(
+    config: JudgeConfig, *, local_only: bool = False, named_by: str = "--model"
+) -> Checkpoint:
+    """Find a checkpoint (downloading it from the Hub if need be) and read its configuration; no weights.
+
+    Args:
+        named_by: the option that the model was given by, for errors.
+    """
     name = str(config.model)
-    folder = find_folder(name, config.revision, local_only=local_only)
+    folder = find_folder(name, config.revision, local_only=local_only, otherwise=OTHERWISE.format(named_by))
     where = folder / REWARD_CONFIG
     if not where.is_file():
         raise CheckpointError(

@@ -89,7 +89,7 @@ def _parse_turns(raw: Any, field_name: str) -> list[Turn]:
         if not isinstance(turn, dict) or not isinstance(turn.get("role"), str):
             raise InputError(f"{field_name}[{index}] must be an object with 'role' and 'content'")
         check_role(turn["role"], f"{field_name}[{index}]")
-        turns.append((turn["role"], _parse_content(turn.get("content"), f"{field_name}[{index}].content")))
+        turns.append((turn["role"], parse_content(turn.get("content"), f"{field_name}[{index}].content")))
     last_role = turns[-1][0]
     if last_role != "user":
         raise InputError(
@@ -163,15 +163,19 @@ def _take(waiting: list[Media], kind: MediaKind) -> Media:
 
 def parse_text(raw: Any, field_name: str) -> str:
     """The text of a turn that has to be text alone."""
-    blocks = _parse_content(raw, field_name)
+    blocks = parse_content(raw, field_name)
     texts = [block for block in blocks if isinstance(block, str)]
     if len(texts) < len(blocks):
         raise InputError(f"{field_name} must be text only")
     return " ".join(texts)
 
 
-def _parse_content(raw: Any, field_name: str) -> list[Block]:
-    """A turn's content: a text, or a list of text, image and video blocks."""
+def parse_content(raw: Any, field_name: str) -> list[Block]:
+    """A turn's content: a text, or a list of text, image and video blocks.
+
+    Raises:
+        InputError: it is neither, or a block is of another kind.
+    """
     if isinstance(raw, str):
         return [raw]
     if not isinstance(raw, list):

@@ -58,7 +58,7 @@ def rerank_router(service: Service) -> APIRouter:
         service.check_model(asked.model)
         with service.errors_as_problems():
             record = asked.to_record()
-        group = service.group(record, request, names={"prompt[0]": "query"})
+        group = service.group(record, request)
         results = service.score([group], client=request.state.client)
         await request.state.at_end.enter_async_context(aclosing(results))
         verdict = service.verdict(await until_gone(request, anext(results)), request)

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from yoj_cli.errors import InputError
-from yoj_cli.records.turns import IMAGE_KEYS, VIDEO_KEYS
+from yoj_cli.records.turns import IMAGE_KEYS, VIDEO_KEYS, parse_content
 from yoj_cli.serve.shapes import Items
 
 EXAMPLE: dict[str, JsonValue] = {
@@ -107,6 +107,9 @@ def _ask(query: Document) -> dict[str, Any]:
         return {"prompt": query}
     _refuse_media(query, "query", 'Write {"image": …, "text": …}, or {"content": [blocks]}.')
     if isinstance(query, Content):
+        parse_content(
+            query.content, "query.content"
+        )  # so that what is wrong is said by the request's own names
         return {"prompt": [{"role": "user", "content": query.content}]}
     if isinstance(query, Text):
         return {"prompt": query.text}

@@ -215,20 +215,14 @@ class Service:
         reservation.add_groups(n)
         request.state.log["groups"] += n
 
-    def group(
-        self, record: Mapping[str, Any], request: Request, names: Mapping[str, str] | None = None
-    ) -> Group:
+    def group(self, record: Mapping[str, Any], request: Request) -> Group:
         """A record that was made of a request as a group.
 
-        Args:
-            names: of what errors call a field, what it is called in the request.
         Raises:
             Problem: it is none, or too much for this server.
         """
         found = Reader(self.media).read(dict(record), "", "1")
         if isinstance(found, Failure):
-            for name, asked in (names or {}).items():
-                found.error.what = found.error.what.replace(name, asked)
             raise self.problem(found.error)
         self._log_prompts(request, [found])
         return found

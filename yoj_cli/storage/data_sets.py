@@ -27,7 +27,7 @@ def pull_data_set(
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.errors import HTTPError as TransportError  # type: ignore[attr-defined]
 
-    with reading_errors(name, revision, is_data=True):
+    with reading_errors(name, revision, is_data=True, otherwise="or give a local copy with --data"):
         if constants.HF_HUB_OFFLINE:
             return _find_cached(name, revision, files, archives)
         try:

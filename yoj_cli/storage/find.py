@@ -7,7 +7,7 @@ from pathlib import Path
 from yoj_cli.config.judge import DEMO
 from yoj_cli.errors import ModelError, UsageError
 from yoj_cli.storage.contents import check_contents
-from yoj_cli.storage.hub import list_weight_bytes, pull
+from yoj_cli.storage.hub import OTHERWISE, list_weight_bytes, pull
 
 EMBEDDED = Path(__file__).parent.parent / "demo"
 """The judge that comes with the program, and its backbone inside."""
@@ -19,13 +19,19 @@ def is_local(name: str) -> bool:
 
 
 def find_folder(
-    name: str, revision: str | None, *, local_only: bool = False, revision_option: str = "--revision"
+    name: str,
+    revision: str | None,
+    *,
+    local_only: bool = False,
+    revision_option: str = "--revision",
+    otherwise: str = OTHERWISE.format("--model"),
 ) -> Path:
     """The local folder of a model that the user named: the embedded judge, a folder, or a Hub snapshot.
 
     Args:
         local_only: do not ask the Hub.
         revision_option: where the user gave the revision, for errors.
+        otherwise: what to do about a model that is out of reach but connect, for errors.
     Raises:
         UsageError: a revision of something that has none.
         ModelError: it is neither here nor reachable, or holds what is no file of its own (`check_contents`).
@@ -38,7 +44,7 @@ def find_folder(
             where=revision_option,
             hint="Leave it away, or give the model's name on the Hub.",
         )
-    return _checked(here or pull(name, revision, local_only=local_only))
+    return _checked(here or pull(name, revision, local_only=local_only, otherwise=otherwise))
 
 
 def _checked(folder: Path) -> Path:

@@ -24,10 +24,20 @@ log = logging.getLogger(__name__)
 NOTICE = logging.WARNING + 5
 """For a person, not for a developer: above what the command line hides of libraries' warnings."""
 
+OTHERWISE = "give a folder, or try `{} demo`"
+"""What to do about a model that is out of reach but connect, by the option that named it."""
+
 LOG_IN = "`hf auth login`, or set HF_TOKEN, with a token that may write."
 
 
-def pull(name: str, revision: str | None, *, local_only: bool = False, why: str = "") -> Path:
+def pull(
+    name: str,
+    revision: str | None,
+    *,
+    local_only: bool = False,
+    why: str = "",
+    otherwise: str = OTHERWISE.format("--model"),
+) -> Path:
     """The local snapshot of a model, downloaded at first use; what will be downloaded is said before.
 
     Args:
@@ -35,6 +45,7 @@ def pull(name: str, revision: str | None, *, local_only: bool = False, why: str 
         revision: branch, tag or commit; the main branch if None.
         local_only: do not ask the Hub.
         why: what the model is wanted for, where the user did not name it.
+        otherwise: what an error advises besides connecting.
     Raises:
         ModelError: there is no such model, it may not be read, or it is not here and the Hub is out of reach.
     """
@@ -42,7 +53,7 @@ def pull(name: str, revision: str | None, *, local_only: bool = False, why: str 
 
     # Said explicitly: older releases ask the Hub for the files of a commit even in offline mode, and fail.
     here_only = local_only or constants.HF_HUB_OFFLINE
-    with reading_errors(name, revision, local_only=local_only):
+    with reading_errors(name, revision, local_only=local_only, otherwise=otherwise):
         if not here_only:
             announce(name, revision, why, PULLED)
         return Path(
@@ -67,9 +78,18 @@ def list_weight_bytes(name: str, revision: str | None) -> int:
 
 @contextmanager
 def reading_errors(
-    name: str, revision: str | None, *, local_only: bool = False, is_data: bool = False
+    name: str,
+    revision: str | None,
+    *,
+    local_only: bool = False,
+    is_data: bool = False,
+    otherwise: str = OTHERWISE.format("--model"),
 ) -> Iterator[None]:
-    """Whatever can go wrong when a model or data set is read from the Hub, as our errors."""
+    """Whatever can go wrong when a model or data set is read from the Hub, as our errors.
+
+    Args:
+        otherwise: see `pull`.
+    """
     from huggingface_hub.errors import (
         GatedRepoError,
         HfHubHTTPError,
@@ -104,7 +124,6 @@ def reading_errors(
                 "not on this machine; downloaded from the Hub at first use", where=at
             ) from error
         option = " --repo-type dataset" if is_data else ""
-        otherwise = "or give a local copy with --data" if is_data else "give a folder, or try `--model demo`"
         raise error_class(
             "not in the local cache, and the Hub cannot be reached",
             where=at,

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from yoj_cli.config.judge import DEMO, JudgeConfig
 from yoj_cli.config.train import DEFAULT_BASE, TrainConfig
 from yoj_cli.errors import ModelError, UsageError
 from yoj_cli.storage.find import EMBEDDED, find_folder, find_local_base, hub_id_of
-from yoj_cli.storage.hub import is_hub_id
+from yoj_cli.storage.hub import OTHERWISE, is_hub_id
 from yoj_cli.storage.names import ADAPTER_CONFIG, MODEL_CONFIG
 from yoj_cli.train.design import take_design
 
@@ -70,8 +68,8 @@ def read_start(config: TrainConfig) -> Checkpoint | None:
         if config.init_revision is not None:
             raise UsageError(f"there is no {INIT} that it could be of", where="--init-revision")
         return None
-    with _named_by(INIT):
-        judge = read_checkpoint(JudgeConfig(model=config.init_from, revision=config.init_revision))
+    found = JudgeConfig(model=config.init_from, revision=config.init_revision)
+    judge = read_checkpoint(found, named_by=INIT)
     if judge.role != "assistant":
         raise UsageError(
             f"{config.init_from} reads the responses in a turn of the {judge.role}; training puts them into the "
@@ -98,8 +96,12 @@ def find_base(config: TrainConfig) -> Path:
     """
     config = resolve_base(config)
     judge = read_start(config)
-    with _named_by(BASE, judge):
-        folder = find_folder(config.base, config.base_revision, revision_option="--base-revision")
+    folder = find_folder(
+        config.base,
+        config.base_revision,
+        revision_option="--base-revision",
+        otherwise=OTHERWISE.format(BASE) if judge is None else f"or say where it is ({BASE} FOLDER)",
+    )
     if config.base == DEMO:
         folder /= "backbone"
     if not (folder / MODEL_CONFIG).is_file() and not (folder / ADAPTER_CONFIG).is_file():
@@ -118,23 +120,6 @@ def find_base(config: TrainConfig) -> Path:
     if judge is not None and judge.base_model is not None:
         check_base(judge, folder)
     return folder
-
-
-@contextmanager
-def _named_by(option: str, judge: Checkpoint | None = None) -> Iterator[None]:
-    """Have the error of a model that is not there advise the option that it was named by, and not `--model`.
-
-    Args:
-        judge: one to go on from, whose base is looked for; no other base will do.
-    """
-    try:
-        yield
-    except ModelError as error:
-        advice = (
-            f"or say where it is ({option} FOLDER)" if judge else f"give a folder, or try `{option} demo`"
-        )
-        error.hint = error.hint.replace("give a folder, or try `--model demo`", advice)
-        raise
 
 
 def find_start_processor(config: TrainConfig, base: Path) -> Path:
