@@ -48,7 +48,7 @@ def run(
     """
     from yoj_cli.checkpoint.content_hash import content_hash
     from yoj_cli.checkpoint.store_calibration import check_storable, store_calibration
-    from yoj_cli.scoring.judge import Judge
+    from yoj_cli.run.load import load_judge
 
     quiet = OutputConfig(quiet=config.quiet)
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def run(
             stream = stack.enter_context(open_output(output, paths, whole=True))
         groups = list(_read(paths, media, config.limit))
         with show_loading(options, quiet):
-            first = Judge.from_config(options)
+            first = load_judge(options)
         if config.store:
             check_storable(first.checkpoint)
         found, n_failed = _fit(first, groups, paths, config, media)

@@ -169,11 +169,9 @@ def _check_gold(judged: Sequence[Judged], each: EvalSet) -> None:
 def _load(judge: JudgeConfig, config: EvalConfig, media: InputConfig) -> Scorer:
     with show_loading(judge, OutputConfig(quiet=config.quiet)):
         from yoj_cli.evaluate.score import judge_groups
-        from yoj_cli.model.allocator import PICTURES, give_back_large_blocks
-        from yoj_cli.scoring.judge import Judge
+        from yoj_cli.run.load import load_judge
 
-        give_back_large_blocks(PICTURES)
-        loaded = Judge.from_config(judge)
+        loaded = load_judge(judge)
     reading = Reading(config.as_given, judge.seed, judge.orders, config.reversal)
     options = build_media_options(media)
     return Scorer(

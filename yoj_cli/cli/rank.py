@@ -77,9 +77,9 @@ def rank(
         else:
             look_at_media(group, media)
             with show_loading(judge, output):
-                from yoj_cli.scoring.judge import Judge
+                from yoj_cli.run.load import load_judge
 
-                loaded = Judge.from_config(judge)
+                loaded = load_judge(judge)
             verdict = loaded.score_group(group, media=build_media_options(media))
             description = loaded.description
         report = Report(output, stream, description)

@@ -14,7 +14,7 @@ from yoj_cli.config.run import RunConfig
 from yoj_cli.errors import DeviceError, UsageError
 from yoj_cli.groups import Failure, Group
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.model.allocator import PICTURES, give_back_large_blocks
+from yoj_cli.run.load import load_judge
 from yoj_cli.run.settings import settings_of
 from yoj_cli.run.workers import Workers
 from yoj_cli.scoring.judge import Judge
@@ -51,10 +51,9 @@ class Scorer(Protocol):
 
 
 class LocalScorer:
-    """One judge, loaded in this process, which is a program of our own."""
+    """One judge, loaded in this process."""
 
     def __init__(self, judge: Judge) -> None:
-        give_back_large_blocks(PICTURES)
         self.judge = judge
         self.score_groups = judge.score_groups
         self._max_batch_tokens = judge.engine.limits.max_batch_tokens  # before any of it is taken back
@@ -91,7 +90,7 @@ def open_scorer(
     config = config.resolved()
     configs = [replace(config, device=device) for device in _devices(config, run)]
     if not configs:
-        yield LocalScorer(Judge.from_config(config))
+        yield LocalScorer(load_judge(config))
         return
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with Workers(configs, n_threads=max(1, n_cores // len(configs)), say=say) as workers:

@@ -16,6 +16,7 @@ from yoj_cli.media.options import MediaOptions
 from yoj_cli.records.parse import read_groups
 from yoj_cli.records.selection import Selection
 from yoj_cli.render.writers import render_json
+from yoj_cli.run.load import load_judge
 from yoj_cli.run.manifest import InputFile, Manifest
 from yoj_cli.run.places import publish, shard_path
 from yoj_cli.run.result_file import ResultFile
@@ -53,12 +54,10 @@ class ShardScorer:
     """Holds a judge and does shard after shard: a callable class, as Ray Data's actor pool wants it."""
 
     def __init__(self, run: ShardedRun) -> None:
-        from yoj_cli.scoring.judge import Judge
-
         self.run = run
         self.failed_to_load: YojError | None = None
         try:
-            self.scorer = LocalScorer(Judge.from_config(run.judge))
+            self.scorer = LocalScorer(load_judge(run.judge))
             self.settings = self.scorer.settings()
         except YojError as error:  # said once a shard, and not by an actor that is started again and again
             self.failed_to_load = error

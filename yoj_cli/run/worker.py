@@ -37,10 +37,10 @@ def _end_with(parent: int) -> None:
 def _serve(requests: BinaryIO, replies: BinaryIO) -> None:
     config = pickle.load(requests)
     try:
+        from yoj_cli.run.load import load_judge
         from yoj_cli.run.scorer import LocalScorer
-        from yoj_cli.scoring.judge import Judge
 
-        scorer = LocalScorer(Judge.from_config(config))
+        scorer = LocalScorer(load_judge(config))
     except YojError as error:
         return _send(replies, error)
     except Exception as error:

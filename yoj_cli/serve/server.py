@@ -153,15 +153,13 @@ def load_judges(judge: JudgeConfig, config: ServeConfig) -> list[Judge]:
     Raises:
         YojError: it cannot be loaded, or does not work.
     """
-    from yoj_cli.model.allocator import PICTURES, give_back_large_blocks
+    from yoj_cli.run.load import load_judge
     from yoj_cli.run.scorer import find_devices
-    from yoj_cli.scoring.judge import Judge
 
-    give_back_large_blocks(PICTURES)
     devices: Sequence[str] = [judge.device]
     if config.devices is not None:
         devices = find_devices(judge, config.devices, hint="Leave it out: a server on a CPU has one judge.")
-    judges = [Judge.from_config(replace(judge.resolved(), device=device)) for device in devices]
+    judges = [load_judge(replace(judge.resolved(), device=device)) for device in devices]
     for each in judges:
         each.score(prompt="Which is a number?", responses=["One.", "No."])
     return judges
