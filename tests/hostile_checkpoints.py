@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pickle
@@ -257,6 +258,20 @@ def attacks() -> dict[str, tuple[str, Change, str]]:
                     "type": "Sequence",
                     "normalizers": [{"type": "Replace", "pattern": {"String": "a"}, "content": "a" * 1000}]
                     * 3,
+                },
+            ),
+            "tokenizer.json",
+        ),
+        "normalizer with a long entry": (
+            MERGED,
+            edit(
+                "tokenizer.json",
+                "normalizer",
+                value={
+                    "type": "Precompiled",
+                    "precompiled_charsmap": base64.b64encode(
+                        bytes([4, 0, 0, 0, 0, 0, 0, 0]) + b"a" * 100_000 + b"\0"
+                    ).decode(),
                 },
             ),
             "tokenizer.json",

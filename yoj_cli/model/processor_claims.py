@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Mapping
@@ -113,4 +114,10 @@ def _growth(step: Mapping[str, Any]) -> float:
     if step["type"] == "Replace":
         replaced = step["pattern"].get("String", "x")  # a regular expression may match one character, or none
         return max(1.0, len(step["content"]) / max(1, len(replaced)))
+    if (
+        step["type"] == "Precompiled"
+    ):  # sentencepiece's: the bytes of an index, its entries, and what they stand for
+        table = base64.b64decode(step["precompiled_charsmap"])
+        entries = table[4 + int.from_bytes(table[:4], "little") :]
+        return max(1, *map(len, entries.split(b"\0")))
     return 1.0
