@@ -112,9 +112,16 @@ class TrainConfig(Options):
         metavar="T",
         check=positive,
     )
-    learning_rate: float = option(1e-4, "Highest learning rate.", metavar="RATE", check=positive)
+    learning_rate: float = option(
+        1e-4, "Highest learning rate.", "--learning-rate", "--lr", metavar="RATE", check=positive
+    )
     head_learning_rate: float | None = option(
-        None, "That of the value head, where it is to be another.", metavar="RATE", check=positive
+        None,
+        "That of the value head, where it is to be another.",
+        "--head-learning-rate",
+        "--head-lr",
+        metavar="RATE",
+        check=positive,
     )
     scheduler: Scheduler = option(
         "linear",
