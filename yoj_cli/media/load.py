@@ -7,12 +7,12 @@ media is loaded.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from blake3 import blake3
 from PIL import Image
 
 from yoj_cli.errors import MediaError
@@ -23,7 +23,7 @@ from yoj_cli.media.containers import too_many_pixels
 from yoj_cli.media.decoder_pool import pool
 from yoj_cli.media.files import is_folder, list_frames
 from yoj_cli.media.options import DEFAULTS, MediaOptions
-from yoj_cli.media.pictures import convert_picture, picture_digest
+from yoj_cli.media.pictures import DIGEST_BYTES, convert_picture, picture_digest
 from yoj_cli.media.sources import open_source
 
 if TYPE_CHECKING:
@@ -228,9 +228,9 @@ def even_indices(n_items: int, n_kept: int) -> list[int]:
 
 def _build_clip(frames: NDArray[np.uint8], times_s: tuple[float, ...], duration_s: float) -> Clip:
     frames = np.ascontiguousarray(frames)
-    digest = hashlib.blake2b(f"clip {frames.shape} {times_s} {duration_s}".encode(), digest_size=16)
+    digest = blake3(f"clip {frames.shape} {times_s} {duration_s}".encode())
     digest.update(frames.data)
-    return Clip(frames, times_s, duration_s, digest.hexdigest())
+    return Clip(frames, times_s, duration_s, digest.hexdigest(length=DIGEST_BYTES))
 
 
 _clips: ClipCache[Clip] = ClipCache(lambda clip: clip.frames.nbytes)

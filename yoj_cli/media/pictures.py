@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from typing import BinaryIO
 
+from blake3 import blake3
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from yoj_cli.errors import MediaError
@@ -36,6 +36,7 @@ HINTS_SEVERAL = {
 HINT_ANIMATION = "Give it as a video, or save the frame that is meant as PNG."
 BAND_PX = 1 << 20
 """What a picture larger than this is converted and read in, so that its peak of memory is hardly above itself."""
+DIGEST_BYTES = 16
 TIFF_SUBFILE_TYPE, TIFF_REDUCED, TIFF_MASK = 254, 1, 4
 
 
@@ -90,12 +91,12 @@ def picture_digest(image: Image.Image, keep: Callable[[bytes], object] = lambda 
     Args:
         keep: gets the pixels' bytes, three each, piece by piece.
     """
-    digest = hashlib.blake2b(f"picture {image.width}x{image.height}".encode(), digest_size=16)
+    digest = blake3(f"picture {image.width}x{image.height}".encode())
     for band in _cut_in_bands(image):
         pixels = band.tobytes()
         digest.update(pixels)
         keep(pixels)
-    return digest.hexdigest()
+    return digest.hexdigest(length=DIGEST_BYTES)
 
 
 def _cut_in_bands(image: Image.Image) -> Iterator[Image.Image]:

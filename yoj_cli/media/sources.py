@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import hashlib
 import os
 import re
 from collections.abc import Iterator
 from typing import BinaryIO, TypeAlias
 from urllib.parse import unquote, unquote_to_bytes
+
+from blake3 import blake3
 
 from yoj_cli.errors import MediaError
 from yoj_cli.groups import Media, scheme_of, shorten
@@ -42,7 +43,7 @@ def open_source(media: Media, options: MediaOptions) -> Iterator[tuple[BinaryIO,
             yield file, (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
         return
     data = _fetch(str(media.source), options)
-    identity = (hashlib.blake2b(data).digest(),)
+    identity = (blake3(data).digest(),)
     with open(open_memory_file(data), "rb") as file:
         del data
         yield file, identity
