@@ -15,13 +15,14 @@ from tests import fake_hub
 from tests.conftest import PARITY
 from tests.processes import environment, run
 from yoj_cli.errors import CheckpointError, ModelError, UsageError
-from yoj_cli.storage.hub import check_push, check_repo_id, is_hub_id, push
+from yoj_cli.storage.hub import is_hub_id
+from yoj_cli.storage.push import check_push, check_repo_id, push
 
 GROUP = {"prompt": "p", "responses": ["a red dog", "two cats", "the sky"]}
 PUSH = """
 import sys
 from pathlib import Path
-from yoj_cli.storage.hub import push
+from yoj_cli.storage.push import push
 print(push(Path(sys.argv[1]), sys.argv[2], private=sys.argv[3] == "private"))
 """
 

@@ -86,7 +86,8 @@ def train(
     from yoj_cli.train.run import train as run_training
 
     if push_to_hub:
-        from yoj_cli.storage.hub import check_push, is_hub_id
+        from yoj_cli.storage.hub import is_hub_id
+        from yoj_cli.storage.push import check_push
         from yoj_cli.train.starting_point import base_name, resolve_base
 
         resolved = resolve_base(config)
@@ -116,7 +117,7 @@ def train(
         raise typer.Exit(ExitCode.INTERRUPTED)
     tell(f"trained: yoj score FILE -m {shlex.quote(str(out))}")
     if push_to_hub and tell is say:
-        from yoj_cli.storage.hub import push
+        from yoj_cli.storage.push import push
 
         tell(f"pushed: {push(out, push_to_hub, private=not public)}")
 
