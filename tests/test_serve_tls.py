@@ -156,6 +156,19 @@ def test_who_does_not_speak_tls_costs_nobody_else(served: Served) -> None:
         silent.close()
 
 
+def test_a_handshake_that_does_not_come_is_given_up(
+    judges: Callable[..., Judge], files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("yoj_cli.serve.loop.HEADER_TIMEOUT_S", 0.5)
+    judge = judges("demo")
+    with (
+        serving(lambda: [judge], ssl_certfile=files.both, authority=files.authority) as served,
+        socket.create_connection((served.host, served.port), timeout=30) as silent,
+    ):
+        assert silent.recv(1) == b""  # asyncio's own limit is 60 s
+        assert served.http.get("/health").status_code == 200
+
+
 def test_clients_that_say_nothing_do_not_hold_up_the_end(
     judges: Callable[..., Judge], files: Files, capfd: pytest.CaptureFixture[str]
 ) -> None:

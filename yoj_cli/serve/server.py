@@ -19,6 +19,7 @@ from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.serve import ServeConfig
 from yoj_cli.errors import UnexpectedError, UsageError, YojError
 from yoj_cli.serve.app import build_app
+from yoj_cli.serve.loop import Loop
 from yoj_cli.serve.protocol import MAX_HEADER_BYTES, protocol_class
 from yoj_cli.serve.service import Service
 
@@ -74,7 +75,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]
                 http=protocol_class(config.max_connections, config.body_timeout, service.note),
                 ws="none",
                 lifespan="off",
-                loop="asyncio",
+                loop=f"{Loop.__module__}:{Loop.__qualname__}",
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
