@@ -118,7 +118,7 @@ def broken_files(draw: st.DrawFn) -> BrokenFile:
 
 def load_broken(ending: str, content: bytes) -> str:
     """What a loader says of a file: "" where it is decoded."""
-    from yoj_cli.media.load import load
+    from yoj_cli.media.budget import load_group
     from yoj_cli.media.options import MediaOptions
 
     kind: Any = "video" if _is_clip(ending) else "image"
@@ -126,7 +126,7 @@ def load_broken(ending: str, content: bytes) -> str:
         path = Path(place) / f"file.{ending}"
         path.write_bytes(content)
         try:
-            load(Media(kind, str(path)), MediaOptions(timeout_s=TIMEOUT_S))
+            load_group([Media(kind, str(path))], MediaOptions(timeout_s=TIMEOUT_S))
         except MediaError as error:
             return error.what
     return ""
