@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import pytest
 
 from tests.conftest import PARITY
-from tests.hostile_checkpoints import attacks, make
+from tests.hostile_checkpoints import CONFIG, attacks, edit, make
 from tests.limited import load_each
+from yoj_cli import Judge
+from yoj_cli.errors import ModelError
 
 MERGED = PARITY / "checkpoint"
 SECONDS, MEGABYTES = 25, 500
@@ -30,3 +33,20 @@ def test_every_hostile_checkpoint_is_refused_by_name_in_bounded_time_and_memory(
             wrong.append((name, said))
     assert not wrong, "\n".join(map(str, wrong))
     assert len(names) > 80
+
+
+def test_a_configuration_that_fails_with_the_first_group_is_the_checkpoints_fault(qwen_checkpoint, tmp_path):
+    folder = shutil.copytree(qwen_checkpoint, tmp_path / "judge")
+    edit(CONFIG, "text_config", "rope_parameters", "mrope_section", value=None)(folder)
+    with Judge.load(folder, device="cpu") as judge, pytest.raises(ModelError) as failed:
+        judge.score(prompt="Which?", responses=["a", "b"])
+    assert str(folder) in str(failed.value)
+    assert "the backbone cannot read the group: TypeError" in str(failed.value)
+
+
+def test_a_token_without_a_row_is_refused_before_the_device_looks_it_up(tmp_path):
+    folder = shutil.copytree(MERGED, tmp_path / "judge")
+    edit("tokenizer_config.json", "bos_token", value="<|nowhere|>")(folder)
+    with Judge.load(folder, device="cpu") as judge, pytest.raises(ModelError, match="600 rows") as failed:
+        judge.score(prompt="Which?", responses=["a", "b"])
+    assert str(folder) in str(failed.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from yoj_cli.config.judge import Quant
+from yoj_cli.errors import ModelError, YojError
+from yoj_cli.model.device import is_out_of_memory
 from yoj_cli.model.family import Family
 
 
@@ -19,6 +23,7 @@ class Backbone:
     Attributes:
         model: transformers module whose `last_hidden_state` (1, T, H) the head reads.
         processor: the family's processor, or a bare tokenizer for text-only families.
+        where: the folder of its files, for errors.
         device, dtype, quant: where it computes, in which type, and how its weights are quantized; nothing is `auto`.
     """
 
@@ -28,6 +33,7 @@ class Backbone:
     device: torch.device
     dtype: torch.dtype
     quant: Quant = "none"
+    where: str = ""
 
     @property
     def tokenizer(self) -> Any:
@@ -66,6 +72,34 @@ class Backbone:
     def text_config(self) -> Any:
         return self.model.config.get_text_config()  # type: ignore[operator,union-attr]
 
+    def run(self, method: str, **arguments: Any) -> Any:
+        """Call the model's own code.
+
+        Args:
+            method: "forward", or another that takes tensors.
+        Raises:
+            ModelError: it fails.
+        """
+        with self._translate_errors():
+            return (self.model if method == "forward" else getattr(self.model, method))(**arguments)
+
+    @contextmanager
+    def _translate_errors(self) -> Iterator[None]:
+        """Around the library's code, where a configuration fails that fits the shapes of the weights."""
+        try:
+            yield
+        except (YojError, OSError):
+            raise
+        except Exception as error:
+            if is_out_of_memory(error) or "CUDA error" in str(error):  # see `translate_oom`
+                raise
+            raise ModelError(
+                f"the backbone cannot read the group: {type(error).__name__}: {error}",
+                where=self.where,
+                hint="Its configuration, weights, tokenizer and processor may not fit together. If they do, this is a "
+                "bug; YOJ_DEBUG=1 shows where.",
+            ) from error
+
     def positions(self, input_ids: Tensor, media_types: Tensor, media_inputs: dict[str, Tensor]) -> Tensor:
         """Position ids of a sequence without branches.
 
@@ -76,4 +110,5 @@ class Backbone:
         Returns:
             (1, T) int64, or (3, 1, T) time, height and width for Qwen3-VL (mRoPE).
         """
-        return self.family.positions(self.model, input_ids, media_types, media_inputs)
+        with self._translate_errors():
+            return self.family.positions(self.model, input_ids, media_types, media_inputs)

@@ -64,7 +64,7 @@ def load_backbone(
     set_compute_dtype(model, dtype, stored=is_stored_quantized(model_config))
     install(model)
     gc.collect()
-    return Backbone(model, processor, family, device, dtype, quant)
+    return Backbone(model, processor, family, device, dtype, quant, str(folder))
 
 
 def resolve_stored(
@@ -191,7 +191,7 @@ def load_on_meta(
     check_media_tokens(processor, family, model_config, folder / MODEL_CONFIG)
     with translate_load_errors("the backbone", folder), torch.device("meta"):
         model = AutoModel.from_config(model_config, attn_implementation="sdpa", trust_remote_code=trust)
-    return Backbone(model, processor, family, torch.device("cpu"), torch.float32)
+    return Backbone(model, processor, family, torch.device("cpu"), torch.float32, where=str(folder))
 
 
 def _check_report(report: dict[str, Any], folder: Path) -> None:

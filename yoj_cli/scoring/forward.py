@@ -130,7 +130,7 @@ def _forward(backbone: Backbone, batch: Batch, encode: Encode) -> Tensor:
         arguments |= batch.attention_plan.arguments
     if batch.with_media:
         arguments["mm_encoder_outputs"] = encoder_outputs(encode(batch.with_media))
-    states: Tensor = backbone.model(**arguments, use_cache=False).last_hidden_state  # (B, T, H)
+    states: Tensor = backbone.run("forward", **arguments, use_cache=False).last_hidden_state  # (B, T, H)
     if batch.attention_plan is not None:
         batch.attention_plan.check_used(backbone.n_layers)
     return states[batch.pooled_rows, batch.pooled_columns]  # (P, H)
@@ -155,7 +155,7 @@ def _forward_over_cache(
     if sequence.media_inputs:
         arguments["mm_token_type_ids"] = send(sequence.media_types[:, :n_prefix], device)
         arguments["mm_encoder_outputs"] = encoder_outputs(encode([sequence]))
-    prefix = backbone.model(**arguments, use_cache=True)
+    prefix = backbone.run("forward", **arguments, use_cache=True)
     cache = cache_of(backbone.model, prefix)
     states: Tensor = prefix.last_hidden_state.new_empty(sequence.n_tokens, backbone.hidden_size)  # (T, H)
     states[:n_prefix] = prefix.last_hidden_state[0]
@@ -165,7 +165,8 @@ def _forward_over_cache(
         start = sequence.branch_starts[chunk[0]]
         own = slice(start, start + sum(lengths))
         attention_plan = build_cached_attention_plan(n_prefix, lengths, device)
-        found = backbone.model(
+        found = backbone.run(
+            "forward",
             input_ids=ids[:, own],
             position_ids=positions[..., own],
             **attention_plan.arguments,

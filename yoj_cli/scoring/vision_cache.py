@@ -57,7 +57,7 @@ def encode(backbone: Backbone, groups: Sequence[Mapping[str, Tensor]]) -> list[E
         own = [{name: groups[index][name] for name in names} for index in indices]
         joined = backbone.family.collate_media(own)
         arguments = {name: send(tensor, backbone.device) for name, tensor in joined.items()}
-        found = getattr(backbone.model, f"get_{kind}_features")(**arguments)
+        found = backbone.run(f"get_{kind}_features", **arguments)
         layers = getattr(found, "deepstack_features", None) or ()
         start = 0
         for index, inputs in zip(indices, own, strict=True):

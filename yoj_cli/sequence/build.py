@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from yoj_cli.config.judge import Role
-from yoj_cli.errors import OutOfMemoryError, TooLongError, errors_at
+from yoj_cli.errors import CheckpointError, OutOfMemoryError, TooLongError, errors_at
 from yoj_cli.groups import Group
 from yoj_cli.media.budget import loaded_media
 from yoj_cli.media.load import Clip, Picture
@@ -47,7 +47,7 @@ class SequenceBuilder:
         max_vision_tokens: pictures and clips that take more, or leave their text no room within `max_tokens`, are
             shown smaller; see `vision_budget`. None does neither.
     Raises:
-        CheckpointError: a separator or a chat template that cannot be used.
+        CheckpointError: a separator, a chat template or a processor that cannot be used.
     """
 
     def __init__(
@@ -63,12 +63,11 @@ class SequenceBuilder:
         max_vision_tokens: int | None = None,
     ) -> None:
         self.max_tokens = max_tokens
-        self._backbone, self._role = backbone, role
+        self._backbone, self._role, self._where = backbone, role, where
         self.attention_window = backbone.attention_window
         tokenizer, family = backbone.tokenizer, backbone.family
         self._bos = (tokenizer.bos_token_id or tokenizer.eos_token_id) if family.adds_bos else None
         self._text_bos, self._truncate, self._max_vision_tokens = text_bos, truncate, max_vision_tokens
-        self._own_crops = family.own_crops(backbone.processor)
         self._specials = SpecialTokens(tokenizer)
         self._separator = Separator.parse(separator, self._specials, where=where)
         self._encoder = TextEncoder(
@@ -80,6 +79,9 @@ class SequenceBuilder:
             pin=backbone.device.type == "cuda",
             reads_frames_apart=family.reads_frames_apart,
         )
+        if family.reads_media:
+            self._media.check(where)
+        self._own_crops = family.own_crops(backbone.processor)
 
     def prepare(self, group: Group, plan: Plan, media: MediaOptions) -> PackedSequence:
         """Load a group's media and build its sequence: everything before the forward pass. Runs in a worker thread.
@@ -103,6 +105,7 @@ class SequenceBuilder:
         Raises:
             InputError: a text that cannot be tokenized, or a conversation the chat template refuses.
             TooLongError: prefix and branch together exceed `max_tokens`.
+            CheckpointError: a token that the backbone has no row for.
         """
         backbone = self._backbone
         backbone.family.check_media(group.media)
@@ -116,6 +119,12 @@ class SequenceBuilder:
             raise TooLongError(
                 f"the group is {longest} tokens long, over the limit of {self.max_tokens}",
                 hint=self._advise(before, after, group.responses),
+            )
+        highest = max(max(ids) for ids, _ in sequences)
+        if highest >= backbone.n_rows:  # on a GPU, to look it up would end all work
+            raise CheckpointError(
+                f"the tokenizer gives a token the id {highest}, and the embedding has {backbone.n_rows} rows",
+                where=self._where,
             )
         # 3. What the branches have in common is stored once.
         media_types = self._media_types(sequences[0][0])  # (T0,)

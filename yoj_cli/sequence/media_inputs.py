@@ -9,16 +9,22 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from yoj_cli.errors import MediaError
+from yoj_cli.errors import CheckpointError, MediaError
 from yoj_cli.media.load import Clip, Picture
 from yoj_cli.model.device import is_out_of_memory
+from yoj_cli.storage.files import translate_load_errors
 
 N_PROCESSED = 8
 PROCESSED_BYTES = 128 << 20
 """Groups whose media tensors are cached: at most so many, and so large together; the last one always."""
+
+SAMPLE = (2, 90, 130, 3)
+"""Frames, rows, columns and colours of the clip that a processor is tried with, and its first frame as a picture."""
 
 PART_PX = 16_000_000
 """Of a clip's frames that are scaled at once."""
@@ -58,6 +64,22 @@ class MediaProcessor:
         self._reads_frames_apart = reads_frames_apart
         self._lock = threading.Lock()
         self._kept: OrderedDict[MediaKey, Future[Processed]] = OrderedDict()
+
+    def check(self, where: str) -> None:
+        """Have a small picture and a small clip read: what the processor's files get wrong is no group's fault.
+
+        Args:
+            where: the checkpoint, for errors.
+        Raises:
+            CheckpointError: the processor cannot read them, or makes no numbers of them.
+        """
+        frames = np.zeros(SAMPLE, np.uint8)
+        samples = (Picture(Image.fromarray(frames[0]), ""), Clip(frames, (0.0, 1.0), 2.0, ""))
+        with translate_load_errors("a processor that reads pictures and clips", where):
+            found = [self._run([sample], None)[0] for sample in samples]
+        for name, tensor in ((name, tensor) for inputs in found for name, tensor in inputs.items()):
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise CheckpointError(f"the processor makes {name} that are no numbers", where=where)
 
     def process(self, media: Sequence[Picture | Clip], max_crops: int | None = None) -> Processed:
         """A group's media as tensors; if another thread is processing the same ones, its result is awaited.

@@ -26,7 +26,7 @@ MAX_JSON_BYTES = 64 << 20
 
 
 @contextmanager
-def translate_load_errors(what: str, where: Path) -> Iterator[None]:
+def translate_load_errors(what: str, where: Path | str) -> Iterator[None]:
     """Turn whatever a library raises for a file that it cannot read into an error that names the file.
 
     Nothing but the library's own call belongs inside: a damaged file can raise anything there, and in our own
