@@ -8,6 +8,7 @@ tokenizer and processor files. The official one is merged: model files, `value_h
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,6 +53,8 @@ TEXTS: Mapping[str, tuple[type, ...]] = {
     "base_revision": (str, type(None)),
     "base_model_type": (str, type(None)),
 }
+MAX_TEXT = 4096
+"""Characters of one; the longest path on Linux."""
 SWITCHES = ("training_text_bos", "scoring_text_bos")
 CHOICES: Mapping[str, tuple[str | None, ...]] = {
     "responses_role": get_args(Role),
@@ -283,8 +286,12 @@ def _check_values(raw: Mapping[str, Any], where: str) -> None:
             hint="Update yoj-cli.",
         )
     for key, kinds in TEXTS.items():
-        if not isinstance(raw.get(key, ""), kinds):
-            raise CheckpointError(f"{key} is {raw[key]!r}, which is no text", where=where)
+        value = raw.get(key, "")
+        if not isinstance(value, kinds) or len(str(value)) > MAX_TEXT:
+            raise CheckpointError(
+                f"{key} is {reprlib.repr(value)}, which is no text of up to {MAX_TEXT:,} characters",
+                where=where,
+            )
     for key, known in CHOICES.items():
         if key in raw and raw[key] not in known:
             names = ", ".join(value for value in known if value is not None)

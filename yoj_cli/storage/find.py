@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from yoj_cli.config.judge import DEMO
@@ -61,9 +62,9 @@ def find_local(name: str) -> Path | None:
     path = Path(name).expanduser()
     if name == DEMO:
         return EMBEDDED
-    if path.is_dir():
+    if os.path.isdir(path):  # and False of a name too long for the system
         return path
-    if path.is_file():
+    if os.path.isfile(path):
         raise ModelError("is a file, not the folder of a judge or model", where=name)
     if is_local(name):
         raise ModelError("there is no such folder", where=name)
@@ -107,7 +108,7 @@ def find_base_folder(name: str, revision: str | None, checkpoint: Path, *, local
     try:
         found = pull(name, revision, local_only=local_only, why=f"the base model that {checkpoint} names")
     except ModelError as error:
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             error.hint += f" The folder {name} here is not it; for that one, give --base ./{name}."
         else:
             error.hint += " Where it is elsewhere on this machine, say so: --base FOLDER."
@@ -124,7 +125,7 @@ def find_local_base(name: str, checkpoint: Path) -> Path | None:
     Raises:
         ModelError: there is no such folder, and the Hub cannot have it either.
     """
-    if (checkpoint / name).is_dir():
+    if os.path.isdir(checkpoint / name):
         return checkpoint / name
     if name == DEMO:
         return EMBEDDED / "backbone"
