@@ -125,6 +125,12 @@ def both(*changes: Change) -> Change:
 CONFIG, LORA, REWARD, PROCESSOR = (
     *("config.json", "adapter_config.json", "reward_model_config.json", "processor_config.json"),
 )
+TOKENIZER = "tokenizer.json"
+ADDED = {
+    "content": "<|added|>",
+    **dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False),
+    "special": True,
+}
 SHARD = "model-00002-of-00002.safetensors"
 TEMPLATE = "chat_template.jinja"
 
@@ -158,6 +164,27 @@ def attacks() -> dict[str, tuple[str, Change, str]]:
             "scales",
         ),
         "patch 0": (MERGED, edit(PROCESSOR, "image_processor", "patch_size", value=0), "patch_size"),
+        "patch none": (MERGED, edit(PROCESSOR, "video_processor", "patch_size", value=[None]), "patch_size"),
+        "pooling empty": (
+            MERGED,
+            edit(PROCESSOR, "image_processor", "pooling_size", value=[]),
+            "pooling_size",
+        ),
+        "crops null": (
+            MERGED,
+            edit(PROCESSOR, "image_processor", "max_crops", value=None),
+            "pictures and clips",
+        ),
+        "mean text": (
+            MERGED,
+            edit(PROCESSOR, "video_processor", "image_mean", value="x"),
+            "pictures and clips",
+        ),
+        "mean NaN": (
+            MERGED,
+            edit(PROCESSOR, "image_processor", "image_mean", value=float("nan")),
+            "no numbers",
+        ),
         "size text": (MERGED, edit(PROCESSOR, "image_processor", "size", value="big"), ""),
         # Adapters
         "r 400,000": (ADAPTER, edit(LORA, "r", value=400_000), "adapter_model"),
@@ -187,6 +214,8 @@ def attacks() -> dict[str, tuple[str, Change, str]]:
             LORA,
         ),
         "pattern of 1 MB": (ADAPTER, edit(LORA, "target_modules", value="a" * 1_000_000), LORA),
+        "half a character": (ADAPTER, edit(REWARD, "separator", value="\ud800<|resp_sep|>"), "surrogate"),
+        "base of 100,000 characters": (ADAPTER, edit(REWARD, "base_model", value="x" * 100_000), REWARD),
         # Heads
         "head packed": (MERGED, packed_head, "value_head.pt"),
         "head of views": (
@@ -252,7 +281,7 @@ def attacks() -> dict[str, tuple[str, Change, str]]:
         "normalizer of 1,000,000,000": (
             MERGED,
             edit(
-                "tokenizer.json",
+                TOKENIZER,
                 "normalizer",
                 value={
                     "type": "Sequence",
@@ -260,7 +289,20 @@ def attacks() -> dict[str, tuple[str, Change, str]]:
                     * 3,
                 },
             ),
-            "tokenizer.json",
+            TOKENIZER,
+        ),
+        "merges of no continuation": (
+            MERGED,
+            edit(TOKENIZER, "model", "continuing_subword_prefix", value="x"),
+            TOKENIZER,
+        ),
+        "token 2**31": (MERGED, edit(TOKENIZER, "model", "vocab", "far", value=2**31), TOKENIZER),
+        "dropout": (MERGED, edit(TOKENIZER, "model", "dropout", value=0.5), TOKENIZER),
+        "vocab.json 2**31": (MERGED, replace("vocab.json", write(b'{"far": 2147483648}')), "vocab.json"),
+        "token with another's id": (
+            MERGED,
+            edit(TOKENIZER, "added_tokens", value=[{**ADDED, "id": 2}]),
+            TOKENIZER,
         ),
         "normalizer with a long entry": (
             MERGED,
@@ -280,7 +322,7 @@ def attacks() -> dict[str, tuple[str, Change, str]]:
     }
     every = (
         "config.json",
-        "tokenizer.json",
+        TOKENIZER,
         "tokenizer_config.json",
         PROCESSOR,
         REWARD,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from tests.conftest import PARITY, Run
+from tests.hostile_checkpoints import edit
 from yoj_cli.config.judge import DEFAULT_MODEL
 from yoj_cli.version import __version__
 
@@ -94,6 +96,12 @@ def test_what_is_wrong_with_a_judge_is_said_and_is_no_failure(yoj: Run, model: s
     code, out, _ = yoj("info", "-m", model)
     assert code == 0
     assert problem in out
+
+
+def test_a_tokenizer_that_would_end_the_process_is_a_problem_too(yoj: Run, tmp_path: Path) -> None:
+    folder = shutil.copytree(MODEL, tmp_path / "judge")
+    edit("tokenizer.json", "model", "continuing_subword_prefix", value="x")(folder)
+    assert "continuation" in facts(yoj, "-m", folder)["judge"]["separator"]["problem"]
 
 
 def test_for_people(yoj: Run) -> None:

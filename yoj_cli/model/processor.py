@@ -7,9 +7,14 @@ from typing import Any
 
 from yoj_cli.errors import CheckpointError, ModelError
 from yoj_cli.model.family import Family
-from yoj_cli.model.processor_claims import check_normalizer, check_processor_sizes
+from yoj_cli.model.processor_claims import (
+    check_added_ids,
+    check_normalizer,
+    check_processor_sizes,
+    read_added_ids,
+)
 from yoj_cli.storage.files import read_json, translate_load_errors
-from yoj_cli.storage.names import PROCESSOR_CONFIG, PROCESSOR_FILES, TOKENIZER_CONFIG
+from yoj_cli.storage.names import PROCESSOR_CONFIG, PROCESSOR_FILES, TOKENIZER, TOKENIZER_CONFIG
 
 MEDIA_PARTS = ("image_processor", "video_processor", "image_token", "video_token", "create_mm_token_type_ids")
 """What is used of the processor of a family that reads media."""
@@ -27,6 +32,7 @@ def load_processor(
     """
     from transformers import AutoProcessor, AutoTokenizer
 
+    added = read_added_ids(folder)
     what, loader = ("processor", AutoProcessor) if family.reads_media else ("tokenizer", AutoTokenizer)
     try:
         with translate_load_errors(f"the {what}", folder):
@@ -44,6 +50,7 @@ def load_processor(
             f"the tokenizer is a {type(tokenizer).__name__}, and only those with a tokenizer.json are read",
             where=str(folder),
         )
+    check_added_ids(tokenizer, added, folder)
     check_normalizer(tokenizer, folder)
     if family.adds_bos and tokenizer.bos_token_id is None and tokenizer.eos_token_id is None:
         raise ModelError(
@@ -102,7 +109,7 @@ def _name_broken_file(folder: Path) -> None:
     for path in sorted(folder.glob("*.json")):
         if path.name in PROCESSOR_FILES:
             read_json(path)
-    path = folder / "tokenizer.json"
+    path = folder / TOKENIZER
     if path.is_file():
         with translate_load_errors("the tokenizer", path):
             Tokenizer.from_file(str(path))

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from yoj_cli.errors import CheckpointError, InputError, TooLongError, UsageError, first_few
+from yoj_cli.model.processor_claims import read_added_ids
 from yoj_cli.sequence.template_process import TemplateRefusedError, start_template
 from yoj_cli.sequence.text_bound import TextBound
-from yoj_cli.storage.files import is_failure
+from yoj_cli.storage.files import is_failure, translate_load_errors
 from yoj_cli.storage.names import DEFAULT_SEPARATOR, SEPARATOR_TOKEN
 
 
@@ -106,10 +107,9 @@ def unregistered_separator(folder: Path, separator: str) -> int | None:
     """
     from transformers import AutoTokenizer
 
-    try:
+    read_added_ids(folder)
+    with translate_load_errors("the tokenizer", folder):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except Exception as error:  # a damaged tokenizer file raises anything at all
-        raise CheckpointError(f"the tokenizer cannot be read: {error}", where=str(folder)) from error
     return register_separator(tokenizer, separator)
 
 
@@ -224,8 +224,14 @@ class Separator:
         """Find the special token in a separator text such as "\\n\\n<|resp_sep|>\\n\\n".
 
         Raises:
-            CheckpointError: the text holds no special token of the tokenizer, or more than one.
+            CheckpointError: the text holds no special token of the tokenizer, or more than one, or half a character.
         """
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise CheckpointError(
+                f"the separator {text!r} holds half of a surrogate pair", where=where
+            ) from error
         pieces = specials.split(text)
         ids = [piece for piece in pieces if isinstance(piece, int)]
         if len(ids) != 1:
