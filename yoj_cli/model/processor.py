@@ -7,12 +7,8 @@ from typing import Any
 
 from yoj_cli.errors import CheckpointError, ModelError
 from yoj_cli.model.family import Family
-from yoj_cli.model.processor_claims import (
-    check_added_ids,
-    check_normalizer,
-    check_processor_sizes,
-    read_added_ids,
-)
+from yoj_cli.model.processor_claims import check_processor_sizes
+from yoj_cli.model.tokenizer_claims import check_added_ids, check_normalizer, read_added_ids
 from yoj_cli.storage.files import read_json, translate_load_errors
 from yoj_cli.storage.names import PROCESSOR_CONFIG, PROCESSOR_FILES, TOKENIZER, TOKENIZER_CONFIG
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yoj_cli.errors import CheckpointError, InputError, TooLongError, UsageError, first_few
-from yoj_cli.model.processor_claims import read_added_ids
+from yoj_cli.model.tokenizer_claims import read_added_ids
 from yoj_cli.sequence.template_process import TemplateRefusedError, start_template
 from yoj_cli.sequence.text_bound import TextBound
 from yoj_cli.storage.files import is_failure, translate_load_errors
