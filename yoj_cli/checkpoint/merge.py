@@ -11,7 +11,7 @@ is not merged stays unquantized.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,6 @@ from yoj_cli.storage.names import (
 )
 from yoj_cli.storage.weights import Planned, Stored, find_weights, write_weights
 
-LM_HEAD = "lm_head."
 CODED = (MODEL_CONFIG, *PROCESSOR_CONFIGS)
 """Files whose "auto_map" says which of the repository's own code reads the model."""
 
@@ -104,14 +103,19 @@ def merge(config: JudgeConfig, out: Path) -> Merged:
     load_adapter(on_meta, *read_adapter(checkpoint.folder), folder=checkpoint.folder)
     head = load_head(checkpoint.folder, checkpoint.head, on_meta)
     adapted = _adapted(on_meta, checkpoint)
-    weights = [_grown(weight, on_meta, rows) for weight in _plan(on_meta, adapted, base)]
+    stored = find_weights(base)
+    inner = _inner_names(stored, on_meta)
+    weights = [
+        _grown(weight, inner, on_meta, rows) for weight in _plan(on_meta, adapted, stored, inner, base)
+    ]
     with new_folder(out) as folder:
         n_bytes = write_weights(folder, weights)
         copy_processor(processor, folder)
         write_official_head(folder, checkpoint, head)
         _write_config(folder, base, on_meta, grown=rows is not None)
         _carry_code(folder, base, checkpoint)
-    has_lm_head = any(weight.name.startswith(LM_HEAD) for weight in weights) or _is_tied(on_meta)
+    lm_head = on_meta.family.lm_head
+    has_lm_head = any(weight.name.startswith(lm_head) for weight in weights) or _is_tied(on_meta)
     return Merged(len(adapted), n_bytes, has_lm_head)
 
 
@@ -142,19 +146,28 @@ def _adapted(on_meta: Backbone, checkpoint: Checkpoint) -> dict[str, Any]:
     return layers
 
 
-def _plan(on_meta: Backbone, adapted: Mapping[str, Any], base: Path) -> Iterator[Planned]:
-    """The weights to write, in the order of the base's files, each under its official name."""
-    stored = find_weights(base)
-    embedding = _divided_embedding(on_meta, stored, base)
+def _plan(
+    on_meta: Backbone,
+    adapted: Mapping[str, Any],
+    stored: Mapping[str, Stored],
+    inner: Mapping[str, str],
+    base: Path,
+) -> Iterator[Planned]:
+    """The weights to write, in the order of the base's files, each under its official name.
+
+    Args:
+        inner: see `_inner_names`.
+    """
+    embedding = _divided_embedding(on_meta, stored, inner, base)
     n_rows = {name: int(module.out_features) for name, module in _linears(on_meta)}
     left, names = set(adapted), set()
     for name, weight in stored.items():
-        official = _official_name(name, on_meta, base)
+        official = _official_name(name, inner[name], on_meta, base)
         if official in names:
             raise CheckpointError(f"there is more than one {official}", where=str(base))
         names.add(official)
-        inner = _inner_name(name, on_meta).removesuffix(".weight")
-        parts = {part: n_rows.get(part, 0) for part in on_meta.family.layers_of(inner)}
+        layer = inner[name].removesuffix(".weight")
+        parts = {part: n_rows.get(part, 0) for part in on_meta.family.layers_of(layer)}
         if name in embedding:
             yield embedding[name]
         elif left.isdisjoint(parts):
@@ -180,17 +193,28 @@ def _linears(on_meta: Backbone) -> Iterator[tuple[str, Any]]:
             yield name, module
 
 
-def _inner_name(name: str, on_meta: Backbone) -> str:
-    """A weight's name without the prefix that models with a language-model head put in front."""
-    return name.removeprefix(f"{on_meta.model.base_model_prefix}.")
+def _inner_names(stored: Iterable[str], on_meta: Backbone) -> dict[str, str]:
+    """Names of weights in the files -> those without the prefix that models with a language-model head put in front.
+
+    Where transformers gives weights other names as it loads them (EXAONE's), they are those, but for families whose
+    released names we know.
+    """
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightRenaming, apply_renamings
+
+    renamings: list[Any] = []
+    if on_meta.family.released is None:
+        known = get_model_conversion_mapping(on_meta.model)
+        renamings = [each for each in known if isinstance(each, WeightRenaming)]
+    prefix = f"{on_meta.model.base_model_prefix}."
+    return {name: apply_renamings(name, renamings).removeprefix(prefix) for name in stored}
 
 
-def _official_name(name: str, on_meta: Backbone, base: Path) -> str:
+def _official_name(name: str, inner: str, on_meta: Backbone, base: Path) -> str:
     """The name in the official format; transformers' own families keep the names they have."""
     released = on_meta.family.released
-    if released is None or name.startswith(LM_HEAD):
+    if released is None or name.startswith(on_meta.family.lm_head):
         return name
-    inner = _inner_name(name, on_meta)
     if not inner.startswith(released.roots):
         raise CheckpointError(
             f"{name} is not how the released files name a weight",
@@ -200,13 +224,15 @@ def _official_name(name: str, on_meta: Backbone, base: Path) -> str:
     return f"model.{inner}"
 
 
-def _divided_embedding(on_meta: Backbone, stored: Mapping[str, Stored], base: Path) -> dict[str, Planned]:
+def _divided_embedding(
+    on_meta: Backbone, stored: Mapping[str, Stored], inner: Mapping[str, str], base: Path
+) -> dict[str, Planned]:
     """The two parts of an embedding, by their names in the file, with the rows that the official loader wants."""
     released = on_meta.family.released
-    found = [name for name in stored if released and _inner_name(name, on_meta) in released.embedding]
+    found = [name for name in stored if released and inner[name] in released.embedding]
     if released is None or not found:
         return {}
-    found.sort(key=lambda name: released.embedding.index(_inner_name(name, on_meta)))
+    found.sort(key=lambda name: released.embedding.index(inner[name]))
     text = on_meta.text_config
     n_rows = [int(text.vocab_size), int(text.additional_vocab_size)]
     shapes = [stored[name].shape for name in found]
@@ -223,7 +249,7 @@ def _divided_embedding(on_meta: Backbone, stored: Mapping[str, Stored], base: Pa
     row_bytes = stored[found[0]].n_bytes // shapes[0][0]
     return {
         name: Planned(
-            _official_name(name, on_meta, base),
+            _official_name(name, inner[name], on_meta, base),
             row_bytes * n_rows[index],
             lambda index=index: part(index),  # type: ignore[misc]
         )
@@ -252,15 +278,17 @@ def _is_tied(on_meta: Backbone) -> bool:
     return bool(getattr(on_meta.model.config, "tie_word_embeddings", False))
 
 
-def _grown(weight: Planned, on_meta: Backbone, rows: Tensor | None) -> Planned:
+def _grown(weight: Planned, inner: Mapping[str, str], on_meta: Backbone, rows: Tensor | None) -> Planned:
     """A weight of the vocabulary with the rows that the judge adds; any other as it is.
 
     A head that is not tied gets the mean of its own rows: no score uses it, and no text is more likely for it.
     """
+    if rows is None:
+        return weight
     embedding = on_meta.model.get_input_embeddings()  # type: ignore[operator]
     names = {f"{name}.weight" for name, module in on_meta.model.named_modules() if module is embedding}
-    is_embedding = _inner_name(weight.name, on_meta) in names
-    if rows is None or not (is_embedding or weight.name.startswith(LM_HEAD)):
+    is_embedding = inner[weight.name] in names
+    if not (is_embedding or weight.name.startswith(on_meta.family.lm_head)):
         return weight
 
     def build() -> Tensor:

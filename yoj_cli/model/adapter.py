@@ -37,24 +37,51 @@ def add_adapter(
     Raises:
         UsageError: a target that the language model has not.
     """
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import LoraConfig
 
-    prefix = backbone.family.language_prefix
-    names = target_names(backbone, targets)
-    anchored = rf"(.*\.)?{re.escape(prefix)}\..*" if prefix else r".*"
     adapter = LoraConfig(
         r=r,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=rf"{anchored}\.({'|'.join(sorted(names))})",
+        target_modules=_pattern_of(backbone, target_names(backbone, targets)),
     )
-    inject_adapter_in_model(adapter, backbone.model)
+    _inject(adapter, backbone)
     if tied:
         tie_fused(backbone)
     for weight in adapter_weights(backbone.model).values():
         weight.data = weight.data.float()  # the optimizer's small steps would be lost in half precision
     backbone.model.eval()  # injected layers start in training mode
     return adapter
+
+
+def _pattern_of(backbone: Backbone, names: set[str]) -> str | list[str]:
+    """What matches the linear layers of the language model that have some last names, and no other module.
+
+    That is a pattern, which a person can read; or all the layers, where something else has such a name.
+    """
+    prefix = backbone.family.language_prefix
+    anchored = rf"(.*\.)?{re.escape(prefix)}\..*\." if prefix else r"(.*\.)?"
+    pattern = rf"{anchored}({'|'.join(map(re.escape, sorted(names)))})"
+    wanted = {name for name in language_linears(backbone) if name.rpartition(".")[2] in names}
+    found = {name for name, _ in backbone.model.named_modules() if re.fullmatch(pattern, name)}
+    return pattern if found == wanted else sorted(wanted)
+
+
+def _inject(config: LoraConfig, backbone: Backbone, *, low_cpu_mem_usage: bool = False) -> None:
+    """Put a LoRA on the layers that its configuration names, and on nothing else.
+
+    Where PEFT knows an architecture to be a mixture of experts, it takes the names of linear layers (of shared experts
+    and of layers without any) for the experts', whose weights are no layers: it adapts those instead. It looks at the
+    model_type, which it is shown none of.
+    """
+    from peft import inject_adapter_in_model
+
+    own = backbone.model.config
+    own.model_type = "custom"  # type: ignore[union-attr]
+    try:
+        inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=low_cpu_mem_usage)
+    finally:
+        del own.model_type  # type: ignore[union-attr]
 
 
 def target_names(backbone: Backbone, targets: str) -> set[str]:
@@ -96,11 +123,14 @@ def name_layers(saved: Iterable[str], backbone: Backbone) -> tuple[set[str], boo
 
 
 def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
-    """The linear layers of the language model, by module name."""
+    """The linear layers of the language model that can be adapted, by module name."""
+    family = backbone.family
     return {
         name: module
         for name, module in backbone.model.named_modules()
-        if name.startswith(backbone.family.language_prefix) and isinstance(module, torch.nn.Linear)
+        if name.startswith(family.language_prefix)
+        and isinstance(module, torch.nn.Linear)
+        and name.rpartition(".")[2] not in family.unadapted
     }
 
 
@@ -121,8 +151,6 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     Raises:
         CheckpointError: keys that are missing, unknown or misshapen.
     """
-    from peft import inject_adapter_in_model
-
     where, config_file = str(folder / ADAPTER_WEIGHTS), str(folder / ADAPTER_CONFIG)
     layers, state = _place(backbone, config, saved, folder)
     # From here on the layers have names: no pattern of the file's is left for PEFT to run.
@@ -132,7 +160,7 @@ def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor
     config.alpha_pattern = values_by_layer(config.alpha_pattern, layers, where=config_file)
     _check_matrices(state, layers, config, backbone, where)
     with translate_load_errors("the adapter", folder / ADAPTER_CONFIG):
-        inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=True)
+        _inject(config, backbone, low_cpu_mem_usage=True)
     wanted = adapter_weights(backbone.model)
     names = {name.replace(".default.", "."): name for name in wanted}
     for kind, keys in (("lacks", set(names) - set(state)), ("has unknown", set(state) - set(names))):

@@ -29,6 +29,7 @@ For a 4B backbone in half precision these are 67 MB of keys, and as much of valu
 """
 
 
+CANNOT = "this architecture does not keep branches apart when they are read in one pass"
 ONE_BRANCH = "Use --mode multi without --orders and --window: one branch needs nothing of the kind."
 
 
@@ -163,13 +164,13 @@ def attend(
 
     if attention_plan is None:
         if attention_mask is not None and attention_mask.shape[-1] != key.shape[2]:
-            raise ModelError(
-                "this architecture does not tell its layers how to keep branches apart", hint=ONE_BRANCH
-            )
+            raise ModelError(CANNOT, hint=ONE_BRANCH)
         return compute(query, key, value, attention_mask), None
-    if (options.get("sliding_window") or key.shape[2]) < key.shape[2]:
+    chunk = getattr(getattr(module, "config", None), "attention_chunk_size", None)  # Llama 4's
+    window = options.get("sliding_window") or chunk or key.shape[2]
+    if window < key.shape[2]:
         raise ModelError(
-            f"this architecture has sliding-window attention over {options['sliding_window']} tokens, "
+            f"this architecture has sliding-window attention over {window} tokens, "
             f"and the prefix with its branches is longer ({key.shape[2]} tokens)",
             hint=f"{ONE_BRANCH} Or give shorter groups.",
         )

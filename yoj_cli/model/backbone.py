@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -12,8 +13,12 @@ from torch import Tensor, nn
 
 from yoj_cli.config.judge import Quant
 from yoj_cli.errors import ModelError, YojError
+from yoj_cli.model.attention import CANNOT, ONE_BRANCH
+from yoj_cli.model.branch_probe import keeps_branches_apart
 from yoj_cli.model.device import is_out_of_memory
-from yoj_cli.model.family import Family
+from yoj_cli.model.family import KNOWN, Family
+
+NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class Backbone:
 
     @property
     def context(self) -> int:
-        """Most tokens of a sequence: as many as the backbone has positions for."""
-        return int(self.text_config.max_position_embeddings)
+        """Most tokens of a sequence: as many as the backbone has positions for, if it counts them."""
+        return int(getattr(self.text_config, "max_position_embeddings", NO_LIMIT))
 
     @property
     def attention_window(self) -> int | None:
@@ -64,9 +69,25 @@ class Backbone:
         Branches are kept apart only where prefix and branches together are no longer than that.
         """
         config = self.text_config
-        window = getattr(config, "sliding_window", None)
         kinds = getattr(config, "layer_types", None)
-        return int(window) if window and (kinds is None or "sliding_attention" in kinds) else None
+        is_chunked = "chunked_attention" in (kinds or ())  # Llama 4
+        window = getattr(config, "attention_chunk_size" if is_chunked else "sliding_window", None)
+        has_window = is_chunked or kinds is None or any("sliding" in kind for kind in kinds)
+        return int(window) if window and has_window else None
+
+    @cached_property
+    def keeps_branches_apart(self) -> bool:
+        """Whether several branches can be read in one pass; for a family that is not known, found out once."""
+        return self.family.name in KNOWN or keeps_branches_apart(self.model, self.n_layers, self.device)
+
+    def check_branches(self, hint: str = ONE_BRANCH) -> None:
+        """Refuse several branches in one pass where the architecture does not keep them apart.
+
+        Raises:
+            ModelError: it does not; with the hint.
+        """
+        if not self.keeps_branches_apart:
+            raise ModelError(f"{CANNOT} ({self.family.name})", hint=hint)
 
     @property
     def text_config(self) -> Any:

@@ -1,9 +1,9 @@
 """Model families: what is particular to one architecture, and nowhere else.
 
-Families differ in eight ways: which modules are the vision tower (never quantized), which tokens attend to each other
+Families differ in ten ways: which modules are the vision tower (never quantized), which tokens attend to each other
 in both directions, how positions count, which media cannot be combined, how the released files name and join the
-weights, what the processor's files leave out, whether pictures are cut into crops, and what the vision tower reads.
-All other code treats them alike.
+weights, what the processor's files leave out, whether pictures are cut into crops, what the vision tower reads, which
+linear layers take no adapter, and what the files call the language-model head. All other code treats them alike.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Family:
         released: how the released files write the weights, where that is not how the decoder names them.
         encodes: for each kind of media, which of the processor's tensors the vision tower reads.
         counts_patches: tensors that hold numbers of patches, each with the pixels that it counts in.
+        unadapted: last names of linear layers that get no adapter.
+        lm_head: what the names of the language-model head's weights start with, in files that have one.
     """
 
     name: str
@@ -74,6 +76,8 @@ class Family:
     released: Released | None = None
     encodes: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     counts_patches: Mapping[str, str] = field(default_factory=dict, hash=False)
+    unadapted: tuple[str, ...] = ()
+    lm_head: str = "lm_head."
 
     @property
     def reads_media(self) -> bool:
@@ -235,7 +239,19 @@ QWEN3_VL = Family(
 
 KNOWN = {family.name: family for family in (MOLMO2, QWEN3_VL)}
 
+MAMBA = ("bamba", "falcon_h1", "granitemoehybrid", "jamba", "nemotron_h", "zamba", "zamba2")
+TEXT_ONLY = {
+    family.name: family
+    for family in (
+        Family("gpt_neox", lm_head="embed_out."),
+        Family("llama4_text", unadapted=("router",)),  # it gives two tensors, where an adapter adds to one
+        # The mixer's kernels read the weight of its last layer, and would pass an adapter by.
+        *(Family(name, unadapted=("out_proj",)) for name in MAMBA),
+    )
+}
+"""Decoders that are read as text only, and differ from the plain one in something."""
+
 
 def family_of(model_type: str) -> Family:
     """The family of a transformers model_type; one we do not know is read as a plain text-only decoder."""
-    return KNOWN.get(model_type, Family(model_type))
+    return (KNOWN | TEXT_ONLY).get(model_type, Family(model_type))

@@ -14,6 +14,7 @@ import torch
 
 from yoj_cli.config.judge import JudgeConfig, Quant, QuantChoice
 from yoj_cli.errors import CheckpointError, ModelError, OutOfMemoryError, first_few
+from yoj_cli.model.architecture import check_decoder
 from yoj_cli.model.attention import install
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.claims import check_claims, check_counts
@@ -57,8 +58,9 @@ def load_backbone(
     check_media_tokens(processor, family, model_config, folder / MODEL_CONFIG)
     quant = resolve_stored(config.quant, device, dtype, folder, trained)
     how = quantization(quant, family.vision_modules, dtype, model_config)
-    model, report = _load_model(folder, model_config, dtype, device, how, trust=trust)
-    _check_report(report, folder)
+    empty = _build_on_meta(folder, model_config, family, trust=trust)
+    model, report = _load_model(folder, empty, dtype, device, how, trust=trust)
+    _check_report(report, family, folder)
     model.eval()
     model.requires_grad_(False)
     set_compute_dtype(model, dtype, stored=is_stored_quantized(model_config))
@@ -131,9 +133,20 @@ def _check_reads_text_only(model_type: str, config: Any, where: Path) -> None:
         )
 
 
+def _build_on_meta(folder: Path, config: Any, family: Family, *, trust: bool) -> Any:
+    """The decoder that a configuration describes, without weights; refused where yoj cannot read with it."""
+    from transformers import AutoModel
+
+    with translate_load_errors("the backbone", folder), torch.device("meta"):
+        empty = AutoModel.from_config(config, trust_remote_code=trust)
+    if family.name not in KNOWN:
+        check_decoder(empty, folder / MODEL_CONFIG)
+    return empty
+
+
 def _load_model(
     folder: Path,
-    config: Any,
+    empty: Any,
     dtype: torch.dtype,
     device: torch.device,
     quantization_config: Any,
@@ -146,6 +159,9 @@ def _load_model(
     would map the files (mmap), and mapped pages that were read count as this process's memory until the files are
     closed: at its peak the files and the model together, more than an unquantized model takes. Weights that stay as
     they are stored are mapped: they are read at first use, and never copied.
+
+    Args:
+        empty: the same decoder without weights.
     """
     from transformers import AutoModel
 
@@ -153,13 +169,11 @@ def _load_model(
     options |= {"quantization_config": quantization_config, "output_loading_info": True}
     mapped = device.type != "cpu" or (quantization_config is None and is_stored_in(folder, dtype))
     weights = None if mapped else open_weights(folder)
-    with translate_load_errors("the backbone", folder), torch.device("meta"):
-        empty = AutoModel.from_config(config, trust_remote_code=trust)
     check_claims(empty, folder)
     with translate_load_errors("the backbone", folder), translate_oom(_no_memory_to_load):
         if mapped:
             loaded = AutoModel.from_pretrained(
-                folder, config=config, trust_remote_code=trust, use_safetensors=True, **options
+                folder, config=empty.config, trust_remote_code=trust, use_safetensors=True, **options
             )
         else:
             loaded = type(empty).from_pretrained(None, config=empty.config, state_dict=weights, **options)
@@ -182,21 +196,18 @@ def load_on_meta(
     Raises:
         ModelError: files that are missing or unreadable.
     """
-    from transformers import AutoModel
-
     model_config, family, trust = read_model_config(folder, trust_remote_code=config.trust_remote_code)
     processor = load_processor(
         processor_folder or folder, family, trust_remote_code=trust, chat_template=chat_template
     )
     check_media_tokens(processor, family, model_config, folder / MODEL_CONFIG)
-    with translate_load_errors("the backbone", folder), torch.device("meta"):
-        model = AutoModel.from_config(model_config, attn_implementation="sdpa", trust_remote_code=trust)
+    model = _build_on_meta(folder, model_config, family, trust=trust)
     return Backbone(model, processor, family, torch.device("cpu"), torch.float32, where=str(folder))
 
 
-def _check_report(report: dict[str, Any], folder: Path) -> None:
+def _check_report(report: dict[str, Any], family: Family, folder: Path) -> None:
     missing = sorted(report["missing_keys"])
-    unexpected = sorted(key for key in report["unexpected_keys"] if not key.startswith("lm_head"))
+    unexpected = sorted(key for key in report["unexpected_keys"] if not key.startswith(family.lm_head))
     for kind, keys in (("lacks", missing), ("has unknown", unexpected)):
         if keys:
             raise ModelError(

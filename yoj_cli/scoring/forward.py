@@ -127,6 +127,7 @@ def _forward(backbone: Backbone, batch: Batch, encode: Encode) -> Tensor:
     """Hidden states (P, H) of the tokens that the head reads, from one forward pass."""
     arguments: dict[str, Any] = {"input_ids": batch.input_ids, "position_ids": batch.position_ids}
     if batch.attention_plan is not None:
+        backbone.check_branches()
         arguments |= batch.attention_plan.arguments
     if batch.with_media:
         arguments["mm_encoder_outputs"] = encoder_outputs(encode(batch.with_media))
@@ -144,6 +145,7 @@ def _forward_over_cache(
     encode: Encode,
 ) -> Tensor:
     """The same hidden states (P, H): the prefix is prefilled once, and each chunk of branches read over its cache."""
+    backbone.check_branches()
     device, n_prefix = backbone.device, sequence.n_prefix
     ids = send(sequence.input_ids, device)  # (1, T)
     positions = send(sequence.position_ids, device)  # (1, T) or (3, 1, T)

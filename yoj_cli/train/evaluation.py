@@ -81,13 +81,13 @@ def evaluate(
     def prepare(group: Group) -> HeldOut:
         plan = build_plan(len(group.responses), mode=mode, orders=2 if mode == "multi" else 1)
         sequence = builder.prepare(group, plan, media)
-        if mode == "single" or window is None or sequence.n_tokens <= window:
+        if mode == "single" or (is_apart and (window is None or sequence.n_tokens <= window)):
             return HeldOut(group, plan, (sequence,))
         alone = (replace(plan, branches=(branch,)) for branch in plan.branches)
         return HeldOut(group, plan, tuple(builder.prepare(group, each, media) for each in alone))
 
     outcomes: list[Outcome] = []
-    window = engine.backbone.attention_window
+    window, is_apart = engine.backbone.attention_window, engine.backbone.keeps_branches_apart
     max_tokens = PREFETCHED_BATCHES * engine.limits.max_batch_tokens
     with Prefetcher(prepare, groups, size=lambda one: one.n_tokens, max_size=max_tokens) as stream:
         while taken := stream.take():

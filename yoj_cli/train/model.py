@@ -160,6 +160,8 @@ def load_model(config: TrainConfig, folder: Path) -> RewardModel:
     how = replace(_judge_config(config), dtype=training_dtype(config, device))
     processor, template = find_start_processor(config, folder), read_template(config.chat_template)
     backbone = load_backbone(folder, how, device, processor_folder=processor, chat_template=template)
+    if config.mode == "single":
+        backbone.check_branches("Train with --mode multi, or take another base.")
     separator = add_separator(backbone, config, folder)
     set_max_crops(backbone, config)
     judge = read_start(config)
