@@ -12,18 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.conftest import Run
-from tests.tiny_text_bases import TEMPLATE, make_base
+from tests.tiny_text_bases import TEMPLATE, make_base, make_judge, recipe
 from yoj_cli import Judge
 from yoj_cli.checkpoint.merge import merge
 from yoj_cli.checkpoint.quantize import quantize
 from yoj_cli.config.judge import JudgeConfig
-from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import CheckpointError, InputError, UsageError
-from yoj_cli.groups import Group
 from yoj_cli.media.options import DEFAULTS
-from yoj_cli.model.adapter import adapter_weights
 from yoj_cli.model.backbone import Backbone
-from yoj_cli.plan.branches import build_plan
 from yoj_cli.records.parse import parse
 from yoj_cli.scoring.engine import Engine
 from yoj_cli.train.evaluation import evaluate
@@ -31,7 +27,7 @@ from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.model import build_sequences, load_model
 from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
-from yoj_cli.train.starting_point import base_name, find_base
+from yoj_cli.train.starting_point import find_base
 
 KINDS = ("llama", "llama-untied", "gemma")
 GROUP = {"prompt": "Which dog?", "responses": ["the dog", "a cat in the park", "two dogs"]}
@@ -44,33 +40,12 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: make_base(root / kind, kind) for kind in KINDS}
 
 
-def recipe(base: Path, **options: object) -> TrainConfig:
-    small = {"lora_r": 4, "lora_alpha": 8, "head_dim": 16, "gradient_checkpointing": False}
-    return TrainConfig(**{"base": str(base), "device": "cpu", "quant": "none", **small, **options})
-
-
-def make_judge(folder: Path, base: Path, **options: object) -> list[float]:
-    """Save a judge with a random adapter; returns the scores that the model in training gives."""
-    config = recipe(base, **options)
-    model = load_model(config, find_base(config)).eval()
-    generator = torch.Generator().manual_seed(1)
-    for weight in [*adapter_weights(model.decoder).values(), *model.head.parameters()]:
-        weight.data = torch.randn(weight.shape, generator=generator) * 0.2
-    folder.mkdir()
-    model.save(folder, base_name(config, folder))
-    group = parse(GROUP)
-    assert isinstance(group, Group)
-    with torch.no_grad():
-        ((scores,),) = model([build_sequences(config, model.backbone).build(group, [], build_plan(3))])
-    return scores.tolist()
-
-
 @pytest.fixture(scope="module")
 def trained(
     bases: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[Path, list[float]]]:
     root = tmp_path_factory.mktemp("judges")
-    return {kind: (root / kind, make_judge(root / kind, bases[kind])) for kind in KINDS}
+    return {kind: (root / kind, make_judge(root / kind, bases[kind], GROUP)) for kind in KINDS}
 
 
 def load(folder: Path, **options: object) -> Judge:
@@ -163,7 +138,7 @@ def test_a_judge_without_its_row_or_with_another_bases_is_refused(trained, bases
 
 
 def test_an_unused_token_of_the_base_needs_no_row(bases, tmp_path):
-    wanted = make_judge(tmp_path / "judge", bases["llama"], separator_token="<|reserved_0|>")
+    wanted = make_judge(tmp_path / "judge", bases["llama"], GROUP, separator_token="<|reserved_0|>")
     assert not (tmp_path / "judge" / ROWS).exists()
     judge = load(tmp_path / "judge")
     assert judge.checkpoint.separator == "\n\n<|reserved_0|>\n\n"
@@ -205,11 +180,11 @@ def test_a_base_without_a_chat_template_is_one_error_that_says_what_to_do(tmp_pa
 def test_a_template_from_a_file_is_stored_in_the_judge(bases, tmp_path):
     base = make_base(tmp_path / "base", "llama", template=None)
     (tmp_path / "chat.jinja").write_text(TEMPLATE)
-    wanted = make_judge(tmp_path / "judge", base, chat_template=str(tmp_path / "chat.jinja"))
+    wanted = make_judge(tmp_path / "judge", base, GROUP, chat_template=str(tmp_path / "chat.jinja"))
     (tmp_path / "chat.jinja").unlink()
     assert (tmp_path / "judge" / "chat_template.jinja").read_text() == TEMPLATE
     assert list(load(tmp_path / "judge").score(**GROUP).scores) == pytest.approx(wanted, abs=1e-6)
-    make_judge(tmp_path / "own", bases["llama"])
+    make_judge(tmp_path / "own", bases["llama"], GROUP)
     assert load(tmp_path / "own").score(**GROUP).scores == load(tmp_path / "judge").score(**GROUP).scores
 
 
