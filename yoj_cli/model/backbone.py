@@ -46,7 +46,8 @@ class Backbone:
 
     @property
     def hidden_size(self) -> int:
-        return int(self.text_config.hidden_size)
+        """H, the numbers of a token's last hidden state."""
+        return int(getattr(self.text_config, self.family.width))
 
     @property
     def n_layers(self) -> int:

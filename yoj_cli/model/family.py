@@ -1,9 +1,10 @@
 """Model families: what is particular to one architecture, and nowhere else.
 
-Families differ in ten ways: which modules are the vision tower (never quantized), which tokens attend to each other
+Families differ in eleven ways: which modules are the vision tower (never quantized), which tokens attend to each other
 in both directions, how positions count, which media cannot be combined, how the released files name and join the
 weights, what the processor's files leave out, whether pictures are cut into crops, what the vision tower reads, which
-linear layers take no adapter, and what the files call the language-model head. All other code treats them alike.
+linear layers take no adapter, what the files call the language-model head, and what the configuration calls the width
+of a hidden state. All other code treats them alike.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Family:
         counts_patches: tensors that hold numbers of patches, each with the pixels that it counts in.
         unadapted: last names of linear layers that get no adapter.
         lm_head: what the names of the language-model head's weights start with, in files that have one.
+        width: what the configuration calls the numbers of a token's last hidden state.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Family:
     counts_patches: Mapping[str, str] = field(default_factory=dict, hash=False)
     unadapted: tuple[str, ...] = ()
     lm_head: str = "lm_head."
+    width: str = "hidden_size"
 
     @property
     def reads_media(self) -> bool:
@@ -244,6 +247,7 @@ TEXT_ONLY = {
     family.name: family
     for family in (
         Family("gpt_neox", lm_head="embed_out."),
+        Family("opt", width="word_embed_proj_dim"),  # OPT-350m's layers are wider than its embedding
         Family("llama4_text", unadapted=("router",)),  # it gives two tensors, where an adapter adds to one
         # The mixer's kernels read the weight of its last layer, and would pass an adapter by.
         *(Family(name, unadapted=("out_proj",)) for name in MAMBA),

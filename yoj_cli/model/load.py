@@ -28,7 +28,10 @@ from yoj_cli.storage.files import read_json, translate_load_errors
 from yoj_cli.storage.names import ADAPTER_CONFIG, MODEL_CONFIG
 from yoj_cli.storage.weights import count_parameters, is_stored_in, open_weights
 
-MEDIA_KEYS = ("vision_config", "audio_config", "image_token_id", "image_token_index", "video_token_id")
+MEDIA_KEYS = (
+    *("vision_config", "audio_config", "encoder_config", "thinker_config"),
+    *("image_token_id", "image_token_index", "video_token_id"),
+)
 """What the configuration of a model that reads pictures, clips or sound has, and no other's."""
 
 
