@@ -242,15 +242,16 @@ QWEN3_VL = Family(
 
 KNOWN = {family.name: family for family in (MOLMO2, QWEN3_VL)}
 
-MAMBA = ("bamba", "falcon_h1", "granitemoehybrid", "jamba", "nemotron_h", "zamba", "zamba2")
+MAMBA2 = ("bamba", "falcon_h1", "granitemoehybrid", "nemotron_h", "zamba2")
 TEXT_ONLY = {
     family.name: family
     for family in (
         Family("gpt_neox", lm_head="embed_out."),
         Family("opt", width="word_embed_proj_dim"),  # OPT-350m's layers are wider than its embedding
         Family("llama4_text", unadapted=("router",)),  # it gives two tensors, where an adapter adds to one
-        # The mixer's kernels read the weight of its last layer, and would pass an adapter by.
-        *(Family(name, unadapted=("out_proj",)) for name in MAMBA),
+        # Their mixers read the weight of one layer themselves (in kernels, Mamba 2), and would pass an adapter by.
+        Family("jamba", unadapted=("dt_proj",)),
+        *(Family(name, unadapted=("out_proj",)) for name in MAMBA2),
     )
 }
 """Decoders that are read as text only, and differ from the plain one in something."""
