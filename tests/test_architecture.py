@@ -17,6 +17,7 @@ from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.model.attention import install
 from yoj_cli.model.branch_probe import keeps_branches_apart
 from yoj_cli.model.family import TEXT_ONLY
+from yoj_cli.model.load import load_on_meta
 from yoj_cli.train.metrics import read_metrics
 from yoj_cli.train.prepare import prepare
 from yoj_cli.train.run import train
@@ -117,3 +118,21 @@ def test_the_layers_that_take_no_adapter_are_there(tmp_path):
         model = AutoModel.from_config(CONFIG_MAPPING["falcon_h1"](vocab_size=300, **OTHERS["falcon_h1"]))
     names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
     assert names.issuperset(TEXT_ONLY["falcon_h1"].unadapted)
+
+
+def test_a_base_of_two_sets_of_rotary_frequencies_reads_within_the_first(tmp_path):
+    """Which set a pass reads with, its longest sequence decides: a group's scores would depend on its batch."""
+    rope = {"rope_type": "longrope", "rope_theta": 1e4, "original_max_position_embeddings": 60}
+    rope |= {"short_factor": [1.0] * 4, "long_factor": [4.0] * 4}
+    base = make_other(
+        tmp_path / "base", "phi3", **LLAMA, rope_parameters=rope, original_max_position_embeddings=60
+    )
+    assert load_on_meta(base, JudgeConfig(model=str(base))).context == 60
+
+
+def test_a_base_without_its_tokenizer_says_which_file_is_missing(tmp_path, data, yoj: Run):
+    base = make_other(tmp_path / "base", "llama", **LLAMA)
+    (base / "tokenizer.json").unlink()
+    code, _, err = yoj("train", data, "--base", base, "-o", tmp_path / "out", "--device", "cpu")
+    assert code == 3
+    assert "there is no tokenizer.json" in err

@@ -287,7 +287,7 @@ def _grown(weight: Planned, inner: Mapping[str, str], on_meta: Backbone, rows: T
         return weight
     embedding = on_meta.model.get_input_embeddings()  # type: ignore[operator]
     names = {f"{name}.weight" for name, module in on_meta.model.named_modules() if module is embedding}
-    is_embedding = inner[weight.name] in names
+    is_embedding = inner.get(weight.name) in names
     if not (is_embedding or weight.name.startswith(on_meta.family.lm_head)):
         return weight
 

@@ -60,7 +60,14 @@ class Backbone:
 
     @property
     def context(self) -> int:
-        """Most tokens of a sequence: as many as the backbone has positions for, if it counts them."""
+        """Most tokens of a sequence: as many as the backbone has positions for, if it counts them.
+
+        Of a base with two sets of rotary frequencies (longrope, as of Phi-3), as many as the first is for. The
+        longest sequence of a pass decides on the set for all: scores would depend on what is read beside a group.
+        """
+        rope = getattr(self.text_config, "rope_parameters", None) or {}
+        if rope.get("rope_type") == "longrope":
+            return int(rope["original_max_position_embeddings"])
         return int(getattr(self.text_config, "max_position_embeddings", NO_LIMIT))
 
     @property

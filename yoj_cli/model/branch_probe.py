@@ -18,9 +18,10 @@ from yoj_cli.model.attention import build_attention_plan
 from yoj_cli.model.device import is_out_of_memory
 
 PREFIX, BRANCH, OTHERS = (1, 2), (3, 4), ((5, 6), (7, 5))
-ROUNDING = 0.01
-"""Of a state's largest number: passes of one shape over the same tokens differ by less, in half precision too, and where
-experts get other tokens; a branch that is read after another differs by a fifth (Falcon-H1, random weights) or more."""
+ROUNDING = {torch.float32: 1e-4}
+ROUNDING_IN_HALF = 0.01
+"""Of a state's largest number: passes of one shape over the same tokens differ by less, also where experts get other
+tokens. A branch that is read after another differs by a fifth (Falcon-H1 with random weights of 0.15)."""
 KERNELS = 0.1
 """The same for passes of different shapes."""
 
@@ -62,12 +63,13 @@ def keeps_branches_apart(model: nn.Module, n_layers: int, device: torch.device) 
             return False  # its own code did not get on with the plan's mask
     largest = float(alone.abs().max())
     apart = float((found[0] - found[1]).abs().max())
-    return apart <= ROUNDING * largest and float((found[0] - alone).abs().max()) <= KERNELS * largest
+    rounding = ROUNDING.get(alone.dtype, ROUNDING_IN_HALF)
+    return apart <= rounding * largest and float((found[0] - alone).abs().max()) <= KERNELS * largest
 
 
 def _states(model: Any, ids: Any, positions: Any, device: torch.device, arguments: dict[str, Any]) -> Tensor:
     """(2, H) the hidden states of the last two tokens."""
     input_ids, position_ids = (torch.tensor([list(each)], device=device) for each in (ids, positions))
     found = model(input_ids=input_ids, position_ids=position_ids, **arguments, use_cache=False)
-    states: Tensor = found.last_hidden_state[0, -len(BRANCH) :].float()
+    states: Tensor = found.last_hidden_state[0, -len(BRANCH) :]
     return states

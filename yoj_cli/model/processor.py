@@ -99,13 +99,18 @@ def check_media_tokens(processor: Any, family: Family, model_config: Any, where:
 
 
 def _name_broken_file(folder: Path) -> None:
-    """Name the file at fault, where one of a processor's or tokenizer's files is damaged by itself."""
+    """Name the file at fault, where one of a processor's or tokenizer's files is missing or damaged by itself."""
     from tokenizers import Tokenizer
 
     for path in sorted(folder.glob("*.json")):
         if path.name in PROCESSOR_FILES:
             read_json(path)
     path = folder / TOKENIZER
-    if path.is_file():
-        with translate_load_errors("the tokenizer", path):
-            Tokenizer.from_file(str(path))
+    if not path.is_file():
+        raise CheckpointError(
+            f"there is no {TOKENIZER}, and the tokenizer cannot be made of other files",
+            where=str(folder),
+            hint="Put the tokenizer's files beside the model; transformers' `save_pretrained` writes it.",
+        )
+    with translate_load_errors("the tokenizer", path):
+        Tokenizer.from_file(str(path))
