@@ -38,6 +38,7 @@ OTHERS: dict[str, dict[str, object]] = {
         "shared_expert_intermediate_size": 16,
     },  # experts are no layers
     "llama4_text": {**LLAMA, "num_local_experts": 2, "intermediate_size_mlp": 48, "attention_chunk_size": 64},
+    "phimoe": {**LLAMA, "num_local_experts": 2},
     "gemma4_text": {**LLAMA, "global_head_dim": 8, "hidden_size_per_layer_input": 8},  # a layer at the top
     "opt": {**SIZES, "ffn_dim": 48, "word_embed_proj_dim": 16, "do_layer_norm_before": False},  # as OPT-350m
     "falcon_h1": {**LLAMA, **MAMBA},  # a Mamba mixer beside the attention of every layer

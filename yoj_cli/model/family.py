@@ -248,7 +248,8 @@ TEXT_ONLY = {
     for family in (
         Family("gpt_neox", lm_head="embed_out."),
         Family("opt", width="word_embed_proj_dim"),  # OPT-350m's layers are wider than its embedding
-        Family("llama4_text", unadapted=("router",)),  # it gives two tensors, where an adapter adds to one
+        # Their routers give several tensors, where an adapter adds to one.
+        *(Family(name, unadapted=("router",)) for name in ("llama4_text", "phimoe")),
         # Their mixers read the weight of one layer themselves (in kernels, Mamba 2), and would pass an adapter by.
         Family("jamba", unadapted=("dt_proj",)),
         *(Family(name, unadapted=("out_proj",)) for name in MAMBA2),
