@@ -86,7 +86,8 @@ class Backbone:
     @cached_property
     def keeps_branches_apart(self) -> bool:
         """Whether several branches can be read in one pass; for a family that is not known, found out once."""
-        return self.family.name in KNOWN or keeps_branches_apart(self.model, self.n_layers, self.device)
+        with self._translate_errors():
+            return self.family.name in KNOWN or keeps_branches_apart(self.model, self.n_layers, self.device)
 
     def check_branches(self, hint: str = ONE_BRANCH) -> None:
         """Refuse several branches in one pass where the architecture does not keep them apart.
