@@ -30,7 +30,7 @@ from yoj_cli.config.bench import BenchConfig
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.errors import InputError, OutOfMemoryError
 from yoj_cli.media.options import MediaOptions
-from yoj_cli.model.adapter import language_linears
+from yoj_cli.model.adapter_layers import language_linears
 from yoj_cli.scoring.vision_cache import encode
 from yoj_cli.sequence.media_inputs import process_clips
 

@@ -16,7 +16,8 @@ from yoj_cli.checkpoint.merge import merge
 from yoj_cli.config.judge import JudgeConfig
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
-from yoj_cli.model.adapter import adapter_weights, saved_adapter, target_names
+from yoj_cli.model.adapter import adapter_weights, saved_adapter
+from yoj_cli.model.adapter_layers import target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.family import MOLMO2
 from yoj_cli.train.memory_estimate import count_adapter

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from yoj_cli.model.adapter import language_linears
+from yoj_cli.model.adapter_layers import language_linears
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.scoring.vision_cache import encode
 from yoj_cli.sequence.packed import PackedSequence

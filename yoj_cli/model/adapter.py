@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from yoj_cli.errors import CheckpointError, UsageError, first_few
+from yoj_cli.errors import CheckpointError, first_few
+from yoj_cli.model.adapter_layers import (
+    ALL_LAYERS,
+    adapted_layers,
+    language_linears,
+    native_state,
+    pattern_of,
+    saved_key,
+    saved_layer,
+    target_names,
+)
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.fused import fused_weights, is_tied, tie_fused
 from yoj_cli.model.patterns import named_layers, values_by_layer
@@ -20,8 +29,6 @@ from yoj_cli.storage.names import ADAPTER_CONFIG, ADAPTER_WEIGHTS
 
 if TYPE_CHECKING:
     from peft import LoraConfig  # slow to import
-
-ALL_LAYERS = "all"
 
 
 def add_adapter(
@@ -43,7 +50,7 @@ def add_adapter(
         r=r,
         lora_alpha=alpha,
         lora_dropout=dropout,
-        target_modules=_pattern_of(backbone, target_names(backbone, targets)),
+        target_modules=pattern_of(backbone, target_names(backbone, targets)),
     )
     _inject(adapter, backbone)
     if tied:
@@ -52,19 +59,6 @@ def add_adapter(
         weight.data = weight.data.float()  # the optimizer's small steps would be lost in half precision
     backbone.model.eval()  # injected layers start in training mode
     return adapter
-
-
-def _pattern_of(backbone: Backbone, names: set[str]) -> str | list[str]:
-    """What matches the linear layers of the language model that have some last names, and no other module.
-
-    That is a pattern, which a person can read; or all the layers, where something else has such a name.
-    """
-    prefix = backbone.family.language_prefix
-    anchored = rf"(.*\.)?{re.escape(prefix)}\..*\." if prefix else r"(.*\.)?"
-    pattern = rf"{anchored}({'|'.join(map(re.escape, sorted(names)))})"
-    wanted = {name for name in language_linears(backbone) if name.rpartition(".")[2] in names}
-    found = {name for name, _ in backbone.model.named_modules() if re.fullmatch(pattern, name)}
-    return pattern if found == wanted else sorted(wanted)
 
 
 def _inject(config: LoraConfig, backbone: Backbone, *, low_cpu_mem_usage: bool = False) -> None:
@@ -82,56 +76,6 @@ def _inject(config: LoraConfig, backbone: Backbone, *, low_cpu_mem_usage: bool =
         inject_adapter_in_model(config, backbone.model, low_cpu_mem_usage=low_cpu_mem_usage)
     finally:
         del own.model_type  # type: ignore[union-attr]
-
-
-def target_names(backbone: Backbone, targets: str) -> set[str]:
-    """The last names of the decoder's layers that `add_adapter` is told to adapt; see there."""
-    known: dict[str, set[str]] = {}
-    for name in language_linears(backbone):
-        leaf = name.rpartition(".")[2]
-        for alias in (leaf, backbone.family.released_name(name).rpartition(".")[2]):
-            known.setdefault(alias, set()).add(leaf)
-    if targets == ALL_LAYERS:
-        return set().union(*known.values())
-    asked = [name.strip() for name in targets.split(",") if name.strip()]
-    unknown = [name for name in asked if name not in known]
-    if unknown or not asked:
-        raise UsageError(
-            f"the backbone ({backbone.family.name}) has no layer {first_few(unknown)}"
-            if asked
-            else "names no layer to adapt",
-            where="--lora-targets",
-            hint=f"Its layers: {', '.join(sorted(known))}; or 'all'.",
-        )
-    return set().union(*(known[name] for name in asked))
-
-
-def name_layers(saved: Iterable[str], backbone: Backbone) -> tuple[set[str], bool | None]:
-    """What `add_adapter` has to be told, so that it adapts the layers that a saved adapter does.
-
-    Args:
-        saved: the names of its weights in PEFT's format.
-        backbone: has no adapter.
-    Returns:
-        (last names of the decoder's layers, whether the parts of a fused layer share one A; None where none is fused).
-    """
-    layers = [_native_layers(name, backbone) for name in dict.fromkeys(map(_saved_layer, saved))]
-    family = backbone.family
-    is_part = any(len(family.layers_of(family.released_name(each))) > 1 for parts in layers for each in parts)
-    tied = any(len(parts) > 1 for parts in layers)
-    return {each.rpartition(".")[2] for parts in layers for each in parts}, tied if is_part else None
-
-
-def language_linears(backbone: Backbone) -> dict[str, torch.nn.Linear]:
-    """The linear layers of the language model that can be adapted, by module name."""
-    family = backbone.family
-    return {
-        name: module
-        for name, module in backbone.model.named_modules()
-        if name.startswith(family.language_prefix)
-        and isinstance(module, torch.nn.Linear)
-        and name.rpartition(".")[2] not in family.unadapted
-    }
 
 
 def load_adapter(backbone: Backbone, config: LoraConfig, saved: dict[str, Tensor], *, folder: Path) -> None:
@@ -201,9 +145,9 @@ def saved_adapter(backbone: Backbone, adapter: LoraConfig) -> tuple[LoraConfig, 
     """
     if not is_tied(backbone):
         every = backbone.model.named_parameters(remove_duplicate=False)
-        return adapter, {_saved_key(name): weight for name, weight in every if ".lora_" in name}
+        return adapter, {saved_key(name): weight for name, weight in every if ".lora_" in name}
     weights = fused_weights(backbone)
-    names = sorted({_saved_layer(key).rpartition(".")[2] for key in weights})
+    names = sorted({saved_layer(key).rpartition(".")[2] for key in weights})
     return replace(adapter, target_modules=names, task_type="CAUSAL_LM"), weights
 
 
@@ -219,7 +163,7 @@ def take_saved(backbone: Backbone, saved: dict[str, Tensor], *, folder: Path) ->
     where = str(folder / ADAPTER_WEIGHTS)
     every = backbone.model.named_parameters(remove_duplicate=False)
     own = {name.replace(".default.", "."): weight for name, weight in every if ".lora_" in name}
-    adapted, found = {name.split(".lora_")[0] for name in own}, set(_adapted_layers(saved, backbone, where))
+    adapted, found = {name.split(".lora_")[0] for name in own}, set(adapted_layers(saved, backbone, where))
     for kind, layers in (("lacks", adapted - found), ("has", found - adapted)):
         if layers:
             raise CheckpointError(
@@ -228,7 +172,7 @@ def take_saved(backbone: Backbone, saved: dict[str, Tensor], *, folder: Path) ->
                 where=where,
                 hint=f"On its own base, give --lora-targets {_short_names(found)}.",
             )
-    state = _native_state(saved, backbone, where)
+    state = native_state(saved, backbone, where)
     taken: dict[int, Tensor] = {}
     for name, weight in own.items():
         if name not in state or state[name].shape != weight.shape:
@@ -253,62 +197,9 @@ def _short_names(layers: Iterable[str]) -> str:
     return ",".join(sorted({layer.rpartition(".")[2] for layer in layers}))
 
 
-def _saved_key(name: str) -> str:
-    """What PEFT's format calls an adapter's parameter."""
-    return f"base_model.model.{name.replace('.default.', '.')}"
-
-
 def adapter_weights(model: torch.nn.Module) -> dict[str, Tensor]:
     """The LoRA matrices of a model, by parameter name; one that several layers share, by the first one's."""
     return {name: weight for name, weight in model.named_parameters() if ".lora_" in name}
-
-
-def _native_layers(saved: str, backbone: Backbone) -> tuple[str, ...]:
-    """The decoder's layers that a layer of a saved adapter belongs to, in the order of its rows."""
-    inner = saved.removeprefix("model.")
-    prefix = backbone.family.language_prefix
-    layers = backbone.family.layers_of(inner)
-    if layers != (inner,):
-        return layers
-    return (inner,) if not prefix or inner.startswith(prefix) else (saved,)
-
-
-def _saved_layer(key: str) -> str:
-    """The layer of a saved adapter key, as the model that was trained named it."""
-    return key.removeprefix("base_model.model.").split(".lora_")[0]
-
-
-def _adapted_layers(saved: dict[str, Tensor], backbone: Backbone, where: str) -> dict[str, str]:
-    """The decoder's layers that an adapter adapts, each with the name of its layer in the file."""
-    found: dict[str, str] = {}
-    for name in dict.fromkeys(map(_saved_layer, saved)):
-        for layer in _native_layers(name, backbone):
-            if layer in found:
-                raise CheckpointError(f"{found[layer]} and {name} both adapt {layer}", where=where)
-            found[layer] = name
-    return found
-
-
-def _native_state(saved: dict[str, Tensor], backbone: Backbone, where: str) -> dict[str, Tensor]:
-    """A saved adapter's weights as the decoder names them: A (r, in) shared by a layer's parts, B (out, r) split."""
-    state: dict[str, Tensor] = {}
-    for key, weight in saved.items():
-        name, (_, dot, kind) = _saved_layer(key), key.rpartition(".lora_")
-        layers = _native_layers(name, backbone)
-        if kind.startswith("A"):
-            pieces: Sequence[Tensor] = [weight] * len(layers)
-        elif len(layers) == 1:
-            pieces = [weight]
-        else:
-            rows = [int(backbone.model.get_submodule(layer).out_features) for layer in layers]  # type: ignore[arg-type]
-            if weight.shape[0] != sum(rows):
-                raise CheckpointError(
-                    f"{name}.lora_{kind} is {tuple(weight.shape)} in the file and has {sum(rows)} rows in the model",
-                    where=where,
-                )
-            pieces = torch.split(weight, rows)
-        state |= {f"{layer}{dot}{kind}": piece for layer, piece in zip(layers, pieces, strict=True)}
-    return state
 
 
 def _place(
@@ -316,9 +207,9 @@ def _place(
 ) -> tuple[dict[str, str], dict[str, Tensor]]:
     """The decoder's layers that an adapter adapts, with the file's names of them, and its weights by the decoder's."""
     where, config_file = str(folder / ADAPTER_WEIGHTS), str(folder / ADAPTER_CONFIG)
-    layers = _adapted_layers(saved, backbone, where)
+    layers = adapted_layers(saved, backbone, where)
     _check_adapter_modules(set(layers), config, backbone, where, config_file)
-    return layers, _native_state(saved, backbone, where)
+    return layers, native_state(saved, backbone, where)
 
 
 def _check_adapter_modules(

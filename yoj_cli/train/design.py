@@ -9,7 +9,7 @@ from typing import Any
 from yoj_cli.checkpoint.adapter_files import read_adapter_shapes, read_lora_config
 from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.model.adapter import ALL_LAYERS, name_layers, target_names
+from yoj_cli.model.adapter_layers import ALL_LAYERS, name_layers, target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.storage.names import ADAPTER_CONFIG
 

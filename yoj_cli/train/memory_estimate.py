@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from yoj_cli.config.train import TrainConfig
-from yoj_cli.model.adapter import language_linears, target_names
+from yoj_cli.model.adapter_layers import language_linears, target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.pooling import head_width
 

@@ -9,7 +9,8 @@ from yoj_cli.checkpoint.head_files import load_head
 from yoj_cli.checkpoint.read import Checkpoint
 from yoj_cli.config.train import TrainConfig
 from yoj_cli.errors import UsageError
-from yoj_cli.model.adapter import check_adapter, name_layers, take_saved, target_names
+from yoj_cli.model.adapter import check_adapter, take_saved
+from yoj_cli.model.adapter_layers import name_layers, target_names
 from yoj_cli.model.backbone import Backbone
 from yoj_cli.model.head import HeadConfig, ValueHead
 from yoj_cli.storage.names import ADAPTER_CONFIG
