@@ -200,14 +200,19 @@ def _inner_names(stored: Iterable[str], on_meta: Backbone) -> dict[str, str]:
     released names we know.
     """
     from transformers.conversion_mapping import get_model_conversion_mapping
-    from transformers.core_model_loading import WeightRenaming, apply_renamings
+    from transformers.core_model_loading import WeightRenaming
 
     renamings: list[Any] = []
     if on_meta.family.released is None:
         known = get_model_conversion_mapping(on_meta.model)
         renamings = [each for each in known if isinstance(each, WeightRenaming)]
-    prefix = f"{on_meta.model.base_model_prefix}."
-    return {name: apply_renamings(name, renamings).removeprefix(prefix) for name in stored}
+    prefix, found = f"{on_meta.model.base_model_prefix}.", {}
+    for name in stored:
+        inner = name
+        for renaming in renamings:
+            inner, _ = renaming.rename_source_key(inner)
+        found[name] = inner.removeprefix(prefix)
+    return found
 
 
 def _official_name(name: str, inner: str, on_meta: Backbone, base: Path) -> str:

@@ -31,7 +31,7 @@ def check_decoder(model: Any, where: Path) -> None:
         problem = "is an encoder with a decoder, and a judge is made of a decoder alone"
     elif False in causal or getattr(text, "is_causal", True) is False:
         problem = "attends to tokens in both directions (an encoder), and a judge is made of a causal decoder"
-    elif not model._supports_sdpa:
+    elif not model._supports_sdpa or getattr(text, "attn_logit_softcapping", None):
         problem = (
             "computes attention in a way of its own, where yoj wants torch's scaled_dot_product_attention"
         )

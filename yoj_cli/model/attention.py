@@ -29,6 +29,9 @@ For a 4B backbone in half precision these are 67 MB of keys, and as much of valu
 """
 
 
+NOT_IN_SDPA = ("softcap", "s_aux")
+"""What transformers hands over for Gemma 2's cap on the scores and for gpt-oss's sinks, and torch's function lacks."""
+
 CANNOT = "this architecture does not keep branches apart when they are read in one pass"
 ONE_BRANCH = "Use --mode multi without --orders and --window: one branch needs nothing of the kind."
 
@@ -153,10 +156,13 @@ def attend(
     Returns:
         (B, T, heads, D).
     Raises:
-        ModelError: sliding-window attention whose window is shorter than the sequence; or an architecture that does
-            not pass `attention_plan` on to its layers.
+        ModelError: sliding-window attention whose window is shorter than the sequence; an architecture that does not
+            pass `attention_plan` on to its layers, or whose attention torch does not compute.
     """
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+    if left_out := [name for name in NOT_IN_SDPA if options.get(name) is not None]:
+        raise ModelError(f"this architecture's attention has a {left_out[0]}, which torch's does not compute")
 
     def compute(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         found: Tensor = sdpa_attention_forward(module, query, key, value, mask, **options)[0]
