@@ -75,6 +75,8 @@ def test_what_is_no_causal_decoder_of_linear_layers_is_one_error_at_the_start(
 
 @pytest.mark.parametrize("architecture", OTHERS)
 def test_others_score_as_in_training_and_merged(architecture, tmp_path):
+    if architecture not in CONFIG_MAPPING:
+        pytest.skip("this release of transformers does not have it")
     base = make_other(tmp_path / "base", architecture, **OTHERS[architecture])
     wanted = make_judge(tmp_path / "judge", base, GROUP)
     saved = json.loads((tmp_path / "judge" / "adapter_config.json").read_text())
