@@ -36,7 +36,7 @@ def builder(family: str) -> tuple[Any, frozenset[int]]:
     "pictures" is the small Molmo2 of the tests, which has a processor and reads pictures.
     """
     import torch
-    from transformers import LlamaConfig
+    from transformers import LlamaConfig, LlamaModel
 
     from yoj_cli.config.judge import JudgeConfig
     from yoj_cli.model.backbone import Backbone
@@ -49,8 +49,11 @@ def builder(family: str) -> tuple[Any, frozenset[int]]:
         backbone = load_on_meta(folder, JudgeConfig(model=str(folder)))
     else:
         tokenizer = make_tokenizer(family)
-        model = torch.nn.Module()
-        model.config = LlamaConfig(max_position_embeddings=MAX_TOKENS)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer), max_position_embeddings=MAX_TOKENS, num_hidden_layers=1
+        )
+        with torch.device("meta"):
+            model = LlamaModel(config)
         own = Family(family, adds_bos=family == "molmo2")
         backbone = Backbone(model, tokenizer, own, torch.device("cpu"), torch.float32)
     special = [index for index, token in backbone.tokenizer.added_tokens_decoder.items() if token.special]
