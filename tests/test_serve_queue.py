@@ -20,12 +20,17 @@ from tests.serving import serving, started
 from tests.test_download import serving as serving_files
 from tests.waiting import wait_until
 from yoj_cli import Judge, MediaOptions
+from yoj_cli.config.io import InputConfig
+from yoj_cli.config.judge import JudgeConfig
+from yoj_cli.config.serve import ServeConfig
 from yoj_cli.errors import DeviceError, OutOfMemoryError
 from yoj_cli.groups import Group
 from yoj_cli.records.parse import parse
 from yoj_cli.serve import scheduler
 from yoj_cli.serve.describe import PICTURE, PICTURE_EXAMPLE
 from yoj_cli.serve.fair_queue import FairQueue, Job, Work
+from yoj_cli.serve.server import Server, open_listener
+from yoj_cli.serve.service import Service
 
 PNG = base64.b64decode(PICTURE)
 GROUP = {"prompt": "2 + 2?", "responses": ["4", "5", "Four."]}
@@ -386,6 +391,15 @@ def test_a_judge_that_is_loaded_after_the_end_starts_nothing(judge: Judge) -> No
     loading.join(10)
     assert has_loaded.is_set()
     assert not [each for each in threading.enumerate() if each.name.startswith("yoj-serve")]
+
+
+def test_the_socket_is_closed_also_where_the_server_is_told_to_end_before_it_is_up(judge: Judge) -> None:
+    config = ServeConfig(port=0)
+    listener = open_listener(config)
+    server = Server(Service(config, JudgeConfig(model="demo"), InputConfig()), lambda: [judge])
+    server.should_exit = True
+    server.run([listener])
+    assert listener.fileno() == -1
 
 
 def test_no_thread_is_left(judge: Judge) -> None:

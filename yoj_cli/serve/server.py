@@ -111,6 +111,8 @@ class Server(uvicorn.Server):  # type: ignore[misc]
             super().run(sockets)
         finally:
             self.service.close()
+            for each in sockets or []:  # uvicorn leaves them open where it is told to end before it is up
+                each.close()
         if self._error is not None:
             raise self._error
 
