@@ -64,9 +64,8 @@ def test_what_is_no_causal_decoder_of_linear_layers_is_one_error_at_the_start(
     options, problem = REFUSED[architecture]
     base = tmp_path / "base"
     make_tokenizer(base)
-    CONFIG_MAPPING[architecture](vocab_size=300, **options).save_pretrained(
-        base
-    )  # refused before its weights
+    # Without weights: it is refused before they are read.
+    CONFIG_MAPPING[architecture](vocab_size=300, **options).save_pretrained(base)
     code, _, err = yoj("train", data, "--base", base, "-o", tmp_path / "out", "--device", "cpu", "--dry-run")
     assert code == 3
     assert f"config.json: the backbone ({architecture}) {problem}" in err

@@ -107,9 +107,8 @@ def _ask(query: Document) -> dict[str, Any]:
         return {"prompt": query}
     _refuse_media(query, "query", 'Write {"image": …, "text": …}, or {"content": [blocks]}.')
     if isinstance(query, Content):
-        parse_content(
-            query.content, "query.content"
-        )  # so that what is wrong is said by the request's own names
+        # Read here once already, so that what is wrong is said by the request's own names.
+        parse_content(query.content, "query.content")
         return {"prompt": [{"role": "user", "content": query.content}]}
     if isinstance(query, Text):
         return {"prompt": query.text}
