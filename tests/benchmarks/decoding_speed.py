@@ -26,7 +26,7 @@ from yoj_cli.groups import Media
 from yoj_cli.media.budget import load_group
 from yoj_cli.media.decoder_pool import MAX_DECODERS
 from yoj_cli.media.load import Picture, close
-from yoj_cli.media.pictures import picture_digest, read_picture
+from yoj_cli.media.pictures import picture_digest, read_small_picture
 
 SIZES = ((1024, 768), (1280, 960), (1600, 1067), (800, 1200))
 
@@ -55,7 +55,9 @@ def make_pictures(folder: Path, n_pictures: int) -> list[Path]:
 
 def decode_here(path: Path) -> str:
     with open(path, "rb") as file:
-        return picture_digest(read_picture(file, where=str(path), max_pixels=10**8))
+        image = read_small_picture(file, where=str(path), max_pixels=10**8, small_pixels=10**8)
+    assert isinstance(image, Image.Image)
+    return picture_digest(image)
 
 
 def decode_there(path: Path) -> str:

@@ -40,26 +40,17 @@ DIGEST_BYTES = 16
 TIFF_SUBFILE_TYPE, TIFF_REDUCED, TIFF_MASK = 254, 1, 4
 
 
-def read_picture(file: BinaryIO, *, where: str, max_pixels: int) -> Image.Image:
-    """The picture in an open file, whatever its name says; nothing is decoded before its size is known.
-
-    Raises:
-        MediaError: no picture in it or several, too large, or damaged.
-    """
-    image = read_small_picture(file, where=where, max_pixels=max_pixels, small_pixels=max_pixels)
-    assert not isinstance(image, tuple)
-    return image
-
-
 def read_small_picture(
     file: BinaryIO, *, where: str, max_pixels: int, small_pixels: int
 ) -> Image.Image | tuple[int, int]:
-    """As `read_picture`, but of a picture of more than `small_pixels` the headers only.
+    """The picture in an open file, whatever its name says; of one of more than `small_pixels` the headers only.
+
+    Nothing is decoded before its size is known.
 
     Returns:
         The picture, or width and height by its headers.
     Raises:
-        MediaError: as `read_picture`.
+        MediaError: no picture in it or several, too large, or damaged.
     """
     with _open(file, where=where, max_pixels=max_pixels) as image:
         if image.width * image.height <= small_pixels:
